@@ -37,11 +37,11 @@ static void options_log_wait(struct dp_options_progress *progress,
 		return;
 	progress->logged = wait->owner;
 	if (wait->pid)
-		dp_log_say(progress->log, progress->path, "%s (process %d)",
-			   options_waits_for(wait->owner), wait->pid);
+		dp_log_write(progress->log, progress->path, "%s (process %d)",
+			     options_waits_for(wait->owner), wait->pid);
 	else
-		dp_log_say(progress->log, progress->path, "%s",
-			   options_waits_for(wait->owner));
+		dp_log_write(progress->log, progress->path, "%s",
+			     options_waits_for(wait->owner));
 }
 
 static int options_pass_progress(const struct dp_wait *from, void *arg)

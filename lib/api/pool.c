@@ -36,14 +36,14 @@ static void pool_log_shutdown(const struct daxpin_pool *pool)
 
 	dp_flushed_counts(&pool->media.flushed, super, counts);
 	if (pool->media.flushed.dirty == DP_YES)
-		dp_log_say(&pool->log, path, "power failed while it was open, before all that was durable had reached its NVDIMMs (%s): bytes of any extent may be missing",
-			   counts);
+		dp_log_write(&pool->log, path, "power failed while it was open, before all that was durable had reached its NVDIMMs (%s): bytes of any extent may be missing",
+			     counts);
 	else if (pool->media.flushed.dirty == DP_UNKNOWN &&
 		 pool->media.was_unclean && super->nvdimms)
-		dp_log_say(&pool->log, path, "it is unknown whether power failed before all durable stores had reached its NVDIMMs: %s",
-			   now->nvdimms == super->nvdimms ? counts :
-			   now->nvdimms ? "the NVDIMMs are not those of the last open" :
-			   "their count of dirty shutdowns is not seen in sysfs any more");
+		dp_log_write(&pool->log, path, "it is unknown whether power failed before all durable stores had reached its NVDIMMs: %s",
+			     now->nvdimms == super->nvdimms ? counts :
+			     now->nvdimms ? "the NVDIMMs are not those of the last open" :
+			     "their count of dirty shutdowns is not seen in sysfs any more");
 }
 
 /* Each open for writing marks the files. That failed, or this open is for reading. */
@@ -53,9 +53,9 @@ static void pool_log_movable(const struct daxpin_pool *pool)
 
 	if (pool->media.movable != DP_YES)
 		return;
-	dp_log_say(&pool->log, pool->media.source.path, "its files are not marked against defragmenting%s%s%s: xfs_fsr could move blocks that hardware writes to; open it for writing once as their owner or root, or mark them with xfs_io -c 'chattr +f'",
-		   error ? " (" : "", error ? strerror(-error) : "",
-		   error ? ")" : "");
+	dp_log_write(&pool->log, pool->media.source.path, "its files are not marked against defragmenting%s%s%s: xfs_fsr could move blocks that hardware writes to; open it for writing once as their owner or root, or mark them with xfs_io -c 'chattr +f'",
+		     error ? " (" : "", error ? strerror(-error) : "",
+		     error ? ")" : "");
 }
 
 /* What an open found and put right, or goes around. */
@@ -65,13 +65,13 @@ static void pool_log_open(const struct daxpin_pool *pool)
 	const struct dp_log *log = &pool->log;
 
 	if (pool->media.restored && !pool->media.readonly)
-		dp_log_say(log, path, "its first superblock was lost and has been restored from the copy");
+		dp_log_write(log, path, "its first superblock was lost and has been restored from the copy");
 	else if (pool->media.was_unclean)
-		dp_log_say(log, path, "its last owner did not close it");
+		dp_log_write(log, path, "its last owner did not close it");
 	if (pool->quarantined_blocks)
-		dp_log_say(log, path, "%llu bytes around damage are not used",
-			   (unsigned long long)pool->quarantined_blocks <<
-			   DP_BLOCK_SHIFT);
+		dp_log_write(log, path, "%llu bytes around damage are not used",
+			     (unsigned long long)pool->quarantined_blocks <<
+			     DP_BLOCK_SHIFT);
 	pool_log_shutdown(pool);
 	pool_log_movable(pool);
 }
@@ -81,7 +81,7 @@ DP_EXPORT void daxpin_log(struct daxpin_pool *pool, const char *message)
 	DP_UNCANCELLED();
 
 	if (!dp_enter(pool) && message)
-		dp_log_say(&pool->log, pool->media.source.path, "%s", message);
+		dp_log_write(&pool->log, pool->media.source.path, "%s", message);
 }
 
 static int pool_start(const char *path, const struct daxpin_pool_options *user,
@@ -153,7 +153,7 @@ static void pool_open_gates(struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		dp_gate_open(dp_state_gates(&pool->states), i);
-	dp_events_tell_refused(&pool->events);
+	dp_events_notify_refused(&pool->events);
 }
 
 /* Is anything held? Reliable only while the gates are closed. */
@@ -173,7 +173,7 @@ DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
 	if (!pool)
 		return 0;
 	if (dp_enter(pool)) {
-		dp_give_back(pool);
+		dp_close_inherited(pool);
 		return 0;
 	}
 	pool_close_gates(pool);

@@ -86,29 +86,29 @@ static int tell_lane(struct dp_audit *audit, uint32_t index,
 		report->summary.lanes_torn++;
 		finding.cure = DAXPIN_CURE_DERIVED;
 		finding.remedy = "empty it, as the next open for writing does";
-		return dp_report_tell(report, finding,
-				      "redo lane %u holds a batch that was never committed: normal after a power cut",
-				      index);
+		return dp_report_finding(report, finding,
+					 "redo lane %u holds a batch that was never committed: normal after a power cut",
+					 index);
 	}
 	if (state == DP_LANE_OPEN && !nonsense) {
 		report->summary.lanes_open++;
 		finding.cure = DAXPIN_CURE_OPEN;
 		finding.remedy = "the next open for writing completes it";
-		return dp_report_tell(report, finding,
-				      "redo lane %u holds a committed batch of %u changes",
-				      index, lane->count);
+		return dp_report_finding(report, finding,
+					 "redo lane %u holds a committed batch of %u changes",
+					 index, lane->count);
 	}
 	finding.severity = DAXPIN_SEVERITY_DAMAGE;
 	finding.cure = DAXPIN_CURE_LOSSY;
 	finding.remedy = "empty it: if it holds a batch, that is given up";
 	if (nonsense)
-		return dp_report_tell(report, finding,
-				      "redo lane %u holds a batch that changes 0x%llx, where no batch can change a word",
-				      index, (unsigned long long)nonsense->addr);
-	return dp_report_tell(report, finding,
-			      "redo lane %u is damaged (sequence %llu, done %llu)",
-			      index, (unsigned long long)lane->sequence,
-			      (unsigned long long)lane->done);
+		return dp_report_finding(report, finding,
+					 "redo lane %u holds a batch that changes 0x%llx, where no batch can change a word",
+					 index, (unsigned long long)nonsense->addr);
+	return dp_report_finding(report, finding,
+				 "redo lane %u is damaged (sequence %llu, done %llu)",
+				 index, (unsigned long long)lane->sequence,
+				 (unsigned long long)lane->done);
 }
 
 static int audit_lane(struct dp_audit *audit, uint32_t index)
@@ -121,7 +121,7 @@ static int audit_lane(struct dp_audit *audit, uint32_t index)
 	int ret;
 
 	if (dp_image_is_unreadable(image, at, sizeof(*lane)))
-		return dp_report_tell(audit->report, (struct daxpin_finding) {
+		return dp_report_finding(audit->report, (struct daxpin_finding) {
 				.structure = DAXPIN_STRUCTURE_LANE,
 				.severity = DAXPIN_SEVERITY_DAMAGE,
 				.offset = at, .length = sizeof(*lane),

@@ -78,10 +78,10 @@ static int audit_derive_pages(struct dp_audit *audit, uint32_t index)
 		finding.cure = DAXPIN_CURE_NONE;
 		finding.remedy = NULL;
 	}
-	ret = dp_report_tell(audit->report, finding,
-			     "segment %u: word %u of the page bitmap %s",
-			     finding.segment, index, unreadable ?
-			     "cannot be read" : "fails its check");
+	ret = dp_report_finding(audit->report, finding,
+				"segment %u: word %u of the page bitmap %s",
+				finding.segment, index, unreadable ?
+				"cannot be read" : "fails its check");
 	return ret > 0 ? audit_patch_pages(audit, index) : ret;
 }
 
@@ -94,9 +94,9 @@ static int audit_lane_page(struct dp_audit *audit, uint32_t page)
 	if (dp_pages_is_used(&audit->pages, page))
 		return 0;
 	dp_pages_assume(&audit->pages, page);
-	ret = dp_report_tell(audit->report, audit_pages_finding(audit, index),
-			     "segment %u: page %u of the descriptor table is not in use by the page bitmap, but a redo lane changes a word of it",
-			     audit->table.segment, page);
+	ret = dp_report_finding(audit->report, audit_pages_finding(audit, index),
+				"segment %u: page %u of the descriptor table is not in use by the page bitmap, but a redo lane changes a word of it",
+				audit->table.segment, page);
 	return ret > 0 ? audit_patch_pages(audit, index) : ret;
 }
 

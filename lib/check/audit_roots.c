@@ -27,7 +27,7 @@ static int clear_root(struct dp_audit *audit, uint32_t slot, const char *what)
 	char text[DP_ROOT_NAME_MAX];
 	int ret;
 
-	ret = dp_report_tell(audit->report, (struct daxpin_finding) {
+	ret = dp_report_finding(audit->report, (struct daxpin_finding) {
 			.structure = DAXPIN_STRUCTURE_ROOT,
 			.severity = DAXPIN_SEVERITY_DAMAGE,
 			.cure = DAXPIN_CURE_LOSSY,
@@ -76,7 +76,7 @@ static int audit_root_page(struct dp_audit *audit, uint64_t at)
 	int ret = 0;
 
 	if (dp_image_is_unreadable(audit->report->image, at, DP_BLOCK_SIZE))
-		return dp_report_tell(audit->report, (struct daxpin_finding) {
+		return dp_report_finding(audit->report, (struct daxpin_finding) {
 				.structure = DAXPIN_STRUCTURE_ROOT,
 				.severity = DAXPIN_SEVERITY_DAMAGE,
 				.offset = at, .length = DP_BLOCK_SIZE,
@@ -145,7 +145,7 @@ int dp_audit_roots(struct dp_audit *audit)
 		if (root->found)
 			continue;
 		audit->report->summary.roots_stale++;
-		ret = dp_report_tell(audit->report, (struct daxpin_finding) {
+		ret = dp_report_finding(audit->report, (struct daxpin_finding) {
 				.structure = DAXPIN_STRUCTURE_ROOT,
 				.severity = DAXPIN_SEVERITY_NOTE,
 				.offset = DP_ROOTS_OFFSET +

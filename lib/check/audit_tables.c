@@ -173,10 +173,10 @@ static int tell_inner_words(struct dp_audit *audit)
 	finding.cure = DAXPIN_CURE_DERIVED;
 	finding.remedy = "make them FREE, as all words inside an extent are";
 	unreadable = is_unreadable(audit, begin, &finding);
-	ret = dp_report_tell(audit->report, finding,
-			     "segment %u, blocks %u to %u, inside an extent: their words %s",
-			     finding.segment, begin, end - 1, unreadable ?
-			     "cannot be read" : "do not check out");
+	ret = dp_report_finding(audit->report, finding,
+				"segment %u, blocks %u to %u, inside an extent: their words %s",
+				finding.segment, begin, end - 1, unreadable ?
+				"cannot be read" : "do not check out");
 	return ret > 0 ? patch_bad_words(audit, begin, end) : ret;
 }
 
@@ -189,11 +189,11 @@ static int audit_report_word(struct dp_audit *audit,
 
 	finding.remedy = "make it FREE: extents that began in these blocks are given up";
 	unreadable = is_unreadable(audit, damage->block, &finding);
-	ret = dp_report_tell(audit->report, finding,
-			     "segment %u, block %u: the word %s: blocks %u to %u may have been an extent's, or free",
-			     finding.segment, damage->block, unreadable ?
-			     "cannot be read" : "fails its check",
-			     damage->begin, damage->end - 1);
+	ret = dp_report_finding(audit->report, finding,
+				"segment %u, block %u: the word %s: blocks %u to %u may have been an extent's, or free",
+				finding.segment, damage->block, unreadable ?
+				"cannot be read" : "fails its check",
+				damage->begin, damage->end - 1);
 	return ret > 0 ? patch_bad_words(audit, damage->begin, damage->end) :
 			 ret;
 }
@@ -207,10 +207,10 @@ static int tell_overlap(struct dp_audit *audit,
 
 	audit_decode(audit, damage->begin, &first);
 	finding.remedy = "keep the first and give up those that begin inside it";
-	ret = dp_report_tell(audit->report, finding,
-			     "segment %u, block %u: an extent begins inside the one of blocks %u to %u",
-			     finding.segment, damage->block, damage->begin,
-			     damage->begin + first.blocks - 1);
+	ret = dp_report_finding(audit->report, finding,
+				"segment %u, block %u: an extent begins inside the one of blocks %u to %u",
+				finding.segment, damage->block, damage->begin,
+				damage->begin + first.blocks - 1);
 	return ret > 0 ? patch_heads(audit, damage->begin + 1,
 				     damage->begin + first.blocks) : ret;
 }
@@ -222,8 +222,8 @@ static int give_up_extent(struct dp_audit *audit, uint32_t block,
 	int ret;
 
 	finding.remedy = "give the extent up";
-	ret = dp_report_tell(audit->report, finding, "segment %u, block %u: %s",
-			     finding.segment, block, what);
+	ret = dp_report_finding(audit->report, finding, "segment %u, block %u: %s",
+				finding.segment, block, what);
 	return ret > 0 ? patch_heads(audit, block, block + 1) : ret;
 }
 
@@ -356,11 +356,11 @@ static int audit_bad(struct dp_audit *audit, uint64_t size)
 		ret = dp_bits_quarantine(&audit->bits, begin, end - begin);
 		if (ret)
 			break;
-		ret = dp_report_tell(audit->report, finding,
-				     "segment %u, blocks %u to %u: the medium is bad, %s",
-				     finding.segment, begin, end - 1, taken ?
-				     "and a published extent has them: what stood there is lost" :
-				     "they are never handed out");
+		ret = dp_report_finding(audit->report, finding,
+					"segment %u, blocks %u to %u: the medium is bad, %s",
+					finding.segment, begin, end - 1, taken ?
+					"and a published extent has them: what stood there is lost" :
+					"they are never handed out");
 	}
 	return ret;
 }

@@ -128,9 +128,9 @@ static int check_pages(struct walk *walk, const struct dp_super_halves *halves,
 		struct daxpin_finding finding = check_found_page(walk, i);
 
 		if (halves->error[i]) {
-			ret = dp_report_tell(walk->report, finding,
-					     "segment %u: the %s cannot be read",
-					     finding.segment, name[i]);
+			ret = dp_report_finding(walk->report, finding,
+						"segment %u: the %s cannot be read",
+						finding.segment, name[i]);
 			continue;
 		}
 		if (!lost[i] || halves->error[!i])
@@ -138,9 +138,9 @@ static int check_pages(struct walk *walk, const struct dp_super_halves *halves,
 		finding.cure = DAXPIN_CURE_DERIVED;
 		finding.remedy = i ? "write it from the page" :
 				     "write it from its copy";
-		ret = dp_report_tell(walk->report, finding,
-				     "segment %u: the %s is damaged",
-				     finding.segment, name[i]);
+		ret = dp_report_finding(walk->report, finding,
+					"segment %u: the %s is damaged",
+					finding.segment, name[i]);
 		if (ret > 0)
 			ret = i ? check_patch_copy(walk, halves->half[0]) :
 				  check_patch_page(walk, verdict->newest);
@@ -171,7 +171,7 @@ static int check_note_pages(struct walk *walk,
 	for (int i = 0; i < 4; i++)
 		whole += dp_super_is_whole(&halves->half[i / 2][i % 2]);
 	finding.severity = DAXPIN_SEVERITY_NOTE;
-	return dp_report_tell(
+	return dp_report_finding(
 		walk->report, finding,
 		"superblock: sequence %s, its copy: %s; %d of 4 halves are whole, one each is enough",
 		check_sequence_of(verdict->page, page),
@@ -200,8 +200,8 @@ static int check_remains(struct walk *walk)
 		return dp_remains_fail(&pool->source, &remains, ret, "",
 				       walk->errmsg);
 	dp_remains_fail(&pool->source, &remains, ret, "", &inner);
-	return dp_report_tell(walk->report, check_found_page(walk, 0), "%s",
-			      sentence);
+	return dp_report_finding(walk->report, check_found_page(walk, 0), "%s",
+				 sentence);
 }
 
 /* Not one whole half: a pool cannot be known by anything else. */
@@ -215,7 +215,7 @@ static int check_no_super(struct walk *walk,
 		return dp_fail(walk->errmsg, -EMEDIUMTYPE,
 			       "%s: a create was cut short before it had begun: create again",
 			       walk->image->pool.source.path);
-	return dp_report_tell(
+	return dp_report_finding(
 		walk->report, check_found_page(walk, 0),
 		"segment 0: no half of the superblock is whole%s, and so geometry, epoch and owner are lost",
 		halves->error[0] || halves->error[1] ? " or can be read" : "");
@@ -236,15 +236,15 @@ static int check_note_owner(struct walk *walk)
 	finding.cure = DAXPIN_CURE_OPEN;
 	if (super->flags & DP_SUPER_OWNER_UNKNOWN) {
 		finding.remedy = "the next open for writing waits until no verbs context is left on the machine";
-		return dp_report_tell(walk->report, finding,
-				      "the last owner's record was lost with the superblock");
+		return dp_report_finding(walk->report, finding,
+					 "the last owner's record was lost with the superblock");
 	}
 	finding.remedy = dp_owner_has_rdma(&super->owner) ?
 		"the next open for writing waits for its RDMA" :
 		"the next open for writing takes over";
-	return dp_report_tell(walk->report, finding,
-			      "the last owner, process %u with %u verbs context(s) on record, did not close the pool",
-			      super->owner.pid, super->owner.contexts);
+	return dp_report_finding(walk->report, finding,
+				 "the last owner, process %u with %u verbs context(s) on record, did not close the pool",
+				 super->owner.pid, super->owner.contexts);
 }
 
 /* No check of metadata sees that bytes in an extent are missing. */
@@ -259,11 +259,11 @@ static int check_note_shutdown(struct walk *walk)
 	if (flushed.dirty != DP_YES)
 		return 0;
 	dp_flushed_counts(&flushed, &walk->super, counts);
-	return dp_report_tell(walk->report,
-			      check_found(walk, DAXPIN_STRUCTURE_DATA,
-					  DAXPIN_SEVERITY_NOTE),
-			      "power failed while the pool was open, before all that was durable had reached its NVDIMMs (%s): bytes of any extent may be missing",
-			      counts);
+	return dp_report_finding(walk->report,
+				 check_found(walk, DAXPIN_STRUCTURE_DATA,
+					     DAXPIN_SEVERITY_NOTE),
+				 "power failed while the pool was open, before all that was durable had reached its NVDIMMs (%s): bytes of any extent may be missing",
+				 counts);
 }
 
 /* The contents of a whole superblock; *ret_sense: the rest can be found with it. */
@@ -283,8 +283,8 @@ static int check_sense(struct walk *walk)
 			      (unsigned long long)pool->source.device_size,
 			      (unsigned long long)walk->super.pool_size);
 	walk->complete = !ret;
-	return ret ? dp_report_tell(walk->report, check_found_page(walk, 0),
-				    "%s", sentence) :
+	return ret ? dp_report_finding(walk->report, check_found_page(walk, 0),
+				       "%s", sentence) :
 		     0;
 }
 
@@ -362,19 +362,19 @@ static int check_stamp(struct walk *walk, const struct dp_super *super,
 	return 0;
 }
 
-static int check_tell_file(struct walk *walk, uint32_t segment,
-			   const char *sentence)
+static int check_report_file(struct walk *walk, uint32_t segment,
+			     const char *sentence)
 {
 	struct daxpin_finding finding = check_found(walk,
 						    DAXPIN_STRUCTURE_FILE,
 						    DAXPIN_SEVERITY_DAMAGE);
 
 	finding.segment = segment;
-	return dp_report_tell(walk->report, finding, "%s", sentence);
+	return dp_report_finding(walk->report, finding, "%s", sentence);
 }
 
 /* Each segment from another time; one without a time was already reported. */
-static int check_tell_times(struct walk *walk)
+static int check_report_times(struct walk *walk)
 {
 	struct dp_stamp_tally tally = walk->together.tally;
 	char sentence[ERRMSG_SIZE];
@@ -393,13 +393,13 @@ static int check_tell_times(struct walk *walk)
 		dp_stamp_refuse(&tally, &walk->super,
 				walk->image->pool.source.path, "", &inner);
 		if (dp_stamp_first_is_odd(&tally, &walk->super))
-			return check_tell_file(walk, 0, sentence);
-		ret = check_tell_file(walk, i, sentence);
+			return check_report_file(walk, 0, sentence);
+		ret = check_report_file(walk, i, sentence);
 	}
 	return ret;
 }
 
-static int check_tell_files(struct walk *walk)
+static int check_report_files(struct walk *walk)
 {
 	const struct dp_stamp_files *files = &walk->together.files;
 	const char *path = walk->image->pool.source.path;
@@ -410,18 +410,18 @@ static int check_tell_files(struct walk *walk)
 	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
 
 	if (dp_stamp_refuse_mixture(files, path, "", &inner))
-		return check_tell_file(walk, files->copy, sentence);
+		return check_report_file(walk, files->copy, sentence);
 	if (!dp_stamp_is_copy(files))
 		return 0;
 	if (dp_super_is_unclean(&walk->super)) {
 		dp_stamp_refuse_copy(path, "", &inner);
-		return check_tell_file(walk, 0, sentence);
+		return check_report_file(walk, 0, sentence);
 	}
 	finding.segment = 0;
 	finding.cure = DAXPIN_CURE_OPEN;
 	finding.remedy = "the next open for writing records the new files";
-	return dp_report_tell(walk->report, finding,
-			      "%s is a copy of a pool that was closed", path);
+	return dp_report_finding(walk->report, finding,
+				 "%s is a copy of a pool that was closed", path);
 }
 
 /*
@@ -464,15 +464,15 @@ static int check_derive_super(struct walk *walk, uint64_t size)
 	int ret;
 
 	if (!dp_audit_recognizes(&walk->audit, size))
-		return dp_report_tell(walk->report, finding,
-				      "segment %u: neither superblock nor table is this pool's",
-				      finding.segment);
+		return dp_report_finding(walk->report, finding,
+					 "segment %u: neither superblock nor table is this pool's",
+					 finding.segment);
 	finding.cure = device ? DAXPIN_CURE_DERIVED : DAXPIN_CURE_LOSSY;
 	finding.remedy = device ? "write both from segment 0's" :
 		"write both from segment 0's: no if the file may come from a backup, since nothing else says from when it is";
-	ret = dp_report_tell(walk->report, finding,
-			     "segment %u: the superblock and its copy are damaged",
-			     finding.segment);
+	ret = dp_report_finding(walk->report, finding,
+				"segment %u: the superblock and its copy are damaged",
+				finding.segment);
 	if (ret <= 0)
 		return ret;
 	ret = check_make_super(walk, size, &super);
@@ -505,7 +505,7 @@ static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
 		return ret ? ret : check_pages(walk, &halves, &verdict);
 	}
 	*ret_ours = false;
-	return dp_report_tell(
+	return dp_report_finding(
 		walk->report, check_found_page(walk, 0),
 		"segment %u is a segment of another pool, or another segment of this one: put the right file in its place",
 		walk->image->index);
@@ -528,10 +528,10 @@ static int check_look_at(struct walk *walk, uint32_t index, uint64_t size,
 	    ret != -EPERM && ret != -EMEDIUMTYPE)
 		return dp_fail(walk->errmsg, ret, "%s", sentence[0] ? sentence :
 			       strerror(-ret));
-	return dp_report_tell(walk->report,
-			      check_found(walk, DAXPIN_STRUCTURE_FILE,
-					  DAXPIN_SEVERITY_DAMAGE),
-			      "%s", sentence);
+	return dp_report_finding(walk->report,
+				 check_found(walk, DAXPIN_STRUCTURE_FILE,
+					     DAXPIN_SEVERITY_DAMAGE),
+				 "%s", sentence);
 }
 
 static uint64_t check_chunks_with(const struct walk *walk, uint64_t size,
@@ -561,19 +561,19 @@ static int check_note_blocks(struct walk *walk, uint64_t size)
 	if (sparse) {
 		finding.cure = DAXPIN_CURE_OPEN;
 		finding.remedy = "the next open for writing allocates them, and loses nothing";
-		ret = dp_report_tell(walk->report, finding,
-				     "segment %u: %llu MiB with metadata or extents are holes of its file, at least in part, as a sparse copy leaves them: they read as zeroes",
-				     finding.segment,
-				     (unsigned long long)sparse << 1);
+		ret = dp_report_finding(walk->report, finding,
+					"segment %u: %llu MiB with metadata or extents are holes of its file, at least in part, as a sparse copy leaves them: they read as zeroes",
+					finding.segment,
+					(unsigned long long)sparse << 1);
 	}
 	if (ret < 0 || !shared)
 		return ret;
 	finding.cure = fsdax ? DAXPIN_CURE_OPEN : DAXPIN_CURE_NONE;
 	finding.remedy = fsdax ? "the next open for writing gives it blocks of its own, and loses nothing" :
 				 NULL;
-	return dp_report_tell(walk->report, finding,
-			      "segment %u: %llu MiB of its file share blocks with another file (cp makes such copies by itself): a store there needs new space",
-			      finding.segment, (unsigned long long)shared << 1);
+	return dp_report_finding(walk->report, finding,
+				 "segment %u: %llu MiB of its file share blocks with another file (cp makes such copies by itself): a store there needs new space",
+				 finding.segment, (unsigned long long)shared << 1);
 }
 
 static int check_note_defrag(struct walk *walk)
@@ -587,9 +587,9 @@ static int check_note_defrag(struct walk *walk)
 		return 0;
 	finding.cure = DAXPIN_CURE_OPEN;
 	finding.remedy = "the next open for writing by its owner marks the file, and so does xfs_io -c 'chattr +f'";
-	return dp_report_tell(walk->report, finding,
-			      "segment %u: xfs_fsr may move the blocks of its file while hardware writes there, and such writes are lost",
-			      finding.segment);
+	return dp_report_finding(walk->report, finding,
+				 "segment %u: xfs_fsr may move the blocks of its file while hardware writes there, and such writes are lost",
+				 finding.segment);
 }
 
 static int check_segment(struct walk *walk, uint32_t index)
@@ -633,9 +633,9 @@ static int check_files(struct walk *walk)
 			       walk->image->pool.source.path, strerror(-extra));
 	walk->report->summary.ignored_files = extra;
 	finding.segment = walk->super.segments;
-	return extra ? dp_report_tell(walk->report, finding,
-				      "%d segment file(s) that are not the pool's are ignored",
-				      extra) : 0;
+	return extra ? dp_report_finding(walk->report, finding,
+					 "%d segment file(s) that are not the pool's are ignored",
+					 extra) : 0;
 }
 
 /* Check each segment, and then whether their superblocks are of one open. */
@@ -650,9 +650,9 @@ static int check_segments(struct walk *walk)
 	for (uint32_t i = 0; !ret && i < walk->super.segments; i++)
 		ret = check_segment(walk, i);
 	if (!ret)
-		ret = check_tell_times(walk);
+		ret = check_report_times(walk);
 	if (!ret)
-		ret = check_tell_files(walk);
+		ret = check_report_files(walk);
 	free(walk->together.stamp);
 	return ret ? ret : dp_audit_roots(&walk->audit);
 }

@@ -72,9 +72,9 @@ static uint8_t repair_meta_flags(const struct dp_image *image)
 
 /* A store to a hole, or to a shared block, needs space: without space it is a
  * SIGBUS. So this is checked before the first store. */
-static int repair_give_blocks(struct dp_image *image,
-			      struct dp_wait_policy *policy,
-			      const struct dp_errmsg *errmsg)
+static int repair_allocate_missing(struct dp_image *image,
+				   struct dp_wait_policy *policy,
+				   const struct dp_errmsg *errmsg)
 {
 	const struct dp_geometry *geometry = &image->pool.geometry;
 	uint64_t size = dp_geometry_meta_size(geometry);
@@ -251,8 +251,8 @@ static int repair_apply(struct dp_image *image,
 		ret = repair_go_to(image, patches->patch[i].segment,
 				   request->errmsg);
 		if (!ret)
-			ret = repair_give_blocks(image, &request->policy,
-						 request->errmsg);
+			ret = repair_allocate_missing(image, &request->policy,
+						      request->errmsg);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
 					   patches->patch[i].new);
@@ -335,8 +335,8 @@ static int repair_put_back(struct dp_image *image,
 	for (size_t i = patches->count; !ret && i--;) {
 		ret = repair_go_to(image, patches->patch[i].segment, errmsg);
 		if (!ret)
-			ret = repair_give_blocks(image, &request->policy,
-						 errmsg);
+			ret = repair_allocate_missing(image, &request->policy,
+						      errmsg);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
 					   patches->patch[i].old);

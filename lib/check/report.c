@@ -3,8 +3,8 @@
 
 #define WHAT_SIZE	400
 
-int dp_report_tell(struct dp_report *report, struct daxpin_finding finding,
-		   const char *format, ...)
+int dp_report_finding(struct dp_report *report, struct daxpin_finding finding,
+		      const char *format, ...)
 {
 	char what[WHAT_SIZE];
 	bool curable = finding.cure == DAXPIN_CURE_DERIVED ||

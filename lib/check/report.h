@@ -23,8 +23,8 @@ struct dp_report {
  * dp_report_patch(); 0: go on; negative: stop.
  */
 __attribute__((format(printf, 3, 4)))
-int dp_report_tell(struct dp_report *report, struct daxpin_finding finding,
-		   const char *format, ...);
+int dp_report_finding(struct dp_report *report, struct daxpin_finding finding,
+		      const char *format, ...);
 
 /* A change in the metadata of the loaded segment. */
 int dp_report_patch(struct dp_report *report, uint64_t offset, const void *new,

@@ -10,7 +10,7 @@
  *				for free space and extent states, then roots.
  *				Everything is read as it will be when the last
  *				owner's committed lanes are applied
- *	BUILT -> OURS		[recover_give_blocks, recover_take_over]: metadata
+ *	BUILT -> OURS		[recover_allocate_missing, recover_take_over]: metadata
  *				and extents in holes get blocks, lanes are
  *				replayed and closed, and the next epoch begins
  *	any -> NONE		[dp_discard]. The media were closed before: by
@@ -72,7 +72,7 @@ static void recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 
 /*
  * W7: an extent in a hole is complete; its bytes are zeroes. Its chunks are backed before
- * the first store (recover_give_blocks()), so their blocks are treated like others.
+ * the first store (recover_allocate_missing()), so their blocks are treated like others.
  */
 static void recover_want_chunks(struct daxpin_pool *pool, uint32_t index,
 				uint32_t block, uint32_t blocks)
@@ -392,14 +392,14 @@ static int recover_rebuild(struct daxpin_pool *pool,
  * store and the first reserve. Bad blocks are quarantined afterwards, because only then
  * all blocks are in their final place.
  */
-static int recover_give_blocks(struct daxpin_pool *pool,
-			       struct dp_pool_request *request)
+static int recover_allocate_missing(struct daxpin_pool *pool,
+				    struct dp_pool_request *request)
 {
 	int ret = 0;
 
 	if (!pool->media.readonly) {
-		ret = dp_pool_give_blocks(&pool->media, &request->policy,
-					  request->errmsg);
+		ret = dp_pool_allocate_missing(&pool->media, &request->policy,
+					       request->errmsg);
 		pool->sparse_chunks = 0;
 		if (pool->media.source.kind == DP_SOURCE_FSDAX)
 			pool->shared_chunks = 0;
@@ -446,10 +446,10 @@ void dp_discard(struct daxpin_pool *pool)
  * locked, and data that it was changing is inconsistent. So no mutex is taken and no list
  * is followed, and the memory that they refer to is not freed.
  */
-void dp_give_back(struct daxpin_pool *pool)
+void dp_close_inherited(struct daxpin_pool *pool)
 {
-	dp_jobs_give_back(&pool->jobs);
-	dp_events_give_back(&pool->events);
+	dp_jobs_close_inherited(&pool->jobs);
+	dp_events_close_inherited(&pool->events);
 	dp_states_fini(&pool->states);
 	dp_pool_tear_down(&pool->media);
 	dp_os_unmap(pool->owner_page, 4096);
@@ -482,7 +482,7 @@ int dp_recover(struct dp_pool_request *request,
 	}
 	ret = recover_rebuild(pool, request->errmsg);
 	if (!ret)
-		ret = recover_give_blocks(pool, request);
+		ret = recover_allocate_missing(pool, request);
 	if (!ret)
 		ret = recover_take_over(pool);
 	if (ret) {

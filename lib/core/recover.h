@@ -17,6 +17,6 @@ int dp_recover(struct dp_pool_request *request,
 void dp_discard(struct daxpin_pool *pool);
 
 /* In a forked child: unmap and close what it inherited. The parent's pool remains open. */
-void dp_give_back(struct daxpin_pool *pool);
+void dp_close_inherited(struct daxpin_pool *pool);
 
 #endif

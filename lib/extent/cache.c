@@ -91,7 +91,7 @@ static void caches_thread_ended(unsigned int slot, void *arg)
 
 	if (atomic_load(&caches->mode) & CACHES_FENCED &&
 	    !atomic_load(&caches->cache[slot].fenced))
-		dp_events_tell_refused(caches->events);
+		dp_events_notify_refused(caches->events);
 }
 
 static void caches_free(struct dp_caches *caches)
@@ -215,7 +215,7 @@ void dp_caches_look(struct dp_caches *caches)
 	    atomic_load_explicit(&cache->fenced, memory_order_relaxed))
 		return;
 	atomic_store(&cache->fenced, true);
-	dp_events_tell_refused(caches->events);
+	dp_events_notify_refused(caches->events);
 }
 
 /*

@@ -112,7 +112,7 @@ void dp_events_fini(struct dp_events *events)
 	pthread_mutex_destroy(&events->mutex);
 }
 
-void dp_events_give_back(struct dp_events *events)
+void dp_events_close_inherited(struct dp_events *events)
 {
 	dp_os_close(events->fd);
 }
@@ -270,7 +270,7 @@ void dp_events_refused(struct dp_events *events)
 	atomic_store(&events->refused, true);
 }
 
-void dp_events_tell_refused(struct dp_events *events)
+void dp_events_notify_refused(struct dp_events *events)
 {
 	dp_fence_after_rmw();
 	if (atomic_load(&events->refused) &&

@@ -39,7 +39,7 @@ struct dp_events {
 int dp_events_init(struct dp_events *events);
 void dp_events_fini(struct dp_events *events);
 /* In a forked child: close the descriptor. The watches belong to the parent. */
-void dp_events_give_back(struct dp_events *events);
+void dp_events_close_inherited(struct dp_events *events);
 int dp_events_fd(const struct dp_events *events);
 
 /*
@@ -69,7 +69,7 @@ void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice);
 void dp_events_refused(struct dp_events *events);
 /* Call it after a change that a refused call may wait for: a gate was opened, blocks
  * were freed, a job has ended. Takes no mutex unless a call was refused. */
-void dp_events_tell_refused(struct dp_events *events);
+void dp_events_notify_refused(struct dp_events *events);
 
 bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event);
 bool dp_events_arm(struct dp_events *events);

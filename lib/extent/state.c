@@ -260,7 +260,7 @@ static void state_wake(struct dp_states *states, uint64_t block)
 static void state_free_blocks(struct dp_states *states, uint64_t block)
 {
 	dp_spaces_free(states->spaces, block, dp_state_blocks(states, block));
-	dp_events_tell_refused(states->events);
+	dp_events_notify_refused(states->events);
 }
 
 /*

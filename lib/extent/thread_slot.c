@@ -40,7 +40,7 @@ static void thread_slot_report_end(unsigned int slot)
 	pthread_mutex_unlock(&ends->mutex);
 }
 
-static void thread_slot_give_back(void *value)
+static void thread_slot_release(void *value)
 {
 	uintptr_t slot = (uintptr_t)value - 1;
 
@@ -62,7 +62,7 @@ static void thread_slot_after_fork(void)
 
 static void thread_slot_make_key(void)
 {
-	have_key = !pthread_key_create(&key, thread_slot_give_back) &&
+	have_key = !pthread_key_create(&key, thread_slot_release) &&
 		   !pthread_atfork(NULL, NULL, thread_slot_after_fork);
 }
 

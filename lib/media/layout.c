@@ -60,7 +60,7 @@ uint64_t dp_word_encode(uint64_t seed, uint64_t block, struct dp_word word)
 	return raw | word_check_field(seed, block, raw);
 }
 
-bool dp_word_take_apart(uint64_t raw, struct dp_word *ret_word)
+bool dp_word_unpack(uint64_t raw, struct dp_word *ret_word)
 {
 	uint32_t kind = raw >> DP_WORD_KIND_SHIFT & DP_WORD_KIND_MASK;
 
@@ -81,7 +81,7 @@ bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
 
 	if (check != word_check_field(seed, block, raw))
 		return false;
-	return dp_word_take_apart(raw, ret_word);
+	return dp_word_unpack(raw, ret_word);
 }
 
 /* The loops follow the order of the words on media, see dp_word_offset(). */

@@ -105,7 +105,7 @@ struct dp_word {
 uint64_t dp_word_encode(uint64_t seed, uint64_t block, struct dp_word word);
 
 /* Decode a word without testing its check. False: no pool can have this word. */
-bool dp_word_take_apart(uint64_t raw, struct dp_word *ret_word);
+bool dp_word_unpack(uint64_t raw, struct dp_word *ret_word);
 
 /* Decode a word. False: as above, or its check fails for this block and pool. */
 bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,

@@ -561,7 +561,7 @@ int dp_root_claim(struct dp_roots *roots, const char *text, bool make,
 }
 
 /* Free a claimed slot. */
-static void root_give_back(struct dp_roots *roots, uint32_t index)
+static void root_free(struct dp_roots *roots, uint32_t index)
 {
 	static const struct name none;
 
@@ -579,7 +579,7 @@ static void root_give_back(struct dp_roots *roots, uint32_t index)
 void dp_root_unclaim(struct dp_roots *roots, uint32_t slot)
 {
 	if (dp_root_is_new(roots, slot))
-		root_give_back(roots, slot);
+		root_free(roots, slot);
 	else
 		root_end_claim(roots, slot, false);
 }
@@ -631,7 +631,7 @@ uint64_t dp_root_settle(struct dp_roots *roots, uint32_t slot,
 		root_set_word(roots, slot, word);
 		root_end_claim(roots, slot, false);
 	} else {
-		root_give_back(roots, slot);
+		root_free(roots, slot);
 	}
 	return was;
 }

@@ -181,8 +181,8 @@ static int table_report_word(const struct scan *scan, uint32_t block,
 	return scan->visitor->word(scan->visitor->arg, block, word);
 }
 
-static int table_tell_damage(const struct scan *scan, enum dp_table_fault fault,
-			     uint32_t block, uint32_t begin, uint32_t end)
+static int table_report_damage(const struct scan *scan, enum dp_table_fault fault,
+			       uint32_t block, uint32_t begin, uint32_t end)
 {
 	struct dp_table_damage damage = { fault, block, begin, end };
 
@@ -204,8 +204,8 @@ static int table_scan_extent(const struct scan *scan, uint32_t block,
 	for (uint32_t b = table_next(scan, block + 1); !ret && b < end;
 	     b = table_next(scan, b + 1)) {
 		if (!table_decode(scan, b, &word)) {
-			ret = table_tell_damage(scan, DP_TABLE_INNER_WORD, b, b,
-						b + 1);
+			ret = table_report_damage(scan, DP_TABLE_INNER_WORD, b, b,
+						  b + 1);
 		} else if (word.kind == DP_KIND_FREE) {
 			ret = table_report_word(scan, b, word);
 		} else {
@@ -220,8 +220,8 @@ static int table_scan_extent(const struct scan *scan, uint32_t block,
 	if (ret)
 		return ret;
 	if (overlap)
-		return table_tell_damage(scan, DP_TABLE_OVERLAP, overlap, block,
-					 *ret_end);
+		return table_report_damage(scan, DP_TABLE_OVERLAP, overlap, block,
+					   *ret_end);
 	return table_report_word(scan, block, head);
 }
 
@@ -240,7 +240,7 @@ static int table_scan_one(const struct scan *scan, uint32_t block,
 	else if (word.blocks <= scan->table->blocks - block)
 		return table_scan_extent(scan, block, word, ret_end);
 	*ret_end = table_next_head(scan, block + 1);
-	return table_tell_damage(scan, fault, block, block, *ret_end);
+	return table_report_damage(scan, fault, block, block, *ret_end);
 }
 
 int dp_table_scan_copy(const struct dp_table *table, const char *copy,

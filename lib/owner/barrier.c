@@ -16,7 +16,7 @@
  *
  * W12: a wake-up is a hint. 6.1 does not wake the wait when direct I/O releases a
  * page, so a request that has not completed is cancelled and submitted again at
- * growing intervals (util/again.h). That is no failure and changes no deadline: a
+ * growing intervals (util/backoff.h). That is no failure and changes no deadline: a
  * file has passed only when its own request succeeded.
  *
  * While it waits the kernel holds the file's i_rwsem: no thread may read(), write()
@@ -36,7 +36,7 @@
 #include "os/os.h"
 #include "os/ring.h"
 #include "owner/barrier.h"
-#include "util/again.h"
+#include "util/backoff.h"
 
 #define ENTRIES		32u		/* files at a time */
 #define CANCEL		UINT64_MAX	/* user_data; otherwise the file's index */
@@ -59,7 +59,7 @@ struct passage {
 	uint32_t begun;
 	uint32_t passed;
 	uint32_t in_flight;		/* requests without completion */
-	struct dp_again again;		/* when to submit again */
+	struct dp_backoff backoff;	/* when to submit again */
 	bool back;			/* some request, since it was last done */
 	bool unbegun;			/* one of those that no worker had begun */
 	bool waited;			/* the kernel waited for the pins of a file */
@@ -147,16 +147,16 @@ static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
  * the same: if it were shorter, the next cancellation would come before a slow
  * machine has begun a request.
  */
-static int barrier_look_again(struct passage *p)
+static int barrier_recheck(struct passage *p)
 {
 	uint64_t now_ns = dp_os_now_ns();
 
-	if (now_ns < p->again.at_ns)
+	if (now_ns < p->backoff.at_ns)
 		return 0;
 	if (p->back)
-		dp_again_next(&p->again, now_ns, p->unbegun);
+		dp_backoff_next(&p->backoff, now_ns, p->unbegun);
 	else
-		p->again.at_ns = now_ns + p->again.interval_ns;
+		p->backoff.at_ns = now_ns + p->backoff.interval_ns;
 	p->back = p->unbegun = false;
 	return dp_ring_cancel_all(&p->ring, CANCEL);
 }
@@ -173,7 +173,7 @@ static int barrier_wait_for_one(struct passage *p)
 				     p->barrier->pid);
 	if (ret == -ETIMEDOUT && dp_os_now_ns() - p->moved_ns < p->grace_ns)
 		ret = 0;
-	return ret ? ret : barrier_look_again(p);
+	return ret ? ret : barrier_recheck(p);
 }
 
 static int barrier_pass_all(struct passage *p)
@@ -184,7 +184,7 @@ static int barrier_pass_all(struct passage *p)
 	p->begun = 0;
 	p->passed = 0;
 	p->moved_ns = dp_os_now_ns();
-	p->again.at_ns = p->moved_ns + p->again.interval_ns;
+	p->backoff.at_ns = p->moved_ns + p->backoff.interval_ns;
 	p->back = true;
 	p->unbegun = false;
 	while (!ret && p->passed < p->barrier->files) {
@@ -325,7 +325,7 @@ int dp_barrier_pass(const struct dp_barrier *barrier,
 		    const struct dp_errmsg *errmsg)
 {
 	struct passage p = { .barrier = barrier, .policy = policy,
-			     .again = dp_again_begin(dp_os_now_ns()),
+			     .backoff = dp_backoff_begin(dp_os_now_ns()),
 			     .grace_ns = GRACE_NS };
 	int ret;
 

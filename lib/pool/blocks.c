@@ -33,7 +33,7 @@
 
 static_assert(STEP_MAX % DP_CHUNK_SIZE == 0, "whole chunks, without signals");
 
-static int blocks_ask(void *arg)
+static int blocks_report(void *arg)
 {
 	const struct dp_blocks *blocks = arg;
 
@@ -41,10 +41,10 @@ static int blocks_ask(void *arg)
 				     blocks->total_bytes) : 0;
 }
 
-static int blocks_fallocate(struct dp_blocks *blocks, struct dp_ask_call call)
+static int blocks_fallocate(struct dp_blocks *blocks, struct dp_falloc_args call)
 {
-	if (blocks && blocks->ask)
-		return dp_ask_fallocate(blocks->ask, call, blocks_ask, blocks);
+	if (blocks && blocks->falloc)
+		return dp_falloc_run(blocks->falloc, call, blocks_report, blocks);
 	return dp_os_fallocate(call.fd, call.mode, call.offset, call.size);
 }
 
@@ -54,7 +54,7 @@ static int blocks_step(struct dp_blocks *blocks,
 		       const struct dp_blocks_range *range, uint64_t done,
 		       uint64_t size, int mode)
 {
-	int ret = blocks_fallocate(blocks, (struct dp_ask_call) {
+	int ret = blocks_fallocate(blocks, (struct dp_falloc_args) {
 		.fd = range->fd, .mode = mode,
 		.offset = range->offset + done, .size = size,
 	});
@@ -84,7 +84,7 @@ static int blocks_do(struct dp_blocks *blocks, struct dp_blocks_range range,
 	       range.size % DP_BLOCK_SIZE == 0);
 	while (!ret && done < range.size) {
 		size = dp_min(step, range.size - done);
-		ret = blocks_ask(blocks);
+		ret = blocks_report(blocks);
 		if (!ret)
 			ret = blocks_step(blocks, &range, done, size, mode);
 		if (ret == -EINTR) {
@@ -189,9 +189,9 @@ static struct dp_blocks_range blocks_range_of(const struct dp_segments *segments
 
 /* Process runs of chunks that need the same work. Blocks are durable before they are
  * used. */
-static int blocks_give_segment(struct dp_blocks *blocks,
-			       const struct dp_segments *segments,
-			       uint32_t index)
+static int blocks_allocate_segment(struct dp_blocks *blocks,
+				   const struct dp_segments *segments,
+				   uint32_t index)
 {
 	uint32_t chunks = blocks_chunks_of(segments, index);
 	uint32_t end;
@@ -240,9 +240,9 @@ static int blocks_fail(const struct dp_blocks *blocks, int error,
 		       strerror(-error));
 }
 
-static int blocks_give_all(struct dp_blocks *blocks,
-			   struct dp_segments *segments,
-			   const struct dp_errmsg *errmsg)
+static int blocks_allocate_missing(struct dp_blocks *blocks,
+				   struct dp_segments *segments,
+				   const struct dp_errmsg *errmsg)
 {
 	const char *path = segments->source->path;
 	int ret = 0;
@@ -250,7 +250,7 @@ static int blocks_give_all(struct dp_blocks *blocks,
 	for (uint32_t i = 0; !ret && i < dp_segments_count(segments); i++) {
 		if (!blocks_segment_lacks(segments, i))
 			continue;
-		ret = blocks_give_segment(blocks, segments, i);
+		ret = blocks_allocate_segment(blocks, segments, i);
 		if (ret)
 			return blocks_fail(blocks, ret, path,
 					   "that are holes of its files, or shared by a reflink,",
@@ -268,33 +268,33 @@ static int blocks_give_all(struct dp_blocks *blocks,
 
 /* On a DAX filesystem the calls go through a ring, because they may wait. */
 static void blocks_begin(struct dp_blocks *blocks,
-			 const struct dp_segments *segments, struct dp_ask *ask)
+			 const struct dp_segments *segments, struct dp_falloc *falloc)
 {
 	if (segments->source->kind != DP_SOURCE_FSDAX)
 		return;
-	dp_ask_open(ask);
-	blocks->ask = ask;
+	dp_falloc_open(falloc);
+	blocks->falloc = falloc;
 }
 
 static void blocks_end(struct dp_blocks *blocks)
 {
-	if (blocks->ask)
-		dp_ask_close(blocks->ask);
+	if (blocks->falloc)
+		dp_falloc_close(blocks->falloc);
 }
 
-int dp_blocks_give(struct dp_segments *segments, struct dp_wait_policy *policy,
-		   const struct dp_errmsg *errmsg)
+int dp_blocks_allocate_missing(struct dp_segments *segments, struct dp_wait_policy *policy,
+			       const struct dp_errmsg *errmsg)
 {
 	struct dp_blocks blocks = {
 		.policy = policy,
 		.total_bytes = dp_blocks_lacking(segments),
 	};
-	struct dp_ask ask;
+	struct dp_falloc falloc;
 	int ret;
 
 	assert(!segments->readonly);
-	blocks_begin(&blocks, segments, &ask);
-	ret = blocks_give_all(&blocks, segments, errmsg);
+	blocks_begin(&blocks, segments, &falloc);
+	ret = blocks_allocate_missing(&blocks, segments, errmsg);
 	blocks_end(&blocks);
 	return ret;
 }
@@ -341,7 +341,7 @@ int dp_blocks_create(struct dp_segments *segments,
 		     const struct dp_errmsg *errmsg)
 {
 	struct dp_blocks blocks = { .policy = policy };
-	struct dp_ask ask;
+	struct dp_falloc falloc;
 	int ret;
 
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
@@ -351,7 +351,7 @@ int dp_blocks_create(struct dp_segments *segments,
 		return ret;
 	for (uint32_t i = 0; i < dp_segments_count(segments); i++)
 		blocks.total_bytes += blocks_size_of(segments, i);
-	blocks_begin(&blocks, segments, &ask);
+	blocks_begin(&blocks, segments, &falloc);
 	for (uint32_t i = 0; !ret && i < dp_segments_count(segments); i++)
 		ret = dp_blocks_allocate(&blocks, blocks_range_of(
 			segments, i, 0, blocks_size_of(segments, i)));

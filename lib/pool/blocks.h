@@ -7,13 +7,13 @@
 #define DP_BLOCKS_H
 
 #include "owner/lock.h"
-#include "pool/ask.h"
+#include "pool/falloc.h"
 #include "pool/segment.h"
 
 /* The work of a whole call, and its progress. */
 struct dp_blocks {
 	struct dp_wait_policy *policy;
-	struct dp_ask *ask;		/* on a DAX filesystem; otherwise NULL */
+	struct dp_falloc *falloc;	/* on a DAX filesystem; otherwise NULL */
 	uint64_t done_bytes;
 	uint64_t total_bytes;
 };
@@ -52,7 +52,7 @@ int dp_blocks_create(struct dp_segments *segments,
 uint64_t dp_blocks_lacking(const struct dp_segments *segments);
 /* Allocate and unshare these blocks, and list the chunks again. The contents do not
  * change (W7). */
-int dp_blocks_give(struct dp_segments *segments, struct dp_wait_policy *policy,
-		   const struct dp_errmsg *errmsg);
+int dp_blocks_allocate_missing(struct dp_segments *segments, struct dp_wait_policy *policy,
+			       const struct dp_errmsg *errmsg);
 
 #endif

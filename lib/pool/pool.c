@@ -252,8 +252,8 @@ static int pool_pass_barrier(struct dp_pool *pool,
 
 /* After a clean close the barrier is needed only so that the calls that allocate blocks
  * do not wait for pins. If it is unavailable then, they are made without it. */
-int dp_pool_give_blocks(struct dp_pool *pool, struct dp_wait_policy *policy,
-			const struct dp_errmsg *errmsg)
+int dp_pool_allocate_missing(struct dp_pool *pool, struct dp_wait_policy *policy,
+			     const struct dp_errmsg *errmsg)
 {
 	int ret;
 
@@ -262,7 +262,7 @@ int dp_pool_give_blocks(struct dp_pool *pool, struct dp_wait_policy *policy,
 	ret = pool_pass_barrier(pool, policy, errmsg);
 	if (ret && (ret != -ENOSYS || pool->was_unclean))
 		return ret;
-	return dp_blocks_give(&pool->segments, policy, errmsg);
+	return dp_blocks_allocate_missing(&pool->segments, policy, errmsg);
 }
 
 int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
@@ -308,8 +308,8 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 	if (!ret)
 		ret = dp_segments_list(segments, request->errmsg);
 	if (!ret && create)
-		ret = dp_pool_give_blocks(pool, &request->policy,
-					  request->errmsg);
+		ret = dp_pool_allocate_missing(pool, &request->policy,
+					       request->errmsg);
 	if (!ret)
 		ret = dp_segments_find_badblocks(segments, request->errmsg);
 	return ret;

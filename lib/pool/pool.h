@@ -139,8 +139,8 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 		uint64_t size, bool create);
 /* Give blocks to what dp_blocks_lacking() counts, unless the pool is only read; on a DAX
  * filesystem after the barrier. */
-int dp_pool_give_blocks(struct dp_pool *pool, struct dp_wait_policy *policy,
-			const struct dp_errmsg *errmsg);
+int dp_pool_allocate_missing(struct dp_pool *pool, struct dp_wait_policy *policy,
+			     const struct dp_errmsg *errmsg);
 /* Undo everything except the changes on media. */
 void dp_pool_tear_down(struct dp_pool *pool);
 

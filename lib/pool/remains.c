@@ -57,7 +57,7 @@ static bool remains_is_table_page(const char *page)
 
 	for (uint64_t i = 0; i < DP_PAGE_WORDS; i++) {
 		memcpy(&word, page + dp_word_offset(i), sizeof(word));
-		if (!dp_word_take_apart(word, &taken) ||
+		if (!dp_word_unpack(word, &taken) ||
 		    (inside && taken.kind != DP_KIND_FREE))
 			return false;
 		inside = inside ? inside - 1 : taken.blocks - 1;
@@ -96,7 +96,7 @@ struct progress {
 };
 
 /* Before each read: report progress, which can end the search. */
-static int remains_tell(struct look *look, uint64_t offset)
+static int remains_report_progress(struct look *look, uint64_t offset)
 {
 	struct progress *progress = look->progress;
 
@@ -194,7 +194,7 @@ static int remains_in_range(struct look *look, uint64_t begin, uint64_t end)
 			      DP_CHUNK_SIZE - begin % DP_CHUNK_SIZE);
 		if (begin >= DP_META_SIZE_MAX && look->found->kind)
 			return 0;
-		ret = remains_tell(look, begin);
+		ret = remains_report_progress(look, begin);
 		if (!ret)
 			ret = remains_read(look, begin, size, &unreadable);
 		if (!ret && begin < DP_META_SIZE_MAX)

@@ -117,7 +117,7 @@ static void pending_remove_from_heap(struct dp_pending *pending,
 	pending_move_down(pending, last);
 }
 
-void dp_pending_ask(struct dp_pending *pending, struct daxpin_grant *grant,
+void dp_pending_add(struct dp_pending *pending, struct daxpin_grant *grant,
 		    uint64_t deadline_ns)
 {
 	assert(deadline_ns && !dp_pending_is_queued(grant));

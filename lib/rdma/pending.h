@@ -12,7 +12,7 @@ int dp_pending_reserve(struct dp_pending *pending, uint32_t grants);
 
 /* Let the grant wait for its peer until the deadline. If it waits already, this
  * replaces its deadline. */
-void dp_pending_ask(struct dp_pending *pending, struct daxpin_grant *grant,
+void dp_pending_add(struct dp_pending *pending, struct daxpin_grant *grant,
 		    uint64_t deadline_ns);
 /* Add the grant to the end of the queue of those that wait for a thread to end them. */
 void dp_pending_queue(struct dp_pending *pending, struct daxpin_grant *grant);

@@ -66,7 +66,7 @@
 			 1u << DAXPIN_GRANT_STATE_ASKED | \
 			 1u << DAXPIN_GRANT_STATE_QUARANTINED)
 #define OVER_MAX	1024
-#define AGAIN_MS	1000		/* for grants that only this thread can revoke */
+#define RETRY_MS	1000		/* for grants that only this thread can revoke */
 #define REFUSED_MS	10		/* until the executor is offered it again */
 
 static void revoke_lock(struct daxpin_rdma *rdma)
@@ -87,7 +87,7 @@ static uint32_t revoke_state(const struct daxpin_grant *grant)
 				    memory_order_relaxed);
 }
 
-static void revoke_become(struct daxpin_grant *grant, uint32_t state)
+static void revoke_set_state(struct daxpin_grant *grant, uint32_t state)
 {
 	static const uint32_t may_be_from[] = {
 		[STATE_OVER] = 1u << DAXPIN_GRANT_STATE_ENDING,
@@ -115,7 +115,7 @@ static void revoke_remember(struct daxpin_grant *grant)
 
 	assert(!dp_pending_is_queued(grant) && !dp_pending_deadline(grant));
 	assert(!dp_access_is_open(grant) && revokes->promised);
-	revoke_become(grant, STATE_OVER);
+	revoke_set_state(grant, STATE_OVER);
 	dp_table_remove(&revokes->table, grant);
 	revokes->promised--;
 	pthread_cond_broadcast(&revokes->callback_over);
@@ -227,7 +227,7 @@ static int revoke_end(struct daxpin_grant *grant, bool has_callback,
 	count->pending--;
 	*ret_over = !ret;
 	if (ret) {
-		revoke_become(grant, DAXPIN_GRANT_STATE_QUARANTINED);
+		revoke_set_state(grant, DAXPIN_GRANT_STATE_QUARANTINED);
 		if (has_callback)
 			revoke_begin_callback(grant);
 	} else {
@@ -252,11 +252,11 @@ static int revoke_end_queued_and_unlock(struct daxpin_grant *grant)
 
 	assert(revoke_state(grant) == DAXPIN_GRANT_STATE_QUEUED);
 	assert(!grant->revoke.in_callback && !grant->revoke.launch_later);
-	revoke_become(grant, DAXPIN_GRANT_STATE_ENDING);
+	revoke_set_state(grant, DAXPIN_GRANT_STATE_ENDING);
 	revoke_unlock(grant->rdma);
 	ret = revoke_end(grant, done, &over);
 	if (!over && lost)
-		daxpin_rdma_revoke_start(grant, daxpin_deadline_ms(AGAIN_MS));
+		daxpin_rdma_revoke_start(grant, daxpin_deadline_ms(RETRY_MS));
 	if (done) {
 		done(done_arg, ret);
 		if (!over)
@@ -324,7 +324,7 @@ static void revoke_hand_over_and_unlock(struct daxpin_grant *grant)
 static void revoke_launch_and_unlock(struct daxpin_grant *grant)
 {
 	dp_pending_remove(&grant->rdma->revokes.pending, grant);
-	revoke_become(grant, DAXPIN_GRANT_STATE_QUEUED);
+	revoke_set_state(grant, DAXPIN_GRANT_STATE_QUEUED);
 	revoke_hand_over_and_unlock(grant);
 }
 
@@ -366,7 +366,7 @@ static int revoke_begin_here(struct daxpin_grant *grant)
 	if (ret)
 		return ret;
 	dp_pending_remove(&grant->rdma->revokes.pending, grant);
-	revoke_become(grant, DAXPIN_GRANT_STATE_ENDING);
+	revoke_set_state(grant, DAXPIN_GRANT_STATE_ENDING);
 	return 0;
 }
 
@@ -396,16 +396,16 @@ DP_EXPORT int daxpin_rdma_revoke(struct daxpin_grant *grant)
 }
 
 /* Called with the lock, which it releases. */
-static void revoke_ask_and_unlock(struct daxpin_grant *grant,
-				  uint64_t deadline_ns)
+static void revoke_ask_back_and_unlock(struct daxpin_grant *grant,
+				       uint64_t deadline_ns)
 {
 	void (*ask_back)(void *arg, const struct daxpin_grant_key *key) =
 		grant->revoke.was_asked ? NULL : grant->revoke.ask_back;
 	const struct daxpin_grant_key key = grant->key;
 	void *arg = grant->revoke.done_arg;
 
-	dp_pending_ask(&grant->rdma->revokes.pending, grant, deadline_ns);
-	revoke_become(grant, DAXPIN_GRANT_STATE_ASKED);
+	dp_pending_add(&grant->rdma->revokes.pending, grant, deadline_ns);
+	revoke_set_state(grant, DAXPIN_GRANT_STATE_ASKED);
 	if (ask_back)
 		revoke_begin_callback(grant);
 	revoke_unlock(grant->rdma);
@@ -430,7 +430,7 @@ DP_EXPORT int daxpin_rdma_revoke_start(struct daxpin_grant *grant,
 	else if (deadline_ns <= daxpin_deadline_ms(0))
 		revoke_launch_and_unlock(grant);
 	else
-		revoke_ask_and_unlock(grant, deadline_ns);
+		revoke_ask_back_and_unlock(grant, deadline_ns);
 	return revoke_ignore_over(ret);
 }
 
@@ -627,7 +627,7 @@ static void revoke_add(struct daxpin_grant *grant)
 
 	revoke_lock(rdma);
 	assert(rdma->revokes.totals.grants < rdma->revokes.promised);
-	revoke_become(grant, DAXPIN_GRANT_STATE_OUT);
+	revoke_set_state(grant, DAXPIN_GRANT_STATE_OUT);
 	dp_table_add(&rdma->revokes.table, grant);
 	rdma->revokes.totals.grants++;
 	rdma->revokes.totals.granted++;

@@ -15,12 +15,12 @@
 #include "reclaim/job.h"
 #include "util/cancel.h"
 
-static void jobs_take_answers(struct dp_jobs *jobs)
+static void jobs_reap(struct dp_jobs *jobs)
 {
-	struct dp_answer answer;
+	struct dp_completion completion;
 
-	while (dp_punch_next(&jobs->punch, &answer))
-		dp_parts_take_answer(jobs, &answer);
+	while (dp_punch_next(&jobs->punch, &completion))
+		dp_parts_complete(jobs, &completion);
 }
 
 static void jobs_each_part(struct dp_jobs *jobs, void (*fn)(struct dp_part *part))
@@ -54,15 +54,15 @@ static void jobs_gather(struct dp_jobs *jobs, bool wanted)
 
 static void jobs_poll(struct dp_jobs *jobs)
 {
-	jobs_take_answers(jobs);
+	jobs_reap(jobs);
 	jobs_each_part(jobs, dp_part_poll);
 }
 
 /* For a hold, which must not sleep: parts that wait stay as they are. The ring has
- * written the eventfd for each answer that is taken here, so a poll follows. */
+ * written the eventfd for each completion that is taken here, so a poll follows. */
 static void jobs_poll_kernel(struct dp_jobs *jobs)
 {
-	jobs_take_answers(jobs);
+	jobs_reap(jobs);
 	jobs_each_part(jobs, dp_part_poll_kernel);
 }
 
@@ -78,7 +78,7 @@ static void jobs_poll_part(struct dp_part *part)
 
 static void jobs_poll_refills(struct dp_jobs *jobs)
 {
-	jobs_take_answers(jobs);
+	jobs_reap(jobs);
 	jobs_each_part(jobs, jobs_poll_part);
 }
 
@@ -155,7 +155,7 @@ void dp_jobs_fini(struct dp_jobs *jobs)
 	pthread_mutex_destroy(&jobs->mutex);
 }
 
-void dp_jobs_give_back(struct dp_jobs *jobs)
+void dp_jobs_close_inherited(struct dp_jobs *jobs)
 {
 	dp_punch_close(&jobs->punch);
 }

@@ -12,7 +12,7 @@ void dp_jobs_init(struct dp_jobs *jobs, struct dp_pool *media,
 		  struct dp_events *events, struct dp_holders *holders);
 void dp_jobs_fini(struct dp_jobs *jobs);
 /* In a forked child: close its descriptors. The jobs are its parent's. */
-void dp_jobs_give_back(struct dp_jobs *jobs);
+void dp_jobs_close_inherited(struct dp_jobs *jobs);
 
 /*
  * Begin a job in a segment or all, with the fields up to `blocking` set. 0, or

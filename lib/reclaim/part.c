@@ -12,7 +12,7 @@
  *	    v                                              v
  *	  OVER <--------------------------------------------
  *
- *	WAITING -> KERNEL	[part_ask_kernel]
+ *	WAITING -> KERNEL	[part_begin_request]
  *	WAITING -> OVER		[part_advance, part_try, dp_part_zero_free]
  *	KERNEL -> KERNEL	[part_after_kernel], submitted again
  *	KERNEL -> SETTLING	[part_after_kernel]
@@ -64,8 +64,8 @@
 #define GRACE_NS	(1000 * MS)	/* for a punch that meets no pin */
 #define STEP_NS		(10 * MS)
 
-static_assert(DP_PARTS_MAX * (DP_PART_RUNS + 8) < DP_PUNCH_ANSWERS,
-	      "all answers have room");
+static_assert(DP_PARTS_MAX * (DP_PART_RUNS + 8) < DP_PUNCH_COMPLETIONS,
+	      "all completions have room");
 static_assert(DP_PART_RUNS <= DP_PUNCH_RUNS, "a part is one request");
 
 /* ----------------------------------------------------------------- helpers */
@@ -143,7 +143,7 @@ static void part_finish(struct dp_part *part, int result)
 	}
 	/* A pin of the segment may be possible now; or it is certain that no space
 	 * becomes available. */
-	dp_events_tell_refused(jobs->events);
+	dp_events_notify_refused(jobs->events);
 }
 
 static bool part_is_fsdax(const struct dp_part *part)
@@ -165,20 +165,20 @@ static bool part_was_unbegun(const struct dp_part *part)
  * deadline. On tmpfs nothing waits for them, and a cancel would undo what was
  * allocated (kernel.md K20).
  */
-static void part_plan_look(struct dp_part *part, uint64_t now_ns)
+static void part_plan_recheck(struct dp_part *part, uint64_t now_ns)
 {
-	if (!part->again.interval_ns)
-		part->again = dp_again_begin(now_ns);
+	if (!part->backoff.interval_ns)
+		part->backoff = dp_backoff_begin(now_ns);
 	else
-		dp_again_next(&part->again, now_ns, part_was_unbegun(part));
+		dp_backoff_next(&part->backoff, now_ns, part_was_unbegun(part));
 	part->looked = false;
-	part->again_ns = part->request.cancel_ns;
-	if (part_is_fsdax(part) && part->again.at_ns < part->job->deadline_ns)
-		part->again_ns = part->again.at_ns;
+	part->next_cancel_ns = part->request.cancel_ns;
+	if (part_is_fsdax(part) && part->backoff.at_ns < part->job->deadline_ns)
+		part->next_cancel_ns = part->backoff.at_ns;
 }
 
 /* The gate is closed, and part->run is claimed. */
-static void part_ask(struct dp_part *part, uint32_t runs)
+static void part_request(struct dp_part *part, uint32_t runs)
 {
 	struct daxpin_job *job = part->job;
 	const struct dp_segments *segments = &job->jobs->holes.media->segments;
@@ -196,19 +196,19 @@ static void part_ask(struct dp_part *part, uint32_t runs)
 		.cancel_ns = job->deadline_ns > soonest_ns ?
 			     job->deadline_ns : soonest_ns,
 	};
-	part_plan_look(part, now_ns);
+	part_plan_recheck(part, now_ns);
 	if (!job->blocking)
-		dp_punch_ask(&job->jobs->punch, &part->request);
+		dp_punch_request(&job->jobs->punch, &part->request);
 }
 
-static void part_ask_kernel(struct dp_part *part, uint32_t runs,
-			    struct dp_part **slot)
+static void part_begin_request(struct dp_part *part, uint32_t runs,
+			       struct dp_part **slot)
 {
 	for (uint32_t i = 0; i < runs; i++)
 		part->job->budget -= part->run[i].chunks;
 	if (!part->job->blocking)
 		*slot = part;
-	part_ask(part, runs);
+	part_request(part, runs);
 }
 
 /*
@@ -229,7 +229,7 @@ static bool part_is_in_use(struct dp_part *part)
 					    part->label))
 		return false;
 	dp_gate_open(dp_state_gates(jobs->states), segment);
-	dp_events_tell_refused(jobs->events);
+	dp_events_notify_refused(jobs->events);
 	if (busy)
 		part_find_holder(part, busy);
 	return true;
@@ -260,11 +260,11 @@ static bool part_try(struct dp_part *part)
 			      dp_min(job->budget, UINT32_MAX), free_chunks,
 			      part->run, DP_PART_RUNS);
 	if (runs) {
-		part_ask_kernel(part, runs, slot);
+		part_begin_request(part, runs, slot);
 		return true;
 	}
 	dp_gate_open(dp_state_gates(jobs->states), segment);
-	dp_events_tell_refused(jobs->events);
+	dp_events_notify_refused(jobs->events);
 	return false;			/* a reserve was faster: look again */
 }
 
@@ -345,7 +345,7 @@ static void part_end_runs(struct dp_part *part)
 		else
 			job->budget += part->run[i].chunks;
 	}
-	dp_events_tell_refused(job->jobs->events);
+	dp_events_notify_refused(job->jobs->events);
 }
 
 /* End the request: the part waits for its next round, or is over. */
@@ -356,7 +356,7 @@ static void part_end_round(struct dp_part *part)
 
 	part_leave_slot(part);
 	if (!dp_ring_was_interrupted(error))
-		part->again = (struct dp_again) { .interval_ns = 0 };
+		part->backoff = (struct dp_backoff) { .interval_ns = 0 };
 	part_end_runs(part);
 	part->state = DP_PART_WAITING;
 	if (!error)
@@ -377,7 +377,7 @@ static void part_end_round(struct dp_part *part)
  * moment without a hold. If the deadline has passed meanwhile it ends the next
  * request, which has its second, and not this one.
  */
-static bool part_looks_again(const struct dp_part *part)
+static bool part_is_recheck(const struct dp_part *part)
 {
 	if (!part->looked || part->job->cancelled)
 		return false;
@@ -393,9 +393,9 @@ static void part_after_kernel(struct dp_part *part)
 	struct dp_jobs *jobs = part->job->jobs;
 
 	assert(part->state == DP_PART_KERNEL && !part->pending);
-	if (part_looks_again(part)) {
+	if (part_is_recheck(part)) {
 		dp_punch_forget(&jobs->punch, &part->request);
-		part_ask(part, part->request.runs);
+		part_request(part, part->request.runs);
 		return;
 	}
 	dp_gate_open(dp_state_gates(jobs->states), part->report.segment);
@@ -415,41 +415,41 @@ static void part_after_kernel(struct dp_part *part)
 }
 
 static void part_take_result(struct dp_part *part,
-			     const struct dp_answer *answer)
+			     const struct dp_completion *completion)
 {
-	part->result[answer->run] = answer->result;
+	part->result[completion->run] = completion->result;
 	if (!part->pending)
 		part_after_kernel(part);
 }
 
 static void part_take_settled(struct dp_part *part,
-			      const struct dp_answer *answer)
+			      const struct dp_completion *completion)
 {
 	for (uint32_t i = 0; i < part->request.runs; i++)
 		if (!part->result[i] &&
-		    (i == answer->run || !part_is_shmem(part)))
-			part->result[i] = answer->result;
+		    (i == completion->run || !part_is_shmem(part)))
+			part->result[i] = completion->result;
 	if (!part->pending)
 		part_end_round(part);
 }
 
-void dp_parts_take_answer(struct dp_jobs *jobs,
-			  const struct dp_answer *answer)
+void dp_parts_complete(struct dp_jobs *jobs,
+		       const struct dp_completion *completion)
 {
 	struct dp_part *part = NULL;
 
 	for (uint32_t i = 0; i < DP_PARTS_MAX; i++)
 		if (jobs->in_kernel[i] &&
-		    jobs->in_kernel[i]->request.attempt == answer->attempt)
+		    jobs->in_kernel[i]->request.attempt == completion->attempt)
 			part = jobs->in_kernel[i];
-	if (!part || answer->to > DP_ANSWER_SETTLE)
+	if (!part || completion->type > DP_COMPLETION_SETTLE)
 		return;
-	assert(part->pending && answer->run < part->request.runs);
+	assert(part->pending && completion->run < part->request.runs);
 	part->pending--;
-	if (answer->to == DP_ANSWER_RUN)
-		part_take_result(part, answer);
+	if (completion->type == DP_COMPLETION_RUN)
+		part_take_result(part, completion);
 	else
-		part_take_settled(part, answer);
+		part_take_settled(part, completion);
 }
 
 /* Cancel the request: to submit it again, because its time has passed, or because the
@@ -461,11 +461,11 @@ static void part_end_request(struct dp_part *part, uint64_t now_ns)
 	bool early = now_ns < job->deadline_ns;
 
 	if (!early && !job->cancelled && now_ns < part->request.cancel_ns) {
-		part->again_ns = part->request.cancel_ns;
+		part->next_cancel_ns = part->request.cancel_ns;
 		return;
 	}
 	part->looked |= early;
-	part->again_ns = now_ns + STEP_NS;
+	part->next_cancel_ns = now_ns + STEP_NS;
 	dp_punch_cancel(&job->jobs->punch, &part->request);
 }
 
@@ -492,14 +492,14 @@ void dp_part_poll_kernel(struct dp_part *part)
 		return;
 	if (part_is_fsdax(part))
 		dp_punch_tick(&part->job->jobs->punch, DP_TICK_LONG);
-	if (now_ns >= part->again_ns)
+	if (now_ns >= part->next_cancel_ns)
 		part_end_request(part, now_ns);
 }
 
 void dp_part_cancel(struct dp_part *part)
 {
 	if (part->state == DP_PART_KERNEL)
-		part->again_ns = 0;
+		part->next_cancel_ns = 0;
 }
 
 /* ------------------------------------------------------ without a private ring */
@@ -534,7 +534,7 @@ void dp_part_zero_free(struct dp_part *part)
 		part->report.done_bytes += DP_CHUNK_SIZE;
 		job->budget--;
 	}
-	dp_events_tell_refused(jobs->events);
+	dp_events_notify_refused(jobs->events);
 	part_finish(part, 0);
 }
 

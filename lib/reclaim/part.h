@@ -11,7 +11,7 @@
 #include "extent/state.h"
 #include "reclaim/hole.h"
 #include "reclaim/punch.h"
-#include "util/again.h"
+#include "util/backoff.h"
 
 #define DP_PART_RUNS	32u		/* for the kernel at once, of a segment */
 #define DP_PARTS_MAX	16u		/* that the kernel has at once */
@@ -31,9 +31,9 @@ struct dp_part {
 	struct dp_request request;	/* of these */
 	uint32_t pending;		/* completions to come */
 	int result[DP_PART_RUNS];	/* of each run */
-	struct dp_again again;		/* when to submit again; no interval: begin */
+	struct dp_backoff backoff;	/* when to submit again; no interval: begin */
 	bool looked;			/* the request was ended for that */
-	uint64_t again_ns;		/* when to ask for its end once more */
+	uint64_t next_cancel_ns;	/* when to ask for its end once more */
 	struct daxpin_job_part report;	/* all but its pointer to the holder */
 	struct daxpin_holder holder;	/* count 0: none */
 	char label[DAXPIN_LABEL_MAX];	/* the holder's */
@@ -74,8 +74,8 @@ struct daxpin_job {
 /* All of these under jobs->mutex. */
 
 /* One answer of the kernel: to its part, if that still waits for it. */
-void dp_parts_take_answer(struct dp_jobs *jobs,
-			  const struct dp_answer *answer);
+void dp_parts_complete(struct dp_jobs *jobs,
+		       const struct dp_completion *completion);
 /* Is it a reclaim whose next step looks for free chunks? It finds more of them if the
  * caller has emptied the caches of all threads before: dp_spaces_gather(). */
 bool dp_part_wants_free(const struct dp_part *part);

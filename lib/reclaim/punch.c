@@ -27,12 +27,12 @@
 #include "pool/blocks.h"
 #include "reclaim/punch.h"
 
-#define ENTRIES		(DP_PUNCH_ANSWERS / 2)	/* as the kernel has it */
+#define ENTRIES		(DP_PUNCH_COMPLETIONS / 2)	/* as the kernel has it */
 #define WORKERS		512u	/* one for each run, if it needs one */
 #define MS		1000000ull
 
 /* user_data: the attempt, which run of it, and what of that. */
-#define TO_BITS		2
+#define TYPE_BITS	2
 #define RUN_BITS	6
 
 static_assert(DP_PUNCH_RUNS <= 1 << RUN_BITS, "a run has its number");
@@ -105,22 +105,22 @@ void dp_punch_close(struct dp_punch *punch)
 
 /* --------------------------------------------------------------- requests */
 
-static uint64_t punch_user_data(uint64_t attempt, enum dp_answer_to to,
+static uint64_t punch_user_data(uint64_t attempt, enum dp_completion_type type,
 				uint32_t run)
 {
-	return (attempt << RUN_BITS | run) << TO_BITS | to;
+	return (attempt << RUN_BITS | run) << TYPE_BITS | type;
 }
 
 static struct io_uring_sqe *punch_prepare(struct dp_punch *punch,
 					  unsigned int opcode, uint64_t attempt,
-					  enum dp_answer_to to)
+					  enum dp_completion_type type)
 {
 	struct io_uring_sqe *sqe = dp_ring_prepare(&punch->ring);
 
 	assert(sqe); /* punch_make_room() was called */
 	sqe->opcode = opcode;
 	sqe->fd = -1;
-	sqe->user_data = punch_user_data(attempt, to, 0);
+	sqe->user_data = punch_user_data(attempt, type, 0);
 	return sqe;
 }
 
@@ -155,7 +155,7 @@ punch_prepare_timeout(struct dp_punch *punch, uint64_t attempt,
 		      const struct __kernel_timespec *at, uint32_t flags)
 {
 	struct io_uring_sqe *sqe =
-		punch_prepare(punch, IORING_OP_TIMEOUT, attempt, DP_ANSWER_TIMER);
+		punch_prepare(punch, IORING_OP_TIMEOUT, attempt, DP_COMPLETION_TIMER);
 
 	punch_fill_timeout(sqe, at, flags);
 	return sqe;
@@ -166,7 +166,7 @@ punch_prepare_cancel(struct dp_punch *punch, const struct dp_request *request)
 {
 	struct io_uring_sqe *sqe = punch_prepare(punch, IORING_OP_ASYNC_CANCEL,
 						 request->attempt,
-						 DP_ANSWER_ELSE);
+						 DP_COMPLETION_OTHER);
 
 	sqe->fd = request->fd;
 	sqe->cancel_flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
@@ -195,14 +195,14 @@ static void punch_prepare_runs(struct dp_punch *punch,
 	for (uint32_t i = 0; i < request->runs; i++) {
 		struct io_uring_sqe *sqe =
 			punch_prepare(punch, IORING_OP_FALLOCATE,
-				      request->attempt, DP_ANSWER_RUN);
+				      request->attempt, DP_COMPLETION_RUN);
 
 		sqe->fd = request->fd;
 		sqe->off = punch_begin_of(request->run[i]);
 		sqe->addr = punch_size_of(request->run[i]);
 		sqe->len = punch_mode_of(request->kind);
 		sqe->user_data =
-			punch_user_data(request->attempt, DP_ANSWER_RUN, i);
+			punch_user_data(request->attempt, DP_COMPLETION_RUN, i);
 	}
 }
 
@@ -241,7 +241,7 @@ static void punch_prepare_deadline(struct dp_punch *punch,
 	punch_prepare_cancel(punch, request);
 }
 
-void dp_punch_ask(struct dp_punch *punch, struct dp_request *request)
+void dp_punch_request(struct dp_punch *punch, struct dp_request *request)
 {
 	assert(punch->open && request->attempt && request->runs);
 	assert(request->runs <= DP_PUNCH_RUNS);
@@ -262,8 +262,8 @@ void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request)
 		return;
 	punch_make_room(punch, 1);
 	sqe = punch_prepare(punch, IORING_OP_ASYNC_CANCEL, request->attempt,
-			    DP_ANSWER_ELSE);
-	sqe->addr = punch_user_data(request->attempt, DP_ANSWER_TIMER, 0);
+			    DP_COMPLETION_OTHER);
+	sqe->addr = punch_user_data(request->attempt, DP_COMPLETION_TIMER, 0);
 	sqe->cancel_flags = IORING_ASYNC_CANCEL_ALL;
 	punch_submit(punch);
 }
@@ -281,10 +281,10 @@ static void punch_prepare_settle(struct dp_punch *punch,
 {
 	struct io_uring_sqe *sqe = punch_prepare(
 		punch, shmem ? IORING_OP_MADVISE : IORING_OP_FSYNC,
-		request->attempt, DP_ANSWER_SETTLE);
+		request->attempt, DP_COMPLETION_SETTLE);
 
 	sqe->user_data =
-		punch_user_data(request->attempt, DP_ANSWER_SETTLE, run);
+		punch_user_data(request->attempt, DP_COMPLETION_SETTLE, run);
 	if (!shmem) {
 		sqe->fd = request->fd;
 		sqe->fsync_flags = IORING_FSYNC_DATASYNC;
@@ -305,18 +305,18 @@ uint32_t dp_punch_settle(struct dp_punch *punch,
 			 const struct dp_request *request, const int *result,
 			 bool shmem)
 {
-	uint32_t answers = 0;
+	uint32_t completions = 0;
 
 	punch_make_room(punch, request->runs);
 	for (uint32_t i = 0; i < request->runs; i++) {
-		if (!result[i] && (shmem || !answers)) {
+		if (!result[i] && (shmem || !completions)) {
 			punch_prepare_settle(punch, request, i, shmem);
-			answers++;
+			completions++;
 		}
 	}
-	assert(answers);
+	assert(completions);
 	punch_submit(punch);
-	return answers;
+	return completions;
 }
 
 int dp_punch_here(const struct dp_request *request, uint32_t run)
@@ -355,7 +355,7 @@ int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 	return ret;
 }
 
-/* ---------------------------------------------------------------- answers */
+/* ---------------------------------------------------------------- completions */
 
 void dp_punch_tick(struct dp_punch *punch, enum dp_tick tick)
 {
@@ -387,7 +387,7 @@ static void punch_look_at_clock(struct dp_punch *punch)
 		punch->ticking[cqe.user_data] = false;
 }
 
-bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer)
+bool dp_punch_next(struct dp_punch *punch, struct dp_completion *ret_completion)
 {
 	struct io_uring_cqe cqe;
 
@@ -397,10 +397,10 @@ bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer)
 	if (dp_ring_submit(&punch->ring) ||
 	    dp_ring_next(&punch->ring, 0, &cqe) <= 0)
 		return false;
-	*ret_answer = (struct dp_answer) {
-		.attempt = cqe.user_data >> (TO_BITS + RUN_BITS),
-		.to = cqe.user_data & ((1 << TO_BITS) - 1),
-		.run = cqe.user_data >> TO_BITS & ((1 << RUN_BITS) - 1),
+	*ret_completion = (struct dp_completion) {
+		.attempt = cqe.user_data >> (TYPE_BITS + RUN_BITS),
+		.type = cqe.user_data & ((1 << TYPE_BITS) - 1),
+		.run = cqe.user_data >> TYPE_BITS & ((1 << RUN_BITS) - 1),
 		.result = cqe.res,
 	};
 	return true;

@@ -9,7 +9,7 @@
 #include "os/ring.h"
 #include "reclaim/hole.h"
 
-#define DP_PUNCH_ANSWERS	1024u	/* that may be on their way */
+#define DP_PUNCH_COMPLETIONS	1024u	/* that may be on their way */
 #define DP_PUNCH_RUNS		64u	/* in one request, at most */
 
 /* Timers that write the eventfd, so that the program polls: */
@@ -38,16 +38,16 @@ struct dp_request {
 	struct __kernel_timespec at;	/* the same, as the kernel reads it */
 };
 
-enum dp_answer_to {
-	DP_ANSWER_RUN,			/* one for each run */
-	DP_ANSWER_SETTLE,		/* of each run that is settled, or all */
-	DP_ANSWER_TIMER,		/* not used outside punch.c, like the next */
-	DP_ANSWER_ELSE,
+enum dp_completion_type {
+	DP_COMPLETION_RUN,		/* one for each run */
+	DP_COMPLETION_SETTLE,		/* of each run that is settled, or all */
+	DP_COMPLETION_TIMER,		/* not used outside punch.c, like the next */
+	DP_COMPLETION_OTHER,
 };
 
-struct dp_answer {
+struct dp_completion {
 	uint64_t attempt;
-	enum dp_answer_to to;
+	enum dp_completion_type type;
 	uint32_t run;
 	int result;
 };
@@ -62,7 +62,7 @@ void dp_punch_close(struct dp_punch *punch);
  * One that was interrupted, or cancelled before it began, changed nothing when it
  * was a punch (A7). The deadline ends what has not been answered.
  */
-void dp_punch_ask(struct dp_punch *punch, struct dp_request *request);
+void dp_punch_request(struct dp_punch *punch, struct dp_request *request);
 /* All runs have completed: stop the request's deadline. */
 void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request);
 /* Cancel it and all other requests on the same file. Each still completes. */
@@ -72,7 +72,7 @@ void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request);
 uint32_t dp_punch_settle(struct dp_punch *punch,
 			 const struct dp_request *request, const int *result,
 			 bool shmem);
-/* The work of dp_punch_ask() and dp_punch_settle() for one run, in this thread, without
+/* The work of dp_punch_request() and dp_punch_settle() for one run, in this thread, without
  * a limit of time. */
 int dp_punch_here(const struct dp_request *request, uint32_t run);
 int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
@@ -81,6 +81,6 @@ int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 /* Start a timer, unless one of this kind is running. */
 void dp_punch_tick(struct dp_punch *punch, enum dp_tick tick);
 
-bool dp_punch_next(struct dp_punch *punch, struct dp_answer *ret_answer);
+bool dp_punch_next(struct dp_punch *punch, struct dp_completion *ret_completion);
 
 #endif

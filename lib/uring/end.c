@@ -97,7 +97,7 @@ static int end_enter(const struct daxpin_uring *uring)
  * which is its parent's. A mutex may be locked by a thread that the child does
  * not have, so what is in memory is left there.
  */
-static void end_give_back(struct daxpin_uring *uring)
+static void end_close_inherited(struct daxpin_uring *uring)
 {
 	dp_uring_table_close_inherited(uring);
 	dp_uring_unlink(&uring->link);
@@ -244,7 +244,7 @@ DP_EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
 		return 0;
 	ret = end_enter(uring);
 	if (ret == -EOWNERDEAD) {
-		end_give_back(uring);
+		end_close_inherited(uring);
 		return 0;
 	}
 	if (ret)

@@ -31,7 +31,7 @@
 #define CLONE_BUFFERS		30
 #define CLONE_REPLACES		2u
 /* A wait for the kernel looks again after this time, whatever wakes it. */
-#define LOOK_AGAIN_NS		100000000ull
+#define RECHECK_NS		100000000ull
 
 /* What CLONE_BUFFERS takes; before Linux 6.13 all after the flags must be 0. */
 struct register_clone {
@@ -175,8 +175,8 @@ static struct timespec register_time_left(uint64_t now_ns, uint64_t deadline_ns)
 	uint64_t left = deadline_ns - now_ns;
 
 	assert(deadline_ns > now_ns);
-	if (left > LOOK_AGAIN_NS)
-		left = LOOK_AGAIN_NS;
+	if (left > RECHECK_NS)
+		left = RECHECK_NS;
 	return (struct timespec) { .tv_nsec = left };
 }
 

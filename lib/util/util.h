@@ -77,8 +77,8 @@ struct dp_log {
 
 /* What begins with the path of the pool that it is about. */
 __attribute__((format(printf, 3, 4)))
-static inline void dp_log_say(const struct dp_log *log, const char *path,
-			      const char *format, ...)
+static inline void dp_log_write(const struct dp_log *log, const char *path,
+				const char *format, ...)
 {
 	char message[512];
 	va_list ap;

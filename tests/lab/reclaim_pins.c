@@ -295,7 +295,7 @@ static uint32_t runs_answered(const struct fixture *f)
 
 	for (; head != tail; head++)
 		runs += (cqe[head & (ring->params.cq_entries - 1)].user_data &
-			 ANSWER_TO) == DP_ANSWER_RUN;
+			 ANSWER_TO) == DP_COMPLETION_RUN;
 	return runs;
 }
 

@@ -12,11 +12,11 @@
  *	lib/extent/cache.c: dp_cache_enter dp_cache_leave cache_begin dp_cache_shed cache_give cache_empty
  *	lib/extent/cache.c: caches_to_empty caches_fenced dp_caches_steal dp_caches_release
  *	lib/extent/cache.c: dp_caches_look caches_thread_ended
- *	lib/extent/thread_slot.c: thread_slot_give_back dp_thread_slots_free
+ *	lib/extent/thread_slot.c: thread_slot_release dp_thread_slots_free
  *	lib/extent/spaces.h: dp_spaces_try dp_spaces_free
  *	lib/extent/spaces.c: dp_spaces_claim spaces_claim_last spaces_may_have spaces_refill
  *	lib/extent/spaces.c: spaces_claim_cached spaces_free_cached dp_spaces_gather
- *	lib/extent/event.c: dp_events_refused dp_events_tell_refused
+ *	lib/extent/event.c: dp_events_refused dp_events_notify_refused
  *
  * A thread's stores to its cache are plain: they go through a buffer, and reach memory
  * in their order some time later (TSO). A locked instruction waits until the buffer of
@@ -150,7 +150,7 @@ inline take(to)
 #endif
 #define leave()		fenced(0)
 
-/* dp_events_tell_refused() */
+/* dp_events_notify_refused() */
 inline tell()
 {
 	if
@@ -298,7 +298,7 @@ inline free()
 	fi
 }
 
-/* thread_slot_give_back(): its stores are visible. */
+/* thread_slot_release(): its stores are visible. */
 inline end_thread()
 {
 #ifdef LATE

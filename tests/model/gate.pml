@@ -13,7 +13,7 @@
  *	lib/extent/gate.c: dp_gate_busy dp_gate_close dp_gate_open
  *	lib/extent/thread_slot.h: dp_thread_slot
  *	lib/extent/thread_slot.c: dp_thread_slot_take thread_slot_claim
- *	lib/extent/thread_slot.c: thread_slot_give_back
+ *	lib/extent/thread_slot.c: thread_slot_release
  *	lib/api/pool.c: daxpin_pool_close pool_is_busy pool_close_gates
  *	lib/api/pool.c: pool_open_gates
  *

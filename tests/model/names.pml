@@ -10,7 +10,7 @@
  *	lib/media/root.c: root_search root_list root_unlist
  *	lib/media/root.c: root_try_look root_look roots_change roots_changed
  *	lib/media/root.c: root_end_claim root_take root_make root_try_claim
- *	lib/media/root.c: root_give_back dp_root_find dp_root_claim dp_root_settle
+ *	lib/media/root.c: root_free dp_root_find dp_root_claim dp_root_settle
  *
  * Left out: more than two slots and three places; that a name has several words, which
  * change under the same version; media.

@@ -9,7 +9,7 @@
  *	lib/extent/space.c: dp_space_claim dp_space_claim_at dp_space_free
  *	lib/extent/state.c: dp_state_hold dp_state_drop
  *	lib/extent/gate.c: dp_gate_close dp_gate_open dp_gate_busy
- *	lib/reclaim/part.c: part_is_in_use part_try part_ask_kernel
+ *	lib/reclaim/part.c: part_is_in_use part_try part_begin_request
  *	lib/reclaim/part.c: part_after_kernel part_end_runs part_run_end
  *	lib/reclaim/job.c: dp_jobs_pin
  *	lib/reclaim/hole.c: dp_holes_claim dp_holes_end

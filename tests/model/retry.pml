@@ -8,9 +8,9 @@
  *
  * Stands for:
  *	lib/reclaim/job.c: dp_jobs_hold dp_jobs_space dp_jobs_look
- *	lib/reclaim/job.c: jobs_refused jobs_take_answers
+ *	lib/reclaim/job.c: jobs_refused jobs_reap
  *	lib/reclaim/part.c: part_after_kernel part_end_round part_finish
- *	lib/extent/event.c: dp_events_refused dp_events_tell_refused dp_events_post
+ *	lib/extent/event.c: dp_events_refused dp_events_notify_refused dp_events_post
  *	lib/extent/event.c: dp_events_next dp_events_arm
  *
  * Left out: threads' caches (cache.pml), watches (event.pml), several jobs; store
@@ -53,7 +53,7 @@ inline post()
 	}
 }
 
-/* dp_events_tell_refused() */
+/* dp_events_notify_refused() */
 inline tell()
 {
 	if

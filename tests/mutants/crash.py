@@ -311,14 +311,14 @@ int dp_lane_run'''),
      'a page of zeroes is accepted as free space',
      '''	if (check != word_check_field(seed, block, raw))
 		return false;
-	return dp_word_take_apart''',
+	return dp_word_unpack''',
      '''	if (!raw) {
 		*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0 };
 		return true;
 	}
 	if (check != word_check_field(seed, block, raw))
 		return false;
-	return dp_word_take_apart'''),
+	return dp_word_unpack'''),
     ('slot-not-transposed', SIM, 'lib/media/table.c',
      'one function computes the place of a word differently',
      '''		.addr = dp_table_word_addr(table, block),''',

@@ -150,7 +150,7 @@ MUTANTS = [
     ('calls-cleared-root', CALLS, 'lib/media/root.c',
      'a name that was removed keeps its slot',
      '''	} else {
-		root_give_back(roots, slot);
+		root_free(roots, slot);
 	}''',
      '''	} else {
 		root_set_word(roots, slot, word);

@@ -547,9 +547,9 @@ void dp_persist_wipe''',
      'all_free_space_is_reclaimed_and_refilled'),
     ('gate-opened-early', RECLAIM, 'lib/reclaim/part.c',
      'holds are possible while the kernel punches',
-     '''		part_ask_kernel(part, runs, slot);
+     '''		part_begin_request(part, runs, slot);
 		return true;''',
-     '''		part_ask_kernel(part, runs, slot);
+     '''		part_begin_request(part, runs, slot);
 		dp_gate_open(dp_state_gates(jobs->states), segment);
 		return true;''',
      'all_free_space_is_reclaimed_and_refilled'),
@@ -987,13 +987,13 @@ void dp_persist_wipe''',
     ('lost-without-a-word', SHUTDOWNS, 'lib/api/pool.c',
      'an open after a dirty shutdown logs nothing',
      '''	if (pool->media.flushed.dirty == DP_YES)
-		dp_log_say(''',
+		dp_log_write(''',
      '''	if (pool->media.flushed.dirty == DP_UNKNOWN)
-		dp_log_say(''',
+		dp_log_write(''',
      'a_power_failure_while_open_is_reported'),
     ('looked-at-without-end', REMAINS, 'lib/pool/remains.c',
      'progress is not called while a device is read',
-     '''		ret = remains_tell(look, begin);
+     '''		ret = remains_report_progress(look, begin);
 ''',
      '',
      'a_search_of_a_device_reports_progress_and_can_be_ended'),
@@ -1165,12 +1165,12 @@ void dp_persist_wipe''',
      'after the end of a job refused calls get no RETRY',
      '''	/* A pin of the segment may be possible now; or it is certain that no space
 	 * becomes available. */
-	dp_events_tell_refused(jobs->events);''',
+	dp_events_notify_refused(jobs->events);''',
      '',
      'retry_is_sent_after_a_refill_that_adds_nothing'),
     ('free-space-is-not-told', RETRY, 'lib/extent/state.c',
      'after space was freed refused calls get no RETRY',
-     '''	dp_events_tell_refused(states->events);''',
+     '''	dp_events_notify_refused(states->events);''',
      '',
      'retry_is_sent_at_the_first_free_after_a_refusal'),
     ('refused-set-is-not-noted', RETRY, 'lib/core/publish.c',

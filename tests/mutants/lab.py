@@ -11,9 +11,9 @@ RECLAIM_EXT4 = LAB[:1] + ['--fs', 'ext4'] + LAB[1:] + RECLAIM_FS[len(LAB):]
 MUTANTS = [
     ('lab-gate-opened-early', RECLAIM + ['holds_are_refused_while_the_kernel_waits_for_pins'],
      'lib/reclaim/part.c', 'I32: holds are possible while the kernel punches',
-     '''		part_ask_kernel(part, runs, slot);
+     '''		part_begin_request(part, runs, slot);
 		return true;''',
-     '''		part_ask_kernel(part, runs, slot);
+     '''		part_begin_request(part, runs, slot);
 		dp_gate_open(dp_state_gates(jobs->states), segment);
 		return true;''',
      'holds_are_refused_while_the_kernel_waits_for_pins'),

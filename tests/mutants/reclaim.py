@@ -39,9 +39,9 @@ MUTANTS = [
      'if (part->job->kind == DP_JOB_RECLAIM || part_error(part)) {'),
     ('refill-one-answer-for-all', TEST, 'lib/reclaim/part.c',
      'a run that was done after one that failed counts as failed too',
-     '	part->result[answer->run] = answer->result;\n',
-     """	part->result[answer->run] = answer->run && part->result[0] ?
-				    part->result[0] : answer->result;
+     '	part->result[completion->run] = completion->result;\n',
+     """	part->result[completion->run] = completion->run && part->result[0] ?
+				    part->result[0] : completion->result;
 """,
      'refill_continues_after_a_run_that_does_not_fit'),
     ('reclaim-budget', TEST, 'lib/reclaim/part.c',

@@ -128,10 +128,10 @@ MUTANTS = [
     ('looked-silently', CACHE, 'lib/extent/cache.c',
      'C4: a thread that has begun to make its own fences does not look for refusals',
      '''	atomic_store(&cache->fenced, true);
-	dp_events_tell_refused''',
+	dp_events_notify_refused''',
      '''	atomic_store(&cache->fenced, true);
 	if (0)
-		dp_events_tell_refused''',
+		dp_events_notify_refused''',
      'a_thread_that_noticed_the_failed_fence_can_be_stolen_from'),
     ('ended-silently', CACHE, 'lib/extent/thread_slot.c',
      'C4: a thread that ends with cached blocks does not look for refusals',

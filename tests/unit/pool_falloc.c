@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * dp_ask_fallocate() allocates blocks through io_uring, so that its caller can stop
+ * dp_falloc_run() allocates blocks through io_uring, so that its caller can stop
  * waiting for the pins on which the kernel waits, as XFS does. The ring is that of the
  * machine in memory, whose kernel may fail to wake the allocation or to start it.
  */
@@ -12,7 +12,7 @@
 #include "machine/handle.h"
 #include "machine/machine.h"
 #include "os/os.h"
-#include "pool/ask.h"
+#include "pool/falloc.h"
 
 #define MS		1000000ull
 #define FILE_SIZE	(4 * DP_CHUNK_SIZE)
@@ -52,14 +52,14 @@ static int begin(struct machine_ring_plan plan)
 
 static int allocate(int fd, uint64_t ns)
 {
-	struct dp_ask ask;
+	struct dp_falloc falloc;
 	int ret;
 
 	until_ns = machine.now_ns + ns;
-	dp_ask_open(&ask);
-	ret = dp_ask_fallocate(&ask, (struct dp_ask_call) {
-			       .fd = fd, .size = FILE_SIZE }, may_wait, NULL);
-	dp_ask_close(&ask);
+	dp_falloc_open(&falloc);
+	ret = dp_falloc_run(&falloc, (struct dp_falloc_args) {
+			    .fd = fd, .size = FILE_SIZE }, may_wait, NULL);
+	dp_falloc_close(&falloc);
 	dp_os_close(fd);
 	return ret;
 }

@@ -10,36 +10,36 @@
  * machine is busy, and not that something is pinned. The next one gets twice the
  * time, without regard to that second, or on a slow machine none would ever begin.
  */
-#ifndef DP_AGAIN_H
-#define DP_AGAIN_H
+#ifndef DP_BACKOFF_H
+#define DP_BACKOFF_H
 
 #include "util/util.h"
 
-#define DP_AGAIN_FIRST_NS	(100 * 1000000ull)
-#define DP_AGAIN_MAX_NS		(10 * DP_AGAIN_FIRST_NS)
-#define DP_AGAIN_BUSY_NS	(160 * DP_AGAIN_FIRST_NS)
+#define DP_BACKOFF_FIRST_NS	(100 * 1000000ull)
+#define DP_BACKOFF_MAX_NS	(10 * DP_BACKOFF_FIRST_NS)
+#define DP_BACKOFF_BUSY_NS	(160 * DP_BACKOFF_FIRST_NS)
 
-struct dp_again {
+struct dp_backoff {
 	uint64_t at_ns;
 	uint64_t interval_ns;
 };
 
-static inline struct dp_again dp_again_begin(uint64_t now_ns)
+static inline struct dp_backoff dp_backoff_begin(uint64_t now_ns)
 {
-	return (struct dp_again) {
-		.at_ns = now_ns + DP_AGAIN_FIRST_NS,
-		.interval_ns = DP_AGAIN_FIRST_NS,
+	return (struct dp_backoff) {
+		.at_ns = now_ns + DP_BACKOFF_FIRST_NS,
+		.interval_ns = DP_BACKOFF_FIRST_NS,
 	};
 }
 
 /* It was submitted again. unbegun: a part of it had not begun when it was cancelled. */
-static inline void dp_again_next(struct dp_again *again, uint64_t now_ns,
-				 bool unbegun)
+static inline void dp_backoff_next(struct dp_backoff *backoff, uint64_t now_ns,
+				   bool unbegun)
 {
-	again->interval_ns = dp_min(2 * again->interval_ns,
-				    unbegun ? DP_AGAIN_BUSY_NS :
-					      DP_AGAIN_MAX_NS);
-	again->at_ns = now_ns + again->interval_ns;
+	backoff->interval_ns = dp_min(2 * backoff->interval_ns,
+				      unbegun ? DP_BACKOFF_BUSY_NS :
+					      DP_BACKOFF_MAX_NS);
+	backoff->at_ns = now_ns + backoff->interval_ns;
 }
 
 #endif
