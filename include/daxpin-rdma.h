@@ -445,7 +445,7 @@ int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp);
 int daxpin_grant_bound(struct daxpin_grant *grant, const struct ibv_wc *wc);
 
 enum daxpin_grant_state {
-	DAXPIN_GRANT_STATE_OUT = 1,	/* the peer may use it */
+	DAXPIN_GRANT_STATE_GRANTED = 1,	/* the peer may use it */
 	DAXPIN_GRANT_STATE_ASKED,	/* asked back, the grace has not ended */
 	DAXPIN_GRANT_STATE_QUEUED,	/* waits for the executor or service */
 	DAXPIN_GRANT_STATE_ENDING,	/* a thread is ending it */

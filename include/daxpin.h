@@ -102,7 +102,7 @@ enum daxpin_owner {
 					   not keep the lock (fsdax) */
 	DAXPIN_OWNER_KEPT,		/* the owner died, process `pid` keeps
 					   the lock */
-	DAXPIN_OWNER_NOBODY,		/* no owner: blocks are being allocated, or
+	DAXPIN_OWNER_NONE,		/* no owner: blocks are being allocated, or
 					   memory is read that may be blank */
 };
 
@@ -112,7 +112,7 @@ struct daxpin_wait {
 	enum daxpin_owner owner;
 	int pid;			/* 0: unknown */
 	uint64_t waited_ns;		/* since the call began */
-	uint64_t done_bytes;		/* NOBODY: of total_bytes */
+	uint64_t done_bytes;		/* NONE: of total_bytes */
 	uint64_t total_bytes;
 };
 

@@ -19,7 +19,7 @@ static int tell_wait(const struct daxpin_wait *wait, void *arg)
 		[DAXPIN_OWNER_RDMA] = "the dead owner's RDMA context still exists",
 		[DAXPIN_OWNER_PINNED] = "pages of its files are pinned",
 		[DAXPIN_OWNER_KEPT] = "its owner is dead, but another process keeps its lock",
-		[DAXPIN_OWNER_NOBODY] = "its blocks are being allocated",
+		[DAXPIN_OWNER_NONE] = "its blocks are being allocated",
 	};
 	enum daxpin_owner *told = arg;
 

@@ -33,7 +33,7 @@ static int hold_check(const struct daxpin_pool *pool,
 static unsigned int hold_flags(uint32_t access)
 {
 	return (access & DAXPIN_HOLD_WRITE ? DP_HOLD_WRITE : 0) |
-	       (access & DAXPIN_HOLD_EXCLUSIVE ? DP_HOLD_ALONE : 0);
+	       (access & DAXPIN_HOLD_EXCLUSIVE ? DP_HOLD_EXCLUSIVE : 0);
 }
 
 /* `count` holds of one extent. */

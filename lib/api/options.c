@@ -23,7 +23,7 @@ static const char *options_waits_for(enum dp_owner_state owner)
 		return "waits until no memory of the pool's files is pinned";
 	case DP_OWNER_KEPT:
 		return "waits for the process that keeps the lock of the pool's dead owner";
-	case DP_OWNER_NOBODY:
+	case DP_OWNER_NONE:
 		return "allocates blocks, or reads memory that may be blank";
 	default:
 		return "waits for the pool's lock, whose holder is unknown";

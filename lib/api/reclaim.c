@@ -164,7 +164,7 @@ DP_EXPORT int daxpin_job_wait(struct daxpin_job *job, uint64_t deadline_ns)
 	if (ret)
 		return ret;
 	for (;;) {
-		dp_jobs_look(job->jobs);
+		dp_jobs_poll(job->jobs);
 		if (dp_job_is_over(job))
 			return 0;
 		if (dp_os_now_ns() >= deadline_ns)
@@ -213,7 +213,7 @@ DP_EXPORT int daxpin_job_end(struct daxpin_job *job)
 	ret = dp_enter(job->pool);
 	if (ret)
 		return ret;
-	dp_jobs_look(job->jobs);
+	dp_jobs_poll(job->jobs);
 	if (!dp_job_is_over(job))
 		return -EBUSY;
 	dp_job_end(job);

@@ -210,7 +210,7 @@ DP_EXPORT int daxpin_unregister(struct daxpin_registration *registration)
 	register_forget_rdma(pool, &rdma);
 	dp_registration_remove(&pool->holders, registration, &pool->events);
 	dp_registration_free(registration);
-	dp_jobs_look(&pool->jobs);
+	dp_jobs_poll(&pool->jobs);
 	return 0;
 }
 
@@ -250,6 +250,6 @@ daxpin_registration_revoked(struct daxpin_registration *registration,
 			segment * pool->media.geometry.segment_size,
 			pool->media.geometry.segment_size,
 			dp_registration_label(registration), ret);
-	dp_jobs_look(&pool->jobs);
+	dp_jobs_poll(&pool->jobs);
 	return ret;
 }

@@ -65,6 +65,6 @@ DP_EXPORT int daxpin_next_event(struct daxpin_pool *pool,
 
 	if (ret || !ret_event)
 		return ret ? ret : -EINVAL;
-	dp_jobs_look(&pool->jobs);
+	dp_jobs_poll(&pool->jobs);
 	return dp_events_next(&pool->events, ret_event);
 }

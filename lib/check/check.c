@@ -188,7 +188,7 @@ static int check_remains(struct walk *walk)
 	char sentence[ERRMSG_SIZE];
 	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	struct dp_remains remains;
-	int ret = dp_remains_look(&place, &remains, walk->errmsg);
+	int ret = dp_remains_find(&place, &remains, walk->errmsg);
 
 	if (ret)
 		return ret;
@@ -254,8 +254,8 @@ static int check_note_shutdown(struct walk *walk)
 	char counts[DP_FLUSHED_TEXT_SIZE];
 	struct dp_flushed flushed;
 
-	dp_flushed_look(&flushed, &pool->source, dp_file_fd(&pool->first),
-			&walk->super, false, NULL);
+	dp_flushed_check(&flushed, &pool->source, dp_file_fd(&pool->first),
+			 &walk->super, false, NULL);
 	if (flushed.dirty != DP_YES)
 		return 0;
 	dp_flushed_counts(&flushed, &walk->super, counts);
@@ -381,18 +381,18 @@ static int check_report_times(struct walk *walk)
 	const struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	int ret = 0;
 
-	for (uint32_t i = tally.misfit; !ret && tally.misfits &&
+	for (uint32_t i = tally.mismatch; !ret && tally.mismatches &&
 	     i < walk->super.segments; i++) {
 		const struct dp_stamp *stamp = &walk->together.stamp[i];
 
 		if (!stamp->seen || dp_stamp_fit(&walk->super, stamp) ==
 				    DP_STAMP_FITS)
 			continue;
-		tally.misfit = i;
-		tally.of_misfit = *stamp;
+		tally.mismatch = i;
+		tally.of_mismatch = *stamp;
 		dp_stamp_refuse(&tally, &walk->super,
 				walk->image->pool.source.path, "", &inner);
-		if (dp_stamp_first_is_odd(&tally, &walk->super))
+		if (dp_stamp_first_differs(&tally, &walk->super))
 			return check_report_file(walk, 0, sentence);
 		ret = check_report_file(walk, i, sentence);
 	}
@@ -513,15 +513,15 @@ static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
 
 /* ---------------------------------------------------------------- segments */
 
-/* What is wrong with its file is a finding; *ret_there. */
+/* What is wrong with its file is a finding; *ret_exists. */
 static int check_look_at(struct walk *walk, uint32_t index, uint64_t size,
-			 bool *ret_there)
+			 bool *ret_exists)
 {
 	char sentence[ERRMSG_SIZE] = "";
 	struct dp_errmsg inner = { sentence, sizeof(sentence) };
 	int ret = dp_image_segment(walk->image, index, size, &inner);
 
-	*ret_there = !ret;
+	*ret_exists = !ret;
 	if (!ret)
 		return 0;
 	if (ret != -ENOENT && ret != -EUCLEAN && ret != -EOPNOTSUPP &&
@@ -595,22 +595,22 @@ static int check_note_defrag(struct walk *walk)
 static int check_segment(struct walk *walk, uint32_t index)
 {
 	uint64_t size = dp_geometry_size(&walk->image->pool.geometry, index);
-	bool there, ours = true;
-	int ret = check_look_at(walk, index, size, &there);
+	bool exists, ours = true;
+	int ret = check_look_at(walk, index, size, &exists);
 
 	if (ret)
 		return ret;
-	if (there && index)
+	if (exists && index)
 		ret = check_later_super(walk, size, &ours);
-	else if (there)
+	else if (exists)
 		ret = check_stamp(walk, &walk->super, &ours);
-	if (!ret && there && !index)
+	if (!ret && exists && !index)
 		ret = dp_audit_lanes(&walk->audit);
-	if (!ret && there && !index)
+	if (!ret && exists && !index)
 		ret = dp_audit_root_slots(&walk->audit);
 	if (ret)
 		return ret;
-	if (!there || !ours) {
+	if (!exists || !ours) {
 		dp_audit_skip_table(&walk->audit, index);
 		return 0;
 	}
@@ -662,12 +662,12 @@ int dp_check(struct dp_report *report, const struct dp_errmsg *errmsg)
 	struct walk walk = {
 		.report = report, .image = report->image, .errmsg = errmsg,
 	};
-	bool there;
+	bool exists;
 	int ret;
 
 	report->summary.source = walk.image->pool.source.kind;
-	ret = check_look_at(&walk, 0, 0, &there);
-	if (!ret && there)
+	ret = check_look_at(&walk, 0, 0, &exists);
+	if (!ret && exists)
 		ret = check_first_super(&walk);
 	if (ret || !walk.complete)
 		return ret;

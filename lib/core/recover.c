@@ -266,7 +266,7 @@ static bool recover_keeps_word(void *arg, const struct dp_lane_entry *entry)
 /* For a degraded open for reading: drop the pending entries that cannot be applied. */
 static void recover_drop_impossible(struct daxpin_pool *pool)
 {
-	dp_lanes_keep(&pool->lanes, recover_keeps_word, pool);
+	dp_lanes_filter(&pool->lanes, recover_keeps_word, pool);
 }
 
 /* Can this entry be replayed? A store to a bad block may be SIGBUS. */
@@ -300,10 +300,10 @@ static int recover_load_lanes(struct daxpin_pool *pool,
 			      const struct dp_errmsg *errmsg)
 {
 	struct dp_lanes *lanes = &pool->lanes;
-	bool only_looks = dp_pool_only_looks(&pool->media);
-	int ret = dp_lanes_load(lanes, only_looks, errmsg);
+	bool degraded_readonly = dp_pool_is_degraded_readonly(&pool->media);
+	int ret = dp_lanes_load(lanes, degraded_readonly, errmsg);
 
-	if (only_looks) {
+	if (degraded_readonly) {
 		recover_drop_impossible(pool);
 		return ret;
 	}

@@ -28,7 +28,7 @@
  * A seccomp filter may forbid it after the pool was opened. The thief whose (5) fails
  * sets FENCED. A thread that has not read FENCED since may have stored busy without the
  * thief seeing it. So the thief does not empty that thread's cache until (8): either
- * the thread has set `fenced` of its cache (dp_caches_look(), outside of the cache), or
+ * the thread has set `fenced` of its cache (dp_caches_note_fenced(), outside of the cache), or
  * it has ended, so that its slot is free and the next thread with the slot reads
  * FENCED. In both cases RETRY is posted if a thread was refused.
  *
@@ -105,7 +105,7 @@ int dp_caches_init(struct dp_caches *caches, uint32_t limit,
 		   struct dp_events *events)
 {
 	uint32_t words = cache_words(limit);
-	bool fenced = !dp_os_can_fence_all();
+	bool fenced = !dp_os_has_membarrier();
 	int ret;
 
 	assert(limit <= DP_CACHE_BLOCKS);
@@ -160,7 +160,7 @@ static uint64_t caches_mine(void)
 	return slot == DP_THREAD_SLOT_SHARED ? 0 : 1ull << slot;
 }
 
-bool dp_caches_are_mine(const struct dp_caches *caches)
+bool dp_caches_have_one_user(const struct dp_caches *caches)
 {
 	return !(atomic_load(&caches->used) & ~caches_mine());
 }
@@ -207,7 +207,7 @@ void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache)
 }
 
 /* (8) */
-void dp_caches_look(struct dp_caches *caches)
+void dp_caches_note_fenced(struct dp_caches *caches)
 {
 	struct dp_cache *cache = &caches->cache[dp_thread_slot()];
 
@@ -286,7 +286,7 @@ static uint64_t caches_to_empty(struct dp_caches *caches)
 	if (!(used & ~caches_mine()))
 		return used;
 	if (!(atomic_load(&caches->mode) & CACHES_FENCED)) {
-		if (dp_os_fence_all())
+		if (dp_os_membarrier())
 			return used;
 		atomic_fetch_or(&caches->mode, CACHES_FENCED);
 	}

@@ -49,20 +49,20 @@ void dp_caches_fini(struct dp_caches *caches);
 /* Blocks in all caches; a snapshot. */
 uint64_t dp_caches_blocks(const struct dp_caches *caches);
 /* Has no thread with another slot ever entered a cache? */
-bool dp_caches_are_mine(const struct dp_caches *caches);
+bool dp_caches_have_one_user(const struct dp_caches *caches);
 
 /*
  * Empty all caches, pass their runs to fn, and keep them empty until
  * dp_caches_release(). Sleeps until threads between enter and leave have left, and
  * until another thread's steal has ended. If membarrier(2) fails, the caches of threads
- * that have not called dp_caches_look() since then are not emptied. If a call was
- * refused, the event RETRY follows when such a thread calls dp_caches_look() or ends.
+ * that have not called dp_caches_note_fenced() since then are not emptied. If a call was
+ * refused, the event RETRY follows when such a thread calls dp_caches_note_fenced() or ends.
  */
 void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg);
 void dp_caches_release(struct dp_caches *caches);
 /* If membarrier(2) has failed, note in this thread's cache that the thread makes its
  * own fences from now on. Call it outside of the cache. */
-void dp_caches_look(struct dp_caches *caches);
+void dp_caches_note_fenced(struct dp_caches *caches);
 
 /*
  * Enter this thread's cache: no other thread changes it until dp_cache_leave(). NULL:

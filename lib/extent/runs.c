@@ -233,7 +233,7 @@ bool dp_runs_take_at(struct dp_runs *runs, uint32_t block, uint32_t blocks)
 /* ------------------------------------------------------------------- to add */
 
 /* Unlink the run that begins or ends at this block, and release its node. */
-static struct run_node runs_swallow(struct dp_runs *runs, uint32_t block)
+static struct run_node runs_remove_adjacent(struct dp_runs *runs, uint32_t block)
 {
 	uint32_t node = *runs_tag(runs, block);
 	struct run_node run = runs_unlink(runs, node);
@@ -248,9 +248,9 @@ uint32_t dp_runs_add(struct dp_runs *runs, uint32_t block, uint32_t blocks)
 
 	dp_bits_set(runs->bits, block, blocks);
 	if (begin && dp_bits_is_free(runs->bits, begin - 1))
-		begin = runs_swallow(runs, begin - 1).block;
+		begin = runs_remove_adjacent(runs, begin - 1).block;
 	if (end < runs->bits->blocks && dp_bits_is_free(runs->bits, end))
-		end += runs_swallow(runs, end).blocks;
+		end += runs_remove_adjacent(runs, end).blocks;
 	runs_link(runs, runs_new_node(runs), begin, end - begin);
 	return end - begin;
 }

@@ -140,7 +140,7 @@ static bool spaces_may_have(const struct dp_spaces *spaces, uint32_t blocks)
 {
 	uint64_t kept = dp_caches_blocks(&spaces->caches);
 
-	return !dp_caches_are_mine(&spaces->caches) ||
+	return !dp_caches_have_one_user(&spaces->caches) ||
 	       (dp_longest_of_all(&spaces->longest) + 1ull) * (kept + 1) > blocks;
 }
 
@@ -224,7 +224,7 @@ bool dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
 				   uint64_t *ret_block)
 {
 	assert(blocks);
-	dp_caches_look(&spaces->caches);
+	dp_caches_note_fenced(&spaces->caches);
 	return (blocks <= DP_CACHE_RUN &&
 		spaces_claim_cached(spaces, blocks, ret_block)) ||
 	       spaces_claim_run(spaces, blocks, ret_block);
@@ -242,7 +242,7 @@ void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 	uint32_t in_segment;
 	struct dp_space *space = spaces_of(spaces, block, &in_segment);
 
-	dp_caches_look(&spaces->caches);
+	dp_caches_note_fenced(&spaces->caches);
 	/* If blocks of the segment are in quarantine, this run may have some of them,
 	 * and only dp_space_free() keeps those taken. */
 	if (blocks <= DP_CACHE_RUN &&

@@ -2,10 +2,10 @@
 /*
  * The state of every extent: one word at its first block.
  *
- *	 63          24 23     6    5        4       3   2       1          0
- *	+--------------+--------+---------+-------+-------+------------+---------+
- *	|  generation  | count  | writers | alone | state | publishing | waiters |
- *	+--------------+--------+---------+-------+-------+------------+---------+
+ *	 63          24 23     6    5          4        3   2       1          0
+ *	+--------------+--------+---------+-----------+-------+------------+---------+
+ *	|  generation  | count  | writers | exclusive | state | publishing | waiters |
+ *	+--------------+--------+---------+-----------+-------+------------+---------+
  *
  *	FREE -----> RESERVED -----> LIVE -----> RETIRED
  *	  ^            |  |           |            ^  |
@@ -22,9 +22,9 @@
  *	RETIRED -> FREE		[dp_state_drop] that makes the count 0
  *	publishing on, off	[dp_state_claim], [dp_state_unclaim] or settle
  *	writers on		[dp_state_hold], [dp_state_clone] for writing
- *	alone on		[dp_state_hold] by an exclusive hold
+ *	exclusive on		[dp_state_hold] by an exclusive hold
  *	waiters on		[dp_state_wait], [dp_state_watch] while held
- *	writers, alone, waiters off
+ *	writers, exclusive, waiters off
  *				by the drop that makes the count 0
  *
  * What is true in each state:
@@ -47,7 +47,7 @@
  *		after it; the last drop increments dec after everything else (also
  *		D16): see gate.c
  *
- *	C7	alone means that there is one hold, which excludes others. It is set by
+ *	C7	exclusive means that there is one hold, which excludes others. It is set by
  *		the CAS that takes the count from 0 to 1, and only if no publish has a
  *		claim. While it is set, holds (a SET needs one), clones and claims for a
  *		KEEP fail. So of an exclusive hold and an operation that it excludes, the
@@ -77,7 +77,7 @@
 #define PUBLISHING	(1ull << 1)
 #define STATE_SHIFT	2
 #define STATE_MASK	(3ull << STATE_SHIFT)
-#define ALONE		(1ull << 4)
+#define EXCLUSIVE	(1ull << 4)
 #define WRITERS		(1ull << 5)
 #define COUNT_SHIFT	6
 #define COUNT_ONE	(1ull << COUNT_SHIFT)
@@ -239,7 +239,7 @@ struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block)
 		.generation = word_generation(word),
 		.publishing = word & PUBLISHING,
 		.writers = word & WRITERS,
-		.alone = word & ALONE,
+		.exclusive = word & EXCLUSIVE,
 	};
 }
 
@@ -296,7 +296,7 @@ static inline void state_after_swap(struct dp_states *states, uint64_t block,
 	assert(word_state(now) != DP_STATE_FREE ||
 	       now == word_next_generation(was));
 	/* C7: an exclusive hold is the only one. */
-	assert(!(now & ALONE) || word_count(now) == 1);
+	assert(!(now & EXCLUSIVE) || word_count(now) == 1);
 	/* D2: while a publish has a claim, the state does not change. */
 	assert(!(now & PUBLISHING) || word_state(now) == word_state(was));
 	if (word_state(now) == DP_STATE_FREE &&
@@ -445,7 +445,7 @@ int dp_state_claim(struct dp_states *states, uint64_t block,
 		if (!ret && (word & PUBLISHING || (no_writers && word & WRITERS)))
 			ret = -EBUSY;
 		/* C7: a KEEP persists the payload. A RETIRE does not access it. */
-		if (!ret && word & ALONE && from == DP_STATE_RESERVED)
+		if (!ret && word & EXCLUSIVE && from == DP_STATE_RESERVED)
 			ret = -EBUSY;
 		if (ret)
 			return ret;
@@ -513,15 +513,15 @@ static uint64_t word_with_holds(uint64_t word, uint32_t count,
 {
 	return (word + count * COUNT_ONE) |
 	       (flags & DP_HOLD_WRITE ? WRITERS : 0) |
-	       (flags & DP_HOLD_ALONE ? ALONE : 0);
+	       (flags & DP_HOLD_EXCLUSIVE ? EXCLUSIVE : 0);
 }
 
 /* C7: is this hold refused, because it or an existing hold is exclusive? */
 static bool word_excludes(uint64_t word, uint32_t count, unsigned int flags)
 {
-	if (word & ALONE)
+	if (word & EXCLUSIVE)
 		return true;
-	return flags & DP_HOLD_ALONE &&
+	return flags & DP_HOLD_EXCLUSIVE &&
 	       (word_count(word) || count > 1 || word & PUBLISHING);
 }
 
@@ -589,7 +589,7 @@ int dp_state_clone(struct dp_states *states, uint64_t block,
 			return -ESTALE;
 		if (!word_count(word))
 			return -EINVAL;
-		if (word & ALONE)
+		if (word & EXCLUSIVE)
 			return -EBUSY;
 		if (word_count(word) == DP_COUNT_MAX)
 			return -EOVERFLOW;
@@ -616,7 +616,7 @@ int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
 		dropped = dp_min(count, word_count(word));
 		to = word - dropped * COUNT_ONE;
 		if (!word_count(to))
-			to &= ~(WRITERS | ALONE | WAITERS);
+			to &= ~(WRITERS | EXCLUSIVE | WAITERS);
 		if (!word_count(to) && word_state(to) == DP_STATE_RETIRED)
 			to = word_next_generation(to);
 	} while (!state_swap(states, block, &word, to));

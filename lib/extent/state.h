@@ -71,7 +71,7 @@ struct dp_state_view {
 	uint64_t generation;
 	bool publishing;
 	bool writers;
-	bool alone;			/* held exclusively */
+	bool exclusive;			/* held exclusively */
 };
 
 int dp_states_init(struct dp_states *states, uint32_t segments,
@@ -137,7 +137,7 @@ void dp_state_remove_root(struct dp_states *states, uint64_t block);
 uint32_t dp_state_roots(struct dp_states *states, uint64_t block);
 
 #define DP_HOLD_WRITE	1u
-#define DP_HOLD_ALONE	2u	/* exclusive: -EBUSY if it is held or claimed */
+#define DP_HOLD_EXCLUSIVE	2u	/* exclusive: -EBUSY if it is held or claimed */
 
 /* Take `count` holds, all or none. flags: DP_HOLD_... */
 int dp_state_hold(struct dp_states *states, uint64_t block, uint64_t generation,

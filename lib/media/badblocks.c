@@ -310,7 +310,7 @@ int dp_badblocks_read(const struct dp_badblocks_view *view, uint64_t offset,
 	if (dp_badblocks_find(view->badblocks, offset, offset + size, &run))
 		return -EIO;
 	if (view->fd >= 0)
-		ret = dp_os_read_now(view->fd, offset, to, size, &done);
+		ret = dp_os_read_nowait(view->fd, offset, to, size, &done);
 	if (ret)
 		return ret;
 	if (done == size)

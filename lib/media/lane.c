@@ -186,9 +186,9 @@ const struct dp_lane_entry *dp_lanes_pending_entry(const struct dp_lanes *lanes,
 	return &lanes->pending[index];
 }
 
-void dp_lanes_keep(struct dp_lanes *lanes,
-		   bool (*fn)(void *arg, const struct dp_lane_entry *entry),
-		   void *arg)
+void dp_lanes_filter(struct dp_lanes *lanes,
+		     bool (*fn)(void *arg, const struct dp_lane_entry *entry),
+		     void *arg)
 {
 	size_t kept = 0;
 

@@ -69,9 +69,9 @@ size_t dp_lanes_pending(const struct dp_lanes *lanes);
 const struct dp_lane_entry *dp_lanes_pending_entry(const struct dp_lanes *lanes,
 						   size_t index);
 /* Remove the pending entries for which fn returns false. For read-only opens. */
-void dp_lanes_keep(struct dp_lanes *lanes,
-		   bool (*fn)(void *arg, const struct dp_lane_entry *entry),
-		   void *arg);
+void dp_lanes_filter(struct dp_lanes *lanes,
+		     bool (*fn)(void *arg, const struct dp_lane_entry *entry),
+		     void *arg);
 
 /* Apply the pending entries in [addr, addr + size) to a copy of that range. */
 void dp_lanes_patch(const struct dp_lanes *lanes, uint64_t addr, uint64_t size,

@@ -20,7 +20,7 @@
  * after it: each store of a change is a release after the store that makes version
  * odd, and each load of a search is an acquire before the second load of version. So a
  * search that read any store of a change finds version changed, and a search that read
- * none saw the names from before it. After LOOKS invalid searches the thread takes the
+ * none saw the names from before it. After LOOKUP_TRIES invalid searches the thread takes the
  * mutex, under which names do not change: a thread that was preempted in the middle of
  * a change does not make others spin.
  *
@@ -45,7 +45,7 @@
 #define NAMES_ONE	2ull
 
 /* Searches that names may invalidate before the thread takes the mutex. */
-#define LOOKS		8u
+#define LOOKUP_TRIES	8u
 
 int dp_roots_init(struct dp_roots *roots, char *base,
 		  const struct dp_badblocks_view *view, uint64_t seed,
@@ -136,8 +136,8 @@ static void root_set_word(struct dp_roots *roots, uint32_t slot,
 			      memory_order_release);
 }
 
-static bool root_is_called(const struct dp_root_slot *slot,
-			   const struct name *name)
+static bool root_has_name(const struct dp_root_slot *slot,
+			  const struct name *name)
 {
 	/* All parts after the first NUL are padding. */
 	for (uint32_t i = 0; i < name->parts; i++)
@@ -184,7 +184,7 @@ static uint32_t root_search(const struct dp_roots *roots,
 		what = root_place(roots, name->hash + i);
 		if (!what)
 			break;
-		if (root_is_called(&roots->slot[what - 1], name))
+		if (root_has_name(&roots->slot[what - 1], name))
 			return what - 1;
 	}
 	return DP_ROOTS;
@@ -242,7 +242,7 @@ static bool root_is_padded(const char name[DP_ROOT_NAME_MAX])
 	return length == DP_ROOT_NAME_MAX;
 }
 
-static void root_occupy(struct dp_roots *roots, uint32_t slot)
+static void root_mark_used(struct dp_roots *roots, uint32_t slot)
 {
 	roots->free[slot / 64] &= ~(1ull << slot % 64);
 }
@@ -270,15 +270,15 @@ static int root_load(struct dp_roots *roots, uint32_t index,
 	slot->hash = name.hash;
 	root_set_word(roots, index, word);
 	root_list(roots, index);
-	root_occupy(roots, index);
+	root_mark_used(roots, index);
 	return 0;
 }
 
 /* Skip a damaged slot: no name leads to it, and it is not free. */
-static void root_go_around(struct dp_roots *roots, uint32_t slot)
+static void root_skip_damaged(struct dp_roots *roots, uint32_t slot)
 {
 	roots->slot[slot].damaged = true;
-	root_occupy(roots, slot);
+	root_mark_used(roots, slot);
 }
 
 /* If degraded, unreadable blocks are zeroes, so that the check of each word fails (D6). */
@@ -325,7 +325,7 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 
 		ret = root_load(roots, i, &copy[i], errmsg);
 		if (ret == -EUCLEAN && degraded) {
-			root_go_around(roots, i);
+			root_skip_damaged(roots, i);
 			ret = 0;
 		}
 		word = root_word(roots, i);
@@ -350,7 +350,7 @@ bool dp_roots_accept(const struct dp_roots *roots, uint64_t offset,
 /* ----------------------------------------------------------------- by name */
 
 /* The result of a search for a name. */
-struct look {
+struct lookup {
 	uint64_t version;
 	uint32_t slot;			/* or DP_ROOTS */
 	struct dp_root_word word;	/* block 0: no such name */
@@ -362,28 +362,28 @@ static uint64_t roots_version(const struct dp_roots *roots)
 }
 
 /* False: names changed during the search. */
-static bool root_try_look(const struct dp_roots *roots, const struct name *name,
-			  struct look *ret_look)
+static bool root_try_lookup(const struct dp_roots *roots, const struct name *name,
+			    struct lookup *ret_lookup)
 {
-	ret_look->version = roots_version(roots);
-	ret_look->slot = root_search(roots, name);
-	ret_look->word = (struct dp_root_word) { 0, 0 };
-	if (ret_look->slot < DP_ROOTS)
-		ret_look->word = root_word(roots, ret_look->slot);
-	return !(ret_look->version & 1) &&
-	       roots_version(roots) == ret_look->version;
+	ret_lookup->version = roots_version(roots);
+	ret_lookup->slot = root_search(roots, name);
+	ret_lookup->word = (struct dp_root_word) { 0, 0 };
+	if (ret_lookup->slot < DP_ROOTS)
+		ret_lookup->word = root_word(roots, ret_lookup->slot);
+	return !(ret_lookup->version & 1) &&
+	       roots_version(roots) == ret_lookup->version;
 }
 
-static void root_look(struct dp_roots *roots, const struct name *name,
-		      struct look *ret_look)
+static void root_lookup(struct dp_roots *roots, const struct name *name,
+			struct lookup *ret_lookup)
 {
 	bool still;
 
-	for (uint32_t i = 0; i < LOOKS; i++)
-		if (root_try_look(roots, name, ret_look))
+	for (uint32_t i = 0; i < LOOKUP_TRIES; i++)
+		if (root_try_lookup(roots, name, ret_lookup))
 			return;
 	pthread_mutex_lock(&roots->mutex);
-	still = root_try_look(roots, name, ret_look);
+	still = root_try_lookup(roots, name, ret_lookup);
 	/* Names change only under the mutex. */
 	assert(still);
 	pthread_mutex_unlock(&roots->mutex);
@@ -393,13 +393,13 @@ int dp_root_find(struct dp_roots *roots, const char *text,
 		 struct dp_root_word *ret_word)
 {
 	struct name name;
-	struct look look;
+	struct lookup lookup;
 
 	name_pad(&name, text);
-	root_look(roots, &name, &look);
-	if (!look.word.block)
+	root_lookup(roots, &name, &lookup);
+	if (!lookup.word.block)
 		return -ENOENT;
-	*ret_word = look.word;
+	*ret_word = lookup.word;
 	return 0;
 }
 
@@ -420,7 +420,7 @@ bool dp_root_at(struct dp_roots *roots, uint32_t slot,
 	struct name name;
 	bool still = false;
 
-	for (uint32_t i = 0; !still && i < LOOKS; i++)
+	for (uint32_t i = 0; !still && i < LOOKUP_TRIES; i++)
 		still = root_try_at(roots, slot, &name, &word);
 	if (!still) {
 		pthread_mutex_lock(&roots->mutex);
@@ -497,7 +497,7 @@ static int root_take(struct dp_roots *roots, const struct name *name,
 	/* D1: the word is 0, so dp_root_is_new() is true until dp_root_settle(), and
 	 * the publish writes the name before the word. */
 	assert(!root_word(roots, index).block);
-	root_occupy(roots, index);
+	root_mark_used(roots, index);
 	/* The slot is unclaimed. The CAS of a thread that found it by its last name
 	   fails, because the count changes. */
 	atomic_store_explicit(&slot->claims, root_load_claim(roots, index) +
@@ -525,17 +525,17 @@ static int root_make(struct dp_roots *roots, const struct name *name,
 }
 
 /* Claim the slot that a search found. -EAGAIN: names have changed since. */
-static int root_try_claim(struct dp_roots *roots, const struct look *look)
+static int root_try_claim(struct dp_roots *roots, const struct lookup *lookup)
 {
-	uint64_t claim = root_load_claim(roots, look->slot);
+	uint64_t claim = root_load_claim(roots, lookup->slot);
 
 	/* If version is unchanged, the slot had the name when claim was loaded. */
-	if (roots_version(roots) != look->version)
+	if (roots_version(roots) != lookup->version)
 		return -EAGAIN;
 	if (claim & CLAIMED)
 		return -EBUSY;
 	return atomic_compare_exchange_strong_explicit(
-		       &roots->slot[look->slot].claims, &claim, claim | CLAIMED,
+		       &roots->slot[lookup->slot].claims, &claim, claim | CLAIMED,
 		       memory_order_acq_rel, memory_order_relaxed) ?
 	       0 : -EAGAIN;
 }
@@ -544,19 +544,19 @@ int dp_root_claim(struct dp_roots *roots, const char *text, bool make,
 		  uint32_t *ret_slot)
 {
 	struct name name;
-	struct look look;
+	struct lookup lookup;
 	int ret;
 
 	name_pad(&name, text);
 	do {
-		root_look(roots, &name, &look);
-		if (look.slot < DP_ROOTS)
-			ret = root_try_claim(roots, &look);
+		root_lookup(roots, &name, &lookup);
+		if (lookup.slot < DP_ROOTS)
+			ret = root_try_claim(roots, &lookup);
 		else
-			ret = make ? root_make(roots, &name, &look.slot) :
+			ret = make ? root_make(roots, &name, &lookup.slot) :
 			      -ENOENT;
 	} while (ret == -EAGAIN);
-	*ret_slot = look.slot;
+	*ret_slot = lookup.slot;
 	return ret;
 }
 

@@ -79,20 +79,20 @@ void dp_stamp_count(struct dp_stamp_tally *tally, const struct dp_super *first,
 	tally->of_last = *later;
 	if (dp_stamp_fit(first, later) == DP_STAMP_FITS)
 		return;
-	if (!tally->misfits++) {
-		tally->misfit = index;
-		tally->of_misfit = *later;
+	if (!tally->mismatches++) {
+		tally->mismatch = index;
+		tally->of_mismatch = *later;
 	}
 }
 
 /* With two segments the older one is named, because a restored backup is older. */
-bool dp_stamp_first_is_odd(const struct dp_stamp_tally *tally,
-			   const struct dp_super *first)
+bool dp_stamp_first_differs(const struct dp_stamp_tally *tally,
+			    const struct dp_super *first)
 {
-	if (!tally->misfits || tally->differ || tally->misfits < tally->later)
+	if (!tally->mismatches || tally->differ || tally->mismatches < tally->later)
 		return false;
 	return tally->later > 1 ||
-	       dp_stamp_fit(first, &tally->of_misfit) == DP_STAMP_NEWER;
+	       dp_stamp_fit(first, &tally->of_mismatch) == DP_STAMP_NEWER;
 }
 
 static int stamp_say_apart(uint32_t odd, bool older, uint64_t opens,
@@ -112,20 +112,20 @@ int dp_stamp_refuse(const struct dp_stamp_tally *tally,
 		    const struct dp_super *first, const char *path,
 		    const char *end, const struct dp_errmsg *errmsg)
 {
-	const struct dp_stamp *odd = &tally->of_misfit;
+	const struct dp_stamp *odd = &tally->of_mismatch;
 	enum dp_stamp_fit fit;
 	uint64_t epoch = first->epoch;
 	bool swap;
 
-	if (!tally->misfits)
+	if (!tally->mismatches)
 		return 0;
 	fit = dp_stamp_fit(first, odd);
 	assert(fit != DP_STAMP_FITS);
-	swap = dp_stamp_first_is_odd(tally, first);
+	swap = dp_stamp_first_differs(tally, first);
 	if (fit == DP_STAMP_OLDER && first->flags & DP_SUPER_OPENING)
 		epoch = first->before_epoch;
 	if (fit == DP_STAMP_OLDER || fit == DP_STAMP_NEWER)
-		return stamp_say_apart(swap ? 0 : tally->misfit,
+		return stamp_say_apart(swap ? 0 : tally->mismatch,
 				       (fit == DP_STAMP_OLDER) != swap,
 				       fit == DP_STAMP_OLDER ?
 				       epoch - odd->epoch : odd->epoch - epoch,
@@ -133,10 +133,10 @@ int dp_stamp_refuse(const struct dp_stamp_tally *tally,
 	if (fit == DP_STAMP_OTHER)
 		return dp_fail(errmsg, -EUCLEAN,
 			       "segment %u of %s is of another copy of this pool, which was opened equally often; restore the right file%s",
-			       swap ? 0 : tally->misfit, path, end);
+			       swap ? 0 : tally->mismatch, path, end);
 	return dp_fail(errmsg, -EUCLEAN,
 		       "segment %u of %s was copied while the pool was open, segment 0 after it was closed; restore the right file, or all files of one backup%s",
-		       tally->misfit, path, end);
+		       tally->mismatch, path, end);
 }
 
 /* ------------------------------------------------------------------- files */

@@ -37,18 +37,18 @@ enum dp_stamp_fit dp_stamp_fit(const struct dp_super *first,
 /* Counts over all later segments, to find the one that does not fit. Begins as zeroes. */
 struct dp_stamp_tally {
 	uint32_t later;			/* how many were counted */
-	uint32_t misfits;
-	uint32_t misfit;		/* the first of them */
+	uint32_t mismatches;
+	uint32_t mismatch;		/* the first of them */
 	bool differ;			/* later segments differ from each other */
 	struct dp_stamp of_last;
-	struct dp_stamp of_misfit;
+	struct dp_stamp of_mismatch;
 };
 
 void dp_stamp_count(struct dp_stamp_tally *tally, const struct dp_super *first,
 		    uint32_t index, const struct dp_stamp *later);
 /* True if segment 0 is the one that does not fit, because all others agree. */
-bool dp_stamp_first_is_odd(const struct dp_stamp_tally *tally,
-			   const struct dp_super *first);
+bool dp_stamp_first_differs(const struct dp_stamp_tally *tally,
+			    const struct dp_super *first);
 /*
  * 0 if all fit, otherwise -EUCLEAN with a sentence that names the segment. end: the end
  * of the sentence, after a semicolon, or "".

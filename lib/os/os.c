@@ -651,8 +651,8 @@ int dp_os_copy_by_pipe(const int fd[2], void *to, const void *from,
 	return copy_by_pipe(fd, to, from, size);
 }
 
-int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-		   uint64_t *ret_done)
+int dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+		      uint64_t *ret_done)
 {
 	uint64_t done = 0;
 	ssize_t n = 1;
@@ -700,7 +700,7 @@ int dp_os_random(void *to, size_t size)
 	return getrandom(to, size, 0) == (ssize_t)size ? 0 : -EIO;
 }
 
-bool dp_os_can_fence_all(void)
+bool dp_os_has_membarrier(void)
 {
 #ifdef __SANITIZE_THREAD__
 	return false;			/* the kernel has no such fences */
@@ -710,7 +710,7 @@ bool dp_os_can_fence_all(void)
 #endif
 }
 
-bool dp_os_fence_all(void)
+bool dp_os_membarrier(void)
 {
 	return !syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }

@@ -143,8 +143,8 @@ int dp_os_copy_by_pipe(const int fd[2], void *to, const void *from,
  * Read as much of a file as possible without waiting for its lock or a disk:
  * *ret_done bytes, perhaps none, and not past the first poison: -EIO there.
  */
-int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-		   uint64_t *ret_done);
+int dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+		      uint64_t *ret_done);
 
 /* Time, randomness, threads. */
 uint64_t dp_os_now_ns(void);
@@ -152,12 +152,12 @@ uint64_t dp_os_now_coarse_ns(void);
 void dp_os_sleep_ns(uint64_t ns);
 int dp_os_random(void *to, size_t size);
 /*
- * Can dp_os_fence_all() be called by this process? It takes milliseconds the first time,
+ * Can dp_os_membarrier() be called by this process? It takes milliseconds the first time,
  * and does not change later unless a seccomp filter is installed.
  */
-bool dp_os_can_fence_all(void);
+bool dp_os_has_membarrier(void);
 /* When it returns true, each thread of the process has made a full fence meanwhile. */
-bool dp_os_fence_all(void);
+bool dp_os_membarrier(void);
 int dp_os_futex_wait(const void *word, uint32_t value, uint64_t deadline_ns);
 void dp_os_futex_wake(const void *word);
 int dp_os_eventfd(void);

@@ -41,7 +41,7 @@ static inline void dp_short_lock_take(struct dp_short_lock *lock)
 	for (unsigned int i = 0; i < DP_SHORT_LOCK_SPINS; i++) {
 		if (dp_short_lock_is_open(lock) && dp_short_lock_try(lock))
 			return;
-		dp_relax();
+		dp_cpu_relax();
 	}
 	while (atomic_exchange(&lock->state, DP_SHORT_LOCK_WANTED) != DP_SHORT_LOCK_OPEN)
 		dp_os_futex_wait((void *)&lock->state, DP_SHORT_LOCK_WANTED, UINT64_MAX);

@@ -45,7 +45,7 @@
 #define GRACE_MAX_NS	(16 * GRACE_NS)
 
 /* What is asked of each file. */
-enum passage_by {
+enum barrier_method {
 	BY_TRUNCATE,
 	BY_PUNCH_PAST_END,		/* XFS before Linux 6.9 */
 	BY_ZERO_PAST_END,		/* ext4 before it */
@@ -53,7 +53,7 @@ enum passage_by {
 
 struct passage {
 	const struct dp_barrier *barrier;
-	enum passage_by by;
+	enum barrier_method by;
 	struct dp_wait_policy *policy;
 	struct dp_ring ring;
 	uint32_t begun;
@@ -81,7 +81,7 @@ static int barrier_file_of(const struct dp_barrier *barrier, uint32_t index,
 /* --------------------------------------------------------------- one file */
 
 /* For a file of that size; blocks of a DAX filesystem are pages. */
-static void barrier_fill(struct io_uring_sqe *sqe, enum passage_by by,
+static void barrier_fill(struct io_uring_sqe *sqe, enum barrier_method by,
 			 uint64_t size)
 {
 	if (by == BY_TRUNCATE) {

@@ -55,19 +55,19 @@ struct claims {
 	struct dp_claim *strays;	/* of unknown inodes */
 };
 
-static struct claims *_Atomic claims_there;
+static struct claims *_Atomic claims_instance;
 
 /* Made once a process and its children; NULL: there is no memory. */
 static struct claims *claims_get(void)
 {
-	struct claims *claims = atomic_load(&claims_there);
+	struct claims *claims = atomic_load(&claims_instance);
 	void *made;
 
 	if (claims)
 		return claims;
 	if (dp_os_map_for_process(sizeof(struct claims), &made))
 		return NULL;
-	if (atomic_compare_exchange_strong(&claims_there, &claims, made))
+	if (atomic_compare_exchange_strong(&claims_instance, &claims, made))
 		return made;
 	dp_os_unmap(made, sizeof(struct claims));	/* another was first */
 	return claims;
@@ -93,7 +93,7 @@ static struct dp_claim **claim_find(struct claims *claims, dev_t dev,
 /* There is a table as soon as there is a claim, dp_claim_new(). */
 static struct claims *claims_lock(void)
 {
-	struct claims *claims = atomic_load(&claims_there);
+	struct claims *claims = atomic_load(&claims_instance);
 
 	assert(claims);
 	pthread_mutex_lock(&claims->mutex);
@@ -178,7 +178,7 @@ bool dp_claim_exists(const struct stat *stat)
 	struct claims *claims;
 	bool exists;
 
-	if (!atomic_load(&claims_there))
+	if (!atomic_load(&claims_instance))
 		return false;
 	claims = claims_lock();
 	exists = *claim_find(claims, stat->st_dev, stat->st_ino);

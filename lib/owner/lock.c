@@ -76,7 +76,7 @@ int dp_wait_work(struct dp_wait_policy *policy, uint64_t done_bytes,
 	    policy->deadline_ns > policy->begin_ns)
 		return -ETIMEDOUT;
 	return wait_report(policy, (struct dp_wait) {
-			     .owner = DP_OWNER_NOBODY, .done_bytes = done_bytes,
+			     .owner = DP_OWNER_NONE, .done_bytes = done_bytes,
 			     .total_bytes = total_bytes }, now);
 }
 

@@ -17,7 +17,7 @@ enum dp_owner_state {		/* as enum daxpin_owner */
 	DP_OWNER_RDMA,
 	DP_OWNER_PINNED,
 	DP_OWNER_KEPT,
-	DP_OWNER_NOBODY,
+	DP_OWNER_NONE,
 };
 
 /* What a call is waiting for; the argument of the progress function. */

@@ -153,14 +153,14 @@ static int owner_look_at(const struct dp_owner *owner,
 {
 	uint32_t maker;
 	bool outside;
-	int ret = dp_verbs_look(context, seen, errmsg);
+	int ret = dp_verbs_find(context, seen, errmsg);
 
-	if (ret || seen->state != DP_VERBS_THERE || !seen->maker ||
+	if (ret || seen->state != DP_VERBS_PRESENT || !seen->maker ||
 	    !(context->flags & DP_CONTEXT_OWN))
 		return ret ? ret : seen->state != DP_VERBS_GONE;
 	maker = seen->maker;
 	outside = dp_place_is_outside(owner, maker);
-	ret = dp_verbs_look(context, seen, errmsg);
+	ret = dp_verbs_find(context, seen, errmsg);
 	if (ret)
 		return ret;
 	return seen->state != DP_VERBS_GONE &&
@@ -194,7 +194,7 @@ static int owner_look_for_rest(const struct dp_owner *owner,
 /* To wait for it would be to wait for this thread. */
 static bool owner_is_ours(const struct rest *rest)
 {
-	return rest->seen.state == DP_VERBS_THERE && rest->seen.maker &&
+	return rest->seen.state == DP_VERBS_PRESENT && rest->seen.maker &&
 	       dp_os_is_own_thread((int)rest->seen.maker);
 }
 
@@ -204,7 +204,7 @@ static int owner_still_there(const struct dp_owner *owner,
 {
 	char name[DP_DEVICE_NAME_MAX];
 
-	if (rest->seen.state == DP_VERBS_LEAVING)
+	if (rest->seen.state == DP_VERBS_REMOVING)
 		return dp_fail(errmsg, -EBUSY,
 			       "process %u, which had the pool, used verbs context %u of RDMA device %u, which is being removed: end the programs that `grep -l uverbs /proc/[0-9]*/maps` lists, wait with a later deadline, or reboot",
 			       owner->pid, rest->context->number,

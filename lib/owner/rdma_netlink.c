@@ -27,7 +27,7 @@
 /* ------------------------------------------------------ what is not known */
 
 /* Each reason why the kernel cannot answer, with what to check. */
-static int verbs_cannot_tell(int error, const struct dp_errmsg *errmsg)
+static int verbs_fail_unknown(int error, const struct dp_errmsg *errmsg)
 {
 	if (error == -ENOMEM)
 		return error;
@@ -51,7 +51,7 @@ static int context_read(struct dp_attributes message, void *arg)
 {
 	struct dp_verbs_seen *seen = arg;
 
-	seen->state = DP_VERBS_THERE;
+	seen->state = DP_VERBS_PRESENT;
 	seen->maker = 0;
 	dp_attribute_u32(message, RDMA_NLDEV_ATTR_RES_PID, &seen->maker);
 	return 0;
@@ -88,7 +88,7 @@ static int context_device_is_gone(struct dp_netlink *netlink,
 		return ret;
 	if (!ret && !all)
 		return UNSEEN;
-	seen->state = ret ? DP_VERBS_LEAVING : DP_VERBS_GONE;
+	seen->state = ret ? DP_VERBS_REMOVING : DP_VERBS_GONE;
 	return 0;
 }
 
@@ -114,7 +114,7 @@ static int context_look(struct dp_netlink *netlink,
 	return 0;
 }
 
-int dp_verbs_look(const struct dp_rdma_context *context,
+int dp_verbs_find(const struct dp_rdma_context *context,
 		  struct dp_verbs_seen *ret_seen,
 		  const struct dp_errmsg *errmsg)
 {
@@ -129,7 +129,7 @@ int dp_verbs_look(const struct dp_rdma_context *context,
 		ret = 0;
 	}
 	if (ret && !dp_devices_none_is_open())
-		return verbs_cannot_tell(ret, errmsg);
+		return verbs_fail_unknown(ret, errmsg);
 	*ret_seen = ret ? (struct dp_verbs_seen) { DP_VERBS_GONE, 0 } : seen;
 	return 0;
 }
@@ -219,5 +219,5 @@ int dp_verbs_count_all(const struct dp_errmsg *errmsg)
 	}
 	if (ret >= 0)
 		return ret;
-	return dp_devices_none_is_open() ? 0 : verbs_cannot_tell(ret, errmsg);
+	return dp_devices_none_is_open() ? 0 : verbs_fail_unknown(ret, errmsg);
 }

@@ -11,8 +11,8 @@
 
 enum dp_verbs_state {
 	DP_VERBS_GONE,
-	DP_VERBS_THERE,
-	DP_VERBS_LEAVING,	/* its device may be one that is being removed */
+	DP_VERBS_PRESENT,
+	DP_VERBS_REMOVING,	/* its device may be one that is being removed */
 };
 
 struct dp_verbs_seen {
@@ -25,7 +25,7 @@ struct dp_verbs_seen {
  * Does that context exist? By its number, so that nothing else matters. -EBUSY with
  * a sentence: the kernel cannot answer.
  */
-int dp_verbs_look(const struct dp_rdma_context *context,
+int dp_verbs_find(const struct dp_rdma_context *context,
 		  struct dp_verbs_seen *ret_seen,
 		  const struct dp_errmsg *errmsg);
 

@@ -44,7 +44,7 @@ static int create_check_remains(struct dp_pool *pool,
 		&pool->source, &pool->badblocks, dp_file_fd(&pool->first), segments,
 		&request->policy };
 	struct dp_remains remains;
-	int ret = dp_remains_look(&place, &remains, request->errmsg);
+	int ret = dp_remains_find(&place, &remains, request->errmsg);
 
 	if (ret || !remains.kind)
 		return ret;
@@ -122,7 +122,7 @@ static uint64_t create_size_of_files(const struct dp_source *source)
 	struct stat st;
 
 	for (uint32_t i = 0; i < DP_SEGMENTS_MAX; i++) {
-		if (dp_source_look(source, i, &st))
+		if (dp_source_stat_segment(source, i, &st))
 			break;
 		size += (uint64_t)st.st_blocks * 512;
 	}
@@ -368,10 +368,10 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 
 	ret = create_check_geometry(pool, request, &size);
 	if (!ret)
-		ret = dp_flushed_look(&pool->flushed, &pool->source,
-				      dp_file_fd(&pool->first),
-				      &(struct dp_super) { .flags = 0 },
-				      request->need_flushed, request->errmsg);
+		ret = dp_flushed_check(&pool->flushed, &pool->source,
+				       dp_file_fd(&pool->first),
+				       &(struct dp_super) { .flags = 0 },
+				       request->need_flushed, request->errmsg);
 	if (!ret)
 		ret = create_check_first(pool, request, &blank);
 	if (!ret)

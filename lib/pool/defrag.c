@@ -54,7 +54,7 @@ enum dp_tristate dp_defrag_prevent(const struct dp_segments *segments,
 	for (uint32_t i = 0; i < dp_segments_count(segments); i++) {
 		int fd = dp_segment_fd(segments, i);
 
-		any = dp_either(any, segments->readonly ?
+		any = dp_tristate_or(any, segments->readonly ?
 				       dp_defrag_may_move(source, fd) :
 				       dp_defrag_prevent_one(source, fd,
 							     ret_error));

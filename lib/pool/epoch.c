@@ -150,17 +150,17 @@ int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
 {
 	int ret = 0;
 
-	assert(!epochs->all && (!rules->only_looks || segments->readonly));
+	assert(!epochs->all && (!rules->degraded_readonly || segments->readonly));
 	epochs->all = calloc(first->segments, sizeof(*epochs->all));
 	if (!epochs->all)
 		return -ENOMEM;
 	epochs->segments = segments;
 	epochs->count = first->segments;
 	for (uint32_t i = 0; !ret && i < epochs->count; i++)
-		ret = epoch_read(epochs, i, first, rules->only_looks, errmsg);
+		ret = epoch_read(epochs, i, first, rules->degraded_readonly, errmsg);
 	if (!ret)
 		ret = epochs_judge_time(epochs, first, rules->degraded, errmsg);
-	if (!ret && !rules->only_looks)
+	if (!ret && !rules->degraded_readonly)
 		ret = epochs_judge_files(epochs, first, rules->adopt, errmsg);
 	return ret;
 }

@@ -20,7 +20,7 @@ struct dp_epochs {
 };
 
 struct dp_epochs_rules {
-	bool only_looks;		/* only read, and accept a superblock's copy */
+	bool degraded_readonly;		/* only read, and accept a superblock's copy */
 	bool degraded;			/* skip segments from another time */
 	bool adopt;			/* accept a copy of a pool that was not closed */
 };
@@ -28,7 +28,7 @@ struct dp_epochs_rules {
 /*
  * Test the superblock of each segment: it must have the right index, pool, size and
  * open. Either all segments are in the files that they record, or none is. -EUCLEAN
- * with a sentence. If only_looks is set, a superblock that is lost or unreadable is
+ * with a sentence. If degraded_readonly is set, a superblock that is lost or unreadable is
  * accepted if its copy is whole; other read-only opens refuse it.
  */
 int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,

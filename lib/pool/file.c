@@ -107,7 +107,7 @@ static bool file_is_claimed(const struct dp_file *file,
 {
 	struct stat stat;
 
-	return !dp_source_look(source, file->index, &stat) &&
+	return !dp_source_stat_segment(source, file->index, &stat) &&
 	       dp_claim_exists(&stat);
 }
 
@@ -153,7 +153,7 @@ static bool file_is_still_there(const struct dp_file *file,
 {
 	struct stat stat;
 
-	return !dp_source_look(source, file->index, &stat) &&
+	return !dp_source_stat_segment(source, file->index, &stat) &&
 	       dp_lock_is_of(&file->lock, &stat);
 }
 

@@ -46,9 +46,9 @@ static int flushed_refuse(const struct dp_flushed *flushed,
 		       source->path, counts);
 }
 
-int dp_flushed_look(struct dp_flushed *flushed, const struct dp_source *source,
-		    int fd, const struct dp_super *super, bool needed,
-		    const struct dp_errmsg *errmsg)
+int dp_flushed_check(struct dp_flushed *flushed, const struct dp_source *source,
+		     int fd, const struct dp_super *super, bool needed,
+		     const struct dp_errmsg *errmsg)
 {
 	*flushed = (struct dp_flushed) { .dirty = DP_NO };
 	if (source->kind == DP_SOURCE_DEVDAX)

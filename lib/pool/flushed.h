@@ -27,8 +27,8 @@ void dp_flushed_counts(const struct dp_flushed *flushed,
  * -EOPNOTSUPP  this machine does not report it
  * -EUCLEAN     something may be missing, or the pool has no record
  */
-int dp_flushed_look(struct dp_flushed *flushed, const struct dp_source *source,
-		    int fd, const struct dp_super *super, bool needed,
-		    const struct dp_errmsg *errmsg);
+int dp_flushed_check(struct dp_flushed *flushed, const struct dp_source *source,
+		     int fd, const struct dp_super *super, bool needed,
+		     const struct dp_errmsg *errmsg);
 
 #endif

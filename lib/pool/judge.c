@@ -187,35 +187,35 @@ static const struct {
 	{ BCACHEFS_MAGIC, DP_FILESYSTEM_KNOWN, NULL },
 	{ ZFS_MAGIC, DP_FILESYSTEM_KNOWN, NULL },
 	{ TMPFS_MAGIC, DP_FILESYSTEM_TMPFS, NULL },
-	{ OVERLAYFS_SUPER_MAGIC, DP_FILESYSTEM_DOUBTFUL,
+	{ OVERLAYFS_SUPER_MAGIC, DP_FILESYSTEM_UNSUPPORTED,
 	  "overlayfs, whose files can be reached through its upper directory" },
-	{ AUFS_MAGIC, DP_FILESYSTEM_DOUBTFUL,
+	{ AUFS_MAGIC, DP_FILESYSTEM_UNSUPPORTED,
 	  "aufs, whose files can be reached through its branches" },
-	{ ECRYPTFS_SUPER_MAGIC, DP_FILESYSTEM_DOUBTFUL,
+	{ ECRYPTFS_SUPER_MAGIC, DP_FILESYSTEM_UNSUPPORTED,
 	  "eCryptfs, whose files can be reached through its lower directory" },
-	{ V9FS_MAGIC, DP_FILESYSTEM_DOUBTFUL, "9p, which other machines share" },
-	{ FUSE_MAGIC, DP_FILESYSTEM_DOUBTFUL,
+	{ V9FS_MAGIC, DP_FILESYSTEM_UNSUPPORTED, "9p, which other machines share" },
+	{ FUSE_MAGIC, DP_FILESYSTEM_UNSUPPORTED,
 	  "FUSE or virtiofs, whose files others can reach behind it" },
-	{ VBOXSF_MAGIC, DP_FILESYSTEM_DOUBTFUL,
+	{ VBOXSF_MAGIC, DP_FILESYSTEM_UNSUPPORTED,
 	  "a folder that other machines share" },
-	{ NFS_SUPER_MAGIC, DP_FILESYSTEM_DOUBTFUL,
+	{ NFS_SUPER_MAGIC, DP_FILESYSTEM_UNSUPPORTED,
 	  "NFS, which other machines share" },
-	{ SMB_SUPER_MAGIC, DP_FILESYSTEM_DOUBTFUL,
+	{ SMB_SUPER_MAGIC, DP_FILESYSTEM_UNSUPPORTED,
 	  "SMB, which other machines share" },
-	{ CIFS_MAGIC, DP_FILESYSTEM_DOUBTFUL, "SMB, which other machines share" },
-	{ SMB2_MAGIC, DP_FILESYSTEM_DOUBTFUL, "SMB, which other machines share" },
-	{ CEPH_MAGIC, DP_FILESYSTEM_DOUBTFUL, "Ceph, which other machines share" },
-	{ AFS_FS_MAGIC, DP_FILESYSTEM_DOUBTFUL, "AFS, which other machines share" },
-	{ GFS2_MAGIC_NUMBER, DP_FILESYSTEM_DOUBTFUL,
+	{ CIFS_MAGIC, DP_FILESYSTEM_UNSUPPORTED, "SMB, which other machines share" },
+	{ SMB2_MAGIC, DP_FILESYSTEM_UNSUPPORTED, "SMB, which other machines share" },
+	{ CEPH_MAGIC, DP_FILESYSTEM_UNSUPPORTED, "Ceph, which other machines share" },
+	{ AFS_FS_MAGIC, DP_FILESYSTEM_UNSUPPORTED, "AFS, which other machines share" },
+	{ GFS2_MAGIC_NUMBER, DP_FILESYSTEM_UNSUPPORTED,
 	  "GFS2, which other machines share" },
-	{ OCFS2_MAGIC, DP_FILESYSTEM_DOUBTFUL,
+	{ OCFS2_MAGIC, DP_FILESYSTEM_UNSUPPORTED,
 	  "OCFS2, which other machines share" },
-	{ LUSTRE_MAGIC, DP_FILESYSTEM_DOUBTFUL,
+	{ LUSTRE_MAGIC, DP_FILESYSTEM_UNSUPPORTED,
 	  "Lustre, which other machines share" },
 };
 
-static int judge_doubt(const char *path, const char *name, uint32_t magic,
-		       const char *described, const struct dp_errmsg *errmsg)
+static int judge_refuse_filesystem(const char *path, const char *name, uint32_t magic,
+				   const char *described, const struct dp_errmsg *errmsg)
 {
 	const char *slash = name ? "/" : "";
 
@@ -240,14 +240,14 @@ int dp_judge_filesystem(const char *path, const char *name, int fd,
 		return dp_fail(errmsg, ret,
 			       "the filesystem of %s is unknown: %s",
 			       path, strerror(-ret));
-	*ret_filesystem = DP_FILESYSTEM_DOUBTFUL;
+	*ret_filesystem = DP_FILESYSTEM_UNSUPPORTED;
 	for (size_t i = 0; i < sizeof(filesystems) / sizeof(filesystems[0]); i++)
 		if (filesystems[i].magic == (uint32_t)magic) {
 			*ret_filesystem = filesystems[i].is;
 			described = filesystems[i].name;
 		}
-	if (*ret_filesystem != DP_FILESYSTEM_DOUBTFUL ||
+	if (*ret_filesystem != DP_FILESYSTEM_UNSUPPORTED ||
 	    flags & DP_JUDGE_ANY_FILESYSTEM)
 		return 0;
-	return judge_doubt(path, name, magic, described, errmsg);
+	return judge_refuse_filesystem(path, name, magic, described, errmsg);
 }

@@ -17,7 +17,7 @@ enum dp_filesystem {
 	DP_FILESYSTEM_KNOWN = 1,	/* one lock for each inode, for all users */
 	DP_FILESYSTEM_XFS,		/* the same, and its tools move blocks */
 	DP_FILESYSTEM_TMPFS,
-	DP_FILESYSTEM_DOUBTFUL,		/* allowed by DP_JUDGE_ANY_FILESYSTEM */
+	DP_FILESYSTEM_UNSUPPORTED,	/* allowed by DP_JUDGE_ANY_FILESYSTEM */
 };
 
 /*

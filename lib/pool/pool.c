@@ -146,7 +146,7 @@ static int pool_medium_size(const struct dp_pool *pool, uint64_t *ret_size)
 }
 
 /* The error for a segment 0 that is too short for a superblock. */
-static int pool_is_stunted(const struct dp_pool *pool, uint64_t size,
+static int pool_fail_short(const struct dp_pool *pool, uint64_t size,
 			   const struct dp_errmsg *errmsg)
 {
 	int extra = dp_source_extra_files(&pool->source, 1);
@@ -195,7 +195,7 @@ int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		return ret;
 	*ret_blank = !size;
 	if (size < DP_CHUNK_SIZE)
-		return pool_is_stunted(pool, size, errmsg);
+		return pool_fail_short(pool, size, errmsg);
 	if (pool->source.kind != DP_SOURCE_DEVDAX)
 		size = DP_CHUNK_SIZE;
 	ret = dp_map_peek(fd, size, &base);
@@ -203,7 +203,7 @@ int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		return dp_fail(errmsg, ret, "%s cannot be mapped: %s",
 			       pool->source.path, strerror(-ret));
 	view = pool_first_view(pool, fd, base);
-	ret = dp_super_read(&view, dp_pool_only_looks(pool), ret_super, &inner);
+	ret = dp_super_read(&view, dp_pool_is_degraded_readonly(pool), ret_super, &inner);
 	*ret_blank = (ret == -EMEDIUMTYPE || ret == -EUCLEAN) &&
 		     dp_remains_are_none(&view);
 	dp_os_unmap(base, size);
@@ -282,8 +282,8 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
 	if (ret || pool->source.kind == DP_SOURCE_DISK)
 		return ret;
 	ret = dp_anchor_open(&pool->anchor, request->errmsg);
-	return ret ? ret : dp_segments_keep(segments, &pool->anchor,
-					    request->errmsg);
+	return ret ? ret : dp_segments_add_to_anchor(segments, &pool->anchor,
+						     request->errmsg);
 }
 
 int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
@@ -377,7 +377,7 @@ int dp_pool_await_owner(struct dp_pool *pool, struct dp_pool_request *request)
 {
 	bool unknown = pool->super.flags & DP_SUPER_OWNER_UNKNOWN;
 
-	if (!dp_super_is_unclean(&pool->super) || dp_pool_only_looks(pool))
+	if (!dp_super_is_unclean(&pool->super) || dp_pool_is_degraded_readonly(pool))
 		return 0;
 	if (pool->readonly && unknown)
 		return dp_epochs_refuse_lost(&pool->source, 0, request->errmsg);
@@ -454,7 +454,7 @@ static int pool_map_and_check(struct dp_pool *pool,
 			      struct dp_pool_request *request)
 {
 	const struct dp_epochs_rules rules = {
-		.only_looks = dp_pool_only_looks(pool),
+		.degraded_readonly = dp_pool_is_degraded_readonly(pool),
 		.degraded = pool->degraded,
 		.adopt = request->adopt,
 	};
@@ -469,9 +469,9 @@ static int pool_map_and_check(struct dp_pool *pool,
 	if (!ret)
 		ret = pool_check_size(pool, request);
 	if (!ret)
-		ret = dp_flushed_look(&pool->flushed, &pool->source,
-				      dp_file_fd(&pool->first), &pool->super,
-				      request->need_flushed, request->errmsg);
+		ret = dp_flushed_check(&pool->flushed, &pool->source,
+				       dp_file_fd(&pool->first), &pool->super,
+				       request->need_flushed, request->errmsg);
 	if (!ret)
 		ret = dp_pool_open_segments(pool, request, false);
 	if (!ret)
@@ -491,7 +491,7 @@ static int pool_refuse_remains(const struct dp_pool *pool,
 		&pool->source, &pool->badblocks, dp_file_fd(&pool->first), NULL,
 		&request->policy };
 	struct dp_remains remains;
-	int ret = dp_remains_look(&place, &remains, errmsg);
+	int ret = dp_remains_find(&place, &remains, errmsg);
 
 	if (ret)
 		return ret;

@@ -122,7 +122,7 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
 int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		 bool *ret_blank, const struct dp_errmsg *errmsg);
 /* True if nothing will be written and unreadable parts are accepted. */
-static inline bool dp_pool_only_looks(const struct dp_pool *pool)
+static inline bool dp_pool_is_degraded_readonly(const struct dp_pool *pool)
 {
 	return pool->readonly && pool->degraded;
 }

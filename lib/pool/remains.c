@@ -80,7 +80,7 @@ static bool remains_is_lane(const char *page)
 
 /* ----------------------------------------------------------------- one file, or the device */
 
-struct look {
+struct search {
 	struct dp_badblocks_view view;
 	uint32_t segment;
 	char *buffer;			/* one chunk */
@@ -96,9 +96,9 @@ struct progress {
 };
 
 /* Before each read: report progress, which can end the search. */
-static int remains_report_progress(struct look *look, uint64_t offset)
+static int remains_report_progress(struct search *search, uint64_t offset)
 {
-	struct progress *progress = look->progress;
+	struct progress *progress = search->progress;
 
 	progress->done = progress->before + offset;
 	if (!progress->policy)
@@ -107,83 +107,83 @@ static int remains_report_progress(struct look *look, uint64_t offset)
 				progress->total);
 }
 
-static void remains_note(struct look *look, enum dp_remains_kind kind,
+static void remains_note(struct search *search, enum dp_remains_kind kind,
 			 uint64_t offset)
 {
-	if (kind > look->found->kind)
-		*look->found = (struct dp_remains) {
-			kind, look->segment, offset };
+	if (kind > search->found->kind)
+		*search->found = (struct dp_remains) {
+			kind, search->segment, offset };
 }
 
 /* Read into the buffer. Unreadable pages become zeroes; the last one is returned. */
-static int remains_read(struct look *look, uint64_t offset, uint64_t size,
+static int remains_read(struct search *search, uint64_t offset, uint64_t size,
 			uint64_t *ret_unreadable)
 {
-	int ret = dp_badblocks_read(&look->view, offset, look->buffer, size);
+	int ret = dp_badblocks_read(&search->view, offset, search->buffer, size);
 
 	for (uint64_t at = 0; ret == -EIO && at < size; at += DP_BLOCK_SIZE) {
 		uint64_t part = dp_min(size - at, DP_BLOCK_SIZE);
-		int one = dp_badblocks_read(&look->view, offset + at,
-					    look->buffer + at, part);
+		int one = dp_badblocks_read(&search->view, offset + at,
+					    search->buffer + at, part);
 
 		if (one && one != -EIO)
 			return one;
 		if (!one)
 			continue;
-		memset(look->buffer + at, 0, part);
+		memset(search->buffer + at, 0, part);
 		*ret_unreadable = offset + at;
 	}
 	return ret == -EIO ? 0 : ret;
 }
 
 /* Record the place on the medium of the buffer's first byte that is not zero. */
-static void remains_note_bytes(struct look *look, uint64_t offset, uint64_t size)
+static void remains_note_bytes(struct search *search, uint64_t offset, uint64_t size)
 {
 	uint64_t at = 0;
 
-	if (remains_are_zero(look->buffer, size))
+	if (remains_are_zero(search->buffer, size))
 		return;
-	while (!look->buffer[at])
+	while (!search->buffer[at])
 		at++;
-	remains_note(look, DP_REMAINS_BYTES, offset + at);
+	remains_note(search, DP_REMAINS_BYTES, offset + at);
 }
 
 /* Search for pages of a table; only used pages were written. */
-static void remains_note_table(struct look *look, uint64_t offset,
+static void remains_note_table(struct search *search, uint64_t offset,
 			       uint64_t begin, uint64_t end)
 {
 	for (uint64_t at = begin; at + DP_BLOCK_SIZE <= end; at += DP_BLOCK_SIZE)
-		if (remains_is_table_page(look->buffer + at))
-			remains_note(look, DP_REMAINS_TABLE, offset + at);
+		if (remains_is_table_page(search->buffer + at))
+			remains_note(search, DP_REMAINS_TABLE, offset + at);
 }
 
 /* Search the first chunk, if no superblock is whole. The magic that an interrupted
  * create has written is not a remain. */
-static int remains_in_first_chunk(struct look *look)
+static int remains_in_first_chunk(struct search *search)
 {
 	uint64_t unreadable = UINT64_MAX;
 	uint32_t lanes = 0;
 	int ret;
 
-	if (dp_remains_are_none(&look->view))
+	if (dp_remains_are_none(&search->view))
 		return 0;
-	ret = remains_read(look, 0, DP_CHUNK_SIZE, &unreadable);
+	ret = remains_read(search, 0, DP_CHUNK_SIZE, &unreadable);
 	if (ret)
 		return ret;
 	for (uint64_t at = DP_LANES_OFFSET; at < DP_LANES_END;
 	     at += DP_BLOCK_SIZE)
-		lanes += remains_is_lane(look->buffer + at);
+		lanes += remains_is_lane(search->buffer + at);
 	if (lanes >= LANES_ENOUGH)
-		remains_note(look, DP_REMAINS_LANES, DP_LANES_OFFSET);
-	remains_note_table(look, 0, DP_TABLE_OFFSET, DP_COPY_OFFSET);
-	remains_note_bytes(look, 0, DP_CHUNK_SIZE);
+		remains_note(search, DP_REMAINS_LANES, DP_LANES_OFFSET);
+	remains_note_table(search, 0, DP_TABLE_OFFSET, DP_COPY_OFFSET);
+	remains_note_bytes(search, 0, DP_CHUNK_SIZE);
 	if (unreadable != UINT64_MAX)
-		remains_note(look, DP_REMAINS_BYTES, unreadable);
+		remains_note(search, DP_REMAINS_BYTES, unreadable);
 	return 0;
 }
 
 /* Search behind the first chunk, where the table of a large segment is. */
-static int remains_in_range(struct look *look, uint64_t begin, uint64_t end)
+static int remains_in_range(struct search *search, uint64_t begin, uint64_t end)
 {
 	uint64_t unreadable = 0, size;
 	int ret = 0;
@@ -192,47 +192,47 @@ static int remains_in_range(struct look *look, uint64_t begin, uint64_t end)
 	for (; !ret && begin < end; begin += size) {
 		size = dp_min(end - begin,
 			      DP_CHUNK_SIZE - begin % DP_CHUNK_SIZE);
-		if (begin >= DP_META_SIZE_MAX && look->found->kind)
+		if (begin >= DP_META_SIZE_MAX && search->found->kind)
 			return 0;
-		ret = remains_report_progress(look, begin);
+		ret = remains_report_progress(search, begin);
 		if (!ret)
-			ret = remains_read(look, begin, size, &unreadable);
+			ret = remains_read(search, begin, size, &unreadable);
 		if (!ret && begin < DP_META_SIZE_MAX)
-			remains_note_table(look, begin, -begin % DP_BLOCK_SIZE,
+			remains_note_table(search, begin, -begin % DP_BLOCK_SIZE,
 					   size);
 		if (!ret)
-			remains_note_bytes(look, begin, size);
+			remains_note_bytes(search, begin, size);
 	}
 	return ret;
 }
 
-static bool remains_is_super(const struct look *look, uint64_t offset)
+static bool remains_is_super(const struct search *search, uint64_t offset)
 {
-	struct dp_badblocks_view view = look->view;
+	struct dp_badblocks_view view = search->view;
 	struct dp_super super;
 
 	view.base += offset;
 	return !dp_super_newest(&view, &super) && super.index;
 }
 
-static int remains_in_device(struct look *look, uint64_t size)
+static int remains_in_device(struct search *search, uint64_t size)
 {
-	int ret = remains_in_first_chunk(look);
+	int ret = remains_in_first_chunk(search);
 	uint64_t at = DP_CHUNK_SIZE, part;
 
 	for (; !ret && at + DP_CHUNK_SIZE <= size; at += DP_CHUNK_SIZE) {
-		if (at % DP_SEGMENT_SIZE_MIN == 0 && remains_is_super(look, at)) {
-			remains_note(look, DP_REMAINS_SUPER, at);
+		if (at % DP_SEGMENT_SIZE_MIN == 0 && remains_is_super(search, at)) {
+			remains_note(search, DP_REMAINS_SUPER, at);
 			return 0;
 		}
 		part = at < DP_SEGMENT_SIZE_MAX ? DP_CHUNK_SIZE : DP_BLOCK_SIZE;
-		ret = remains_in_range(look, at, at + part);
+		ret = remains_in_range(search, at, at + part);
 	}
 	return ret;
 }
 
 struct extents {
-	struct look *look;
+	struct search *search;
 	uint64_t size;			/* of the part of the file to be searched */
 };
 
@@ -244,45 +244,45 @@ static int remains_in_extent(const struct dp_os_extent *extent, void *arg)
 
 	if (begin < DP_CHUNK_SIZE)
 		begin = DP_CHUNK_SIZE;
-	return remains_in_range(extents->look, begin,
+	return remains_in_range(extents->search, begin,
 				dp_min(end, extents->size));
 }
 
-static int remains_in_mapped_file(struct look *look, uint64_t size)
+static int remains_in_mapped_file(struct search *search, uint64_t size)
 {
-	struct extents extents = { look, size };
+	struct extents extents = { search, size };
 	int ret;
 
-	if (look->segment && remains_is_super(look, 0)) {
-		remains_note(look, DP_REMAINS_SUPER, 0);
+	if (search->segment && remains_is_super(search, 0)) {
+		remains_note(search, DP_REMAINS_SUPER, 0);
 		return 0;
 	}
-	ret = remains_in_first_chunk(look);
-	return ret ? ret : dp_os_seek_data(look->view.fd, size,
+	ret = remains_in_first_chunk(search);
+	return ret ? ret : dp_os_seek_data(search->view.fd, size,
 					   remains_in_extent, &extents);
 }
 
 /* ----------------------------------------------------------------------- all of them */
 
 /* Map a device completely, or a file up to `end`. */
-static int remains_map(struct look *look, int fd, uint64_t end)
+static int remains_map(struct search *search, int fd, uint64_t end)
 {
 	void *base;
 	int ret = dp_map_peek(fd, end, &base);
 
 	if (ret)
 		return ret;
-	look->view.base = base;
-	look->progress->before = look->progress->total;
-	look->progress->total += end;
-	look->buffer = malloc(DP_CHUNK_SIZE);
-	if (!look->buffer)
+	search->view.base = base;
+	search->progress->before = search->progress->total;
+	search->progress->total += end;
+	search->buffer = malloc(DP_CHUNK_SIZE);
+	if (!search->buffer)
 		ret = -ENOMEM;
-	else if (look->view.fd < 0)
-		ret = remains_in_device(look, end);
+	else if (search->view.fd < 0)
+		ret = remains_in_device(search, end);
 	else
-		ret = remains_in_mapped_file(look, end);
-	free(look->buffer);
+		ret = remains_in_mapped_file(search, end);
+	free(search->buffer);
 	dp_os_unmap(base, end);
 	return ret;
 }
@@ -291,7 +291,7 @@ static int remains_of_file(struct dp_remains *found, struct progress *progress,
 			   uint32_t index, int fd)
 {
 	static const struct dp_badblocks none;
-	struct look look = {
+	struct search search = {
 		.view = { .badblocks = &none, .fd = fd },
 		.segment = index, .found = found, .progress = progress,
 	};
@@ -301,10 +301,10 @@ static int remains_of_file(struct dp_remains *found, struct progress *progress,
 	if (ret)
 		return ret;
 	if ((uint64_t)st.st_size >= DP_CHUNK_SIZE)
-		return remains_map(&look, fd, dp_min((uint64_t)st.st_size,
-						     DP_SEGMENT_SIZE_MAX));
+		return remains_map(&search, fd, dp_min((uint64_t)st.st_size,
+						       DP_SEGMENT_SIZE_MAX));
 	if (st.st_size)
-		remains_note(&look, DP_REMAINS_BYTES, 0);
+		remains_note(&search, DP_REMAINS_BYTES, 0);
 	return 0;
 }
 
@@ -312,22 +312,22 @@ static int remains_of_file(struct dp_remains *found, struct progress *progress,
 static int remains_of_device(const struct dp_remains_place *place,
 			     struct dp_remains *found, struct progress *progress)
 {
-	struct look look = { .found = found, .progress = progress };
+	struct search search = { .found = found, .progress = progress };
 	int pipe[2], ret = dp_os_pipe(pipe);
 
 	if (ret)
 		return ret;
-	look.view = (struct dp_badblocks_view) {
+	search.view = (struct dp_badblocks_view) {
 		.badblocks = place->badblocks, .fd = -1, .pipe = pipe };
-	ret = remains_map(&look, place->first, place->source->device_size);
+	ret = remains_map(&search, place->first, place->source->device_size);
 	dp_os_close(pipe[0]);
 	dp_os_close(pipe[1]);
 	return ret;
 }
 
-static int remains_fail_look(const struct dp_source *source, uint32_t segment,
-			     int error, const struct progress *progress,
-			     const struct dp_errmsg *errmsg)
+static int remains_fail_search(const struct dp_source *source, uint32_t segment,
+			       int error, const struct progress *progress,
+			       const struct dp_errmsg *errmsg)
 {
 	if (error == -ECANCELED || error == -ETIMEDOUT)
 		return dp_fail(errmsg, error,
@@ -377,12 +377,12 @@ static int remains_of_segment(const struct dp_remains_place *place,
 		dp_file_close(&file);
 	}
 	if (ret)
-		return remains_fail_look(place->source, index, ret, progress,
-					 errmsg);
+		return remains_fail_search(place->source, index, ret, progress,
+					   errmsg);
 	return 1;
 }
 
-int dp_remains_look(const struct dp_remains_place *place,
+int dp_remains_find(const struct dp_remains_place *place,
 		    struct dp_remains *ret_remains,
 		    const struct dp_errmsg *errmsg)
 {
@@ -394,8 +394,8 @@ int dp_remains_look(const struct dp_remains_place *place,
 	if (source->kind == DP_SOURCE_DEVDAX) {
 		ret = remains_of_device(place, &found, &progress);
 		if (ret)
-			return remains_fail_look(source, 0, ret, &progress,
-						 errmsg);
+			return remains_fail_search(source, 0, ret, &progress,
+						   errmsg);
 		*ret_remains = found;
 		return 0;
 	}

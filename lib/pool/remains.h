@@ -50,7 +50,7 @@ bool dp_remains_are_none(const struct dp_badblocks_view *view);
  * found. Bad blocks are ignored, except in the first chunk. It fails as dp_wait_work()
  * or, with a sentence, if a part cannot be examined.
  */
-int dp_remains_look(const struct dp_remains_place *place,
+int dp_remains_find(const struct dp_remains_place *place,
 		    struct dp_remains *ret_remains,
 		    const struct dp_errmsg *errmsg);
 /* -EUCLEAN: there was a pool. -EMEDIUMTYPE: there was none, or that is unknown. */

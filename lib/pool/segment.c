@@ -174,8 +174,8 @@ int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 	return ret;
 }
 
-int dp_segments_keep(const struct dp_segments *segments,
-		     struct dp_anchor *anchor, const struct dp_errmsg *errmsg)
+int dp_segments_add_to_anchor(const struct dp_segments *segments,
+			      struct dp_anchor *anchor, const struct dp_errmsg *errmsg)
 {
 	int device = dp_file_fd(segments->first), ret;
 	int *fd;

@@ -117,8 +117,8 @@ int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 		     struct dp_wait_policy *policy,
 		     const struct dp_errmsg *errmsg);
 /* Put all files, which are open and locked, into the anchor (W3). */
-int dp_segments_keep(const struct dp_segments *segments,
-		     struct dp_anchor *anchor, const struct dp_errmsg *errmsg);
+int dp_segments_add_to_anchor(const struct dp_segments *segments,
+			      struct dp_anchor *anchor, const struct dp_errmsg *errmsg);
 /*
  * Reserve the addresses of all segments and map them; sets geometry->base. A device
  * has `size` bytes. The contents are neither read nor changed, because the barrier has

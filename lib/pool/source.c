@@ -201,7 +201,7 @@ static int source_judge_directory(struct dp_source *source,
 	if (ret)
 		return ret;
 	source->align = DP_CHUNK_SIZE;
-	source->no_dma = filesystem == DP_FILESYSTEM_DOUBTFUL;
+	source->no_dma = filesystem == DP_FILESYSTEM_UNSUPPORTED;
 	source->is_xfs = filesystem == DP_FILESYSTEM_XFS;
 	source->kind = filesystem == DP_FILESYSTEM_TMPFS ? DP_SOURCE_SHMEM :
 							   DP_SOURCE_DISK;
@@ -402,8 +402,8 @@ int dp_source_judge(const struct dp_source *source, uint32_t index, int fd,
 	return ret;
 }
 
-int dp_source_look(const struct dp_source *source, uint32_t index,
-		   struct stat *ret_stat)
+int dp_source_stat_segment(const struct dp_source *source, uint32_t index,
+			   struct stat *ret_stat)
 {
 	char name[DP_SEGMENT_NAME_SIZE];
 
@@ -420,7 +420,7 @@ void dp_source_remove(const struct dp_source *source, uint32_t index, int fd)
 
 	assert(source->kind != DP_SOURCE_DEVDAX);
 	dp_source_segment_name(index, name);
-	if (!dp_source_look(source, index, &named) &&
+	if (!dp_source_stat_segment(source, index, &named) &&
 	    !dp_os_fstat(fd, &open) && source_is_same(&named, &open))
 		dp_os_unlink(source->dir, name);
 }
@@ -530,7 +530,7 @@ static int source_list_extents(const struct dp_source *source, int fd,
 		ret = dp_os_fiemap(fd, source_mark_chunks, map);
 	for (uint64_t i = 0; i < map->size >> DP_CHUNK_SHIFT; i++)
 		if (map->covered[i] && !(map->chunk[i] & DP_CHUNK_BACKED))
-			map->chunk[i] |= DP_CHUNK_DOUBT;
+			map->chunk[i] |= DP_CHUNK_PARTIAL;
 	free(map->covered);
 	if (ret)
 		return dp_fail(errmsg, ret,

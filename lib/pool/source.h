@@ -63,8 +63,8 @@ int dp_source_judge(const struct dp_source *source, uint32_t index, int fd,
 		    const struct stat *stat, bool to_be_made,
 		    const struct dp_errmsg *errmsg);
 /* stat() of the name of that segment, or of the device. */
-int dp_source_look(const struct dp_source *source, uint32_t index,
-		   struct stat *ret_stat);
+int dp_source_stat_segment(const struct dp_source *source, uint32_t index,
+			   struct stat *ret_stat);
 /* Remove the name of that segment if it still is the file of fd. */
 void dp_source_remove(const struct dp_source *source, uint32_t index, int fd);
 
@@ -80,7 +80,7 @@ int dp_source_extra_files(const struct dp_source *source, uint32_t segments);
 
 #define DP_CHUNK_BACKED		0x1u
 #define DP_CHUNK_ALIGNED	0x2u	/* physically, to 2 MiB */
-#define DP_CHUNK_DOUBT		0x4u	/* not BACKED, but a part of it is listed */
+#define DP_CHUNK_PARTIAL		0x4u	/* not BACKED, but a part of it is listed */
 #define DP_CHUNK_WANTED		0x20u	/* not BACKED; has an extent or a lane's word */
 #define DP_CHUNK_SHARED		0x10u	/* another file has some of its blocks */
 

@@ -183,21 +183,21 @@ static int local_key_end(struct daxpin_rdma *rdma, uint32_t index)
 
 /*
  * End the key of each segment that is wanted, even after an error. Returns the first
- * error; a temporary one, if there was any, is in *ret_passing.
+ * error; a temporary one, if there was any, is in *ret_transient.
  */
-static int local_keys_end_wanted(struct daxpin_rdma *rdma, int *ret_passing)
+static int local_keys_end_wanted(struct daxpin_rdma *rdma, int *ret_transient)
 {
 	int ret, first = 0;
 
-	*ret_passing = 0;
+	*ret_transient = 0;
 	pthread_mutex_lock(&rdma->keys.make_lock);
 	for (uint32_t i = 0; daxpin_registration_wanted(rdma->registration,
 							&i) > 0; i++) {
 		ret = local_key_end(rdma, i);
 		if (!first)
 			first = ret;
-		if (dp_retry_is_passing(ret))
-			*ret_passing = ret;
+		if (dp_retry_is_transient(ret))
+			*ret_transient = ret;
 	}
 	pthread_mutex_unlock(&rdma->keys.make_lock);
 	return first;
@@ -206,11 +206,11 @@ static int local_keys_end_wanted(struct daxpin_rdma *rdma, int *ret_passing)
 int dp_local_keys_service(struct daxpin_rdma *rdma)
 {
 	struct dp_retry retry = { 0 };
-	int ret, passing;
+	int ret, transient;
 
 	do
-		ret = local_keys_end_wanted(rdma, &passing);
-	while (dp_retry(&retry, passing));
+		ret = local_keys_end_wanted(rdma, &transient);
+	while (dp_retry(&retry, transient));
 	return ret;
 }
 

@@ -137,7 +137,7 @@ static int probe_try_region(struct dp_loopback *loopback, void *memory,
 			     access, &mr);
 	if (ret) {
 		/* Lack of memory proves nothing about the device. */
-		probe_report(finding, ret == -ENOMEM || dp_retry_is_passing(ret) ?
+		probe_report(finding, ret == -ENOMEM || dp_retry_is_transient(ret) ?
 			     DAXPIN_RDMA_UNKNOWN : DAXPIN_RDMA_NONE,
 			     "refused: %s", strerror(-ret));
 		finding->error = ret;

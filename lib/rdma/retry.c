@@ -19,7 +19,7 @@
 #define REFUSALS_MAX		7u
 #define FIRST_PAUSE_NS		1000000
 
-bool dp_retry_is_passing(int ret)
+bool dp_retry_is_transient(int ret)
 {
 	return ret == -EINTR || ret == -EAGAIN || ret == -EBUSY;
 }
@@ -29,7 +29,7 @@ bool dp_retry(struct dp_retry *retry, int ret)
 	struct timespec pause = { 0 };
 	int saved = errno;
 
-	if (!dp_retry_is_passing(ret))
+	if (!dp_retry_is_transient(ret))
 		return false;
 	if (ret == -EINTR)
 		return ++retry->interruptions < INTERRUPTIONS_MAX;

@@ -11,7 +11,7 @@ struct dp_retry {
 };
 
 /* -EINTR, -EAGAIN or -EBUSY: the call may succeed if it is repeated. */
-bool dp_retry_is_passing(int ret);
+bool dp_retry_is_transient(int ret);
 /*
  * Called after a call of the device has returned ret. True: repeat the call; the pause
  * is over. False: ret is the result. Sleeps, so hold no lock. errno does not change. All

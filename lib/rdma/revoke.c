@@ -62,7 +62,7 @@
 #define STATE_OVER	0
 #define STATE_NEW	STATE_OVER
 /* In these a revoke may begin. */
-#define FREE_STATES	(1u << DAXPIN_GRANT_STATE_OUT | \
+#define FREE_STATES	(1u << DAXPIN_GRANT_STATE_GRANTED | \
 			 1u << DAXPIN_GRANT_STATE_ASKED | \
 			 1u << DAXPIN_GRANT_STATE_QUARANTINED)
 #define OVER_MAX	1024
@@ -91,7 +91,7 @@ static void revoke_set_state(struct daxpin_grant *grant, uint32_t state)
 {
 	static const uint32_t may_be_from[] = {
 		[STATE_OVER] = 1u << DAXPIN_GRANT_STATE_ENDING,
-		[DAXPIN_GRANT_STATE_OUT] = 1u << STATE_NEW,
+		[DAXPIN_GRANT_STATE_GRANTED] = 1u << STATE_NEW,
 		[DAXPIN_GRANT_STATE_ASKED] = FREE_STATES,
 		[DAXPIN_GRANT_STATE_QUEUED] = FREE_STATES,
 		[DAXPIN_GRANT_STATE_ENDING] =
@@ -627,7 +627,7 @@ static void revoke_add(struct daxpin_grant *grant)
 
 	revoke_lock(rdma);
 	assert(rdma->revokes.totals.grants < rdma->revokes.promised);
-	revoke_set_state(grant, DAXPIN_GRANT_STATE_OUT);
+	revoke_set_state(grant, DAXPIN_GRANT_STATE_GRANTED);
 	dp_table_add(&rdma->revokes.table, grant);
 	rdma->revokes.totals.grants++;
 	rdma->revokes.totals.granted++;

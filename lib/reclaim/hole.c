@@ -42,7 +42,7 @@ static bool hole_is_candidate(struct dp_holes *holes, uint32_t segment,
 		return false;
 	if (kind == DP_JOB_REFILL)
 		return !(flags & DP_CHUNK_BACKED);
-	if (flags & DP_CHUNK_DOUBT)
+	if (flags & DP_CHUNK_PARTIAL)
 		return true;
 	return spare && flags & DP_CHUNK_BACKED &&
 	       hole_is_all_free(holes, segment, chunk);
@@ -107,9 +107,9 @@ static uint8_t hole_flags_after(uint8_t flags, bool backed,
 {
 	flags &= ~(DP_CHUNK_BACKED | DP_CHUNK_CLAIMED);
 	if (end != DP_CLAIM_UNCHANGED)
-		flags &= ~DP_CHUNK_DOUBT;
-	if (end == DP_CLAIM_DOUBT)
-		flags |= DP_CHUNK_DOUBT;
+		flags &= ~DP_CHUNK_PARTIAL;
+	if (end == DP_CLAIM_PARTIAL)
+		flags |= DP_CHUNK_PARTIAL;
 	return backed ? flags | DP_CHUNK_BACKED : flags;
 }
 
@@ -123,9 +123,9 @@ static void hole_end_one(struct dp_holes *holes, uint32_t segment,
 		      end == DP_CLAIM_DONE && kind == DP_JOB_REFILL;
 
 	assert(flags & DP_CHUNK_CLAIMED);
-	assert(!(was_backed && flags & DP_CHUNK_DOUBT));
+	assert(!(was_backed && flags & DP_CHUNK_PARTIAL));
 	flags = hole_flags_after(flags, backed, end);
-	assert(!(backed && flags & DP_CHUNK_DOUBT));
+	assert(!(backed && flags & DP_CHUNK_PARTIAL));
 	dp_segment_set_chunk(&holes->media->segments, segment, chunk, flags);
 	if (was_backed && !backed)
 		atomic_fetch_add(&holes->blocks, DP_CHUNK_BLOCKS);

@@ -21,7 +21,7 @@ enum dp_job_kind {
 enum dp_claim_end {
 	DP_CLAIM_DONE,
 	DP_CLAIM_UNCHANGED,		/* as it was before the claim */
-	DP_CLAIM_DOUBT,			/* failed half way: as a hole until done */
+	DP_CLAIM_PARTIAL,		/* failed half way: as a hole until done */
 };
 
 struct dp_run {

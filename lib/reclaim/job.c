@@ -82,7 +82,7 @@ static void jobs_poll_refills(struct dp_jobs *jobs)
 	jobs_each_part(jobs, jobs_poll_part);
 }
 
-void dp_jobs_look(struct dp_jobs *jobs)
+void dp_jobs_poll(struct dp_jobs *jobs)
 {
 	if (!atomic_load(&jobs->under_way))
 		return;

@@ -29,7 +29,7 @@ void dp_job_end(struct daxpin_job *job);
 
 /* Process the kernel's completions, and advance the parts that wait. Can be called at
  * any time, without the mutex. */
-void dp_jobs_look(struct dp_jobs *jobs);
+void dp_jobs_poll(struct dp_jobs *jobs);
 
 /*
  * C4: a call that cannot have what it wants is refused by one of these three, and

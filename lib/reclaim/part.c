@@ -288,7 +288,7 @@ static enum dp_claim_end part_run_end(const struct dp_part *part, uint32_t run)
 		return DP_CLAIM_DONE;
 	return part->job->kind == DP_JOB_RECLAIM &&
 	       dp_ring_was_interrupted(part->result[run]) ?
-	       DP_CLAIM_UNCHANGED : DP_CLAIM_DOUBT;
+	       DP_CLAIM_UNCHANGED : DP_CLAIM_PARTIAL;
 }
 
 static uint32_t part_runs_done(const struct dp_part *part)

@@ -271,7 +271,7 @@ static int attach_join(struct daxpin_uring *uring, bool can_be_fixed,
 	ret = dp_uring_table_open(uring, can_be_fixed, options);
 	if (!ret)
 		return 0;
-	dp_uring_take_lock_out(uring);
+	dp_uring_remove_lock(uring);
 unregister:
 	daxpin_unregister(uring->registration);
 	return ret;
@@ -299,15 +299,15 @@ static int attach_make_and_join(struct daxpin_pool *pool, struct io_uring *ring,
 			       "the ring's descriptor cannot be duplicated: %s",
 			       strerror(-ret));
 	}
-	uring->has_vectors = dp_uring_knows(&uring->link,
-					    DP_URING_OP_READV_FIXED);
-	uring->has_send_zc = dp_uring_knows(&uring->link, IORING_OP_SEND_ZC);
+	uring->has_vectors = dp_uring_supports(&uring->link,
+					       DP_URING_OP_READV_FIXED);
+	uring->has_send_zc = dp_uring_supports(&uring->link, IORING_OP_SEND_ZC);
 	ret = attach_join(uring, attach_can_be_fixed(&info), options);
 	if (!ret) {
 		*ret_uring = uring;
 		return 0;
 	}
-	dp_uring_take_down(uring);
+	dp_uring_tear_down(uring);
 	free(uring);
 	return ret;
 }

@@ -9,7 +9,7 @@
  *	with one -> leaving			[slots_leave] a reclaim needs it
  *	with one, leaving -> without		[slots_forget] no request names it
  *	leaving -> with one			[slots_stay] no reclaim needs it any more
- *	leaving -> with one			[dp_uring_slot_left] emptying failed;
+ *	leaving -> with one			[dp_uring_slot_idle] emptying failed;
  *						the next service call tries again
  *
  *  - Slot and segment name each other, or neither does.
@@ -262,7 +262,7 @@ static int slots_try_fill(struct daxpin_uring *uring, uint32_t index)
  * is emptied for it, and the number of filled slots is a limit from then on. -EBUSY:
  * all slots are in use; -EAGAIN: the segment has holes, or a reclaim wants it.
  */
-static int slots_fill_anyhow(struct daxpin_uring *uring, uint32_t index)
+static int slots_fill_within_limit(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_table *table = &uring->table;
 	int ret = slots_try_fill(uring, index);
@@ -301,7 +301,7 @@ int dp_uring_table_prepare(struct daxpin_uring *uring, uint32_t index)
 	if (!table->is_open)
 		return -EOPNOTSUPP;
 	return table->segment_of[index].slot_index < 0 ?
-	       slots_fill_anyhow(uring, index) : slots_stay(uring, index);
+	       slots_fill_within_limit(uring, index) : slots_stay(uring, index);
 }
 
 /* Limit the table to the filled slots: another segment needs one that was emptied. */
@@ -393,14 +393,14 @@ void dp_uring_table_fill_on_demand(struct daxpin_uring *uring)
 		return;
 	}
 	state->misses = 0;
-	ret = slots_fill_anyhow(uring, index);
+	ret = slots_fill_within_limit(uring, index);
 	if (ret)
 		state->miss_threshold = ret == -EBUSY || ret == -EAGAIN ?
 					THRESHOLD_FOR_A_SLOT :
 					THRESHOLD_AFTER_FAILURE;
 }
 
-void dp_uring_slot_left(struct daxpin_uring *uring, uint32_t index)
+void dp_uring_slot_idle(struct daxpin_uring *uring, uint32_t index)
 {
 	/* What fails here is tried again by the next service call. */
 	if (slots_leave(uring, index))

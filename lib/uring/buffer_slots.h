@@ -46,7 +46,7 @@ void dp_uring_table_info(const struct daxpin_uring *uring,
 /* A request was plain because its segment has no slot: the segment may ask for one. */
 void dp_uring_slot_missed(struct daxpin_uring *uring, uint32_t segment);
 /* The last request that named a slot which a reclaim needs has ended. */
-void dp_uring_slot_left(struct daxpin_uring *uring, uint32_t segment);
+void dp_uring_slot_idle(struct daxpin_uring *uring, uint32_t segment);
 /* A request was plain for another reason. */
 void dp_uring_slot_refused(struct daxpin_uring *uring);
 
@@ -79,7 +79,7 @@ static inline void dp_uring_slot_release(struct daxpin_uring *uring, int number)
 
 	assert(slot->users);
 	if (!--slot->users && table->segment_of[slot->segment_index].is_leaving)
-		dp_uring_slot_left(uring, slot->segment_index);
+		dp_uring_slot_idle(uring, slot->segment_index);
 }
 
 /* Where a segment is mapped. */

@@ -37,7 +37,7 @@
 #include "util/cancel.h"
 #include "util/detached.h"
 
-int dp_uring_take_lock_out(struct daxpin_uring *uring)
+int dp_uring_remove_lock(struct daxpin_uring *uring)
 {
 	int ret = 0;
 
@@ -53,7 +53,7 @@ int dp_uring_take_lock_out(struct daxpin_uring *uring)
 	return 0;
 }
 
-void dp_uring_take_down(struct daxpin_uring *uring)
+void dp_uring_tear_down(struct daxpin_uring *uring)
 {
 	assert(!dp_uring_in_flight(uring) && !uring->requests.first);
 	dp_uring_table_free(uring);
@@ -77,7 +77,7 @@ static void end_tombstone(struct daxpin_uring *uring)
 	struct dp_detached oldest;
 
 	assert(uring->pipe < 0);
-	dp_uring_take_down(uring);
+	dp_uring_tear_down(uring);
 	oldest = dp_detached_remember(&detached,
 				      (struct dp_detached) { uring, NULL });
 	free(oldest.handle);
@@ -255,7 +255,7 @@ DP_EXPORT int daxpin_uring_detach(struct daxpin_uring *uring)
 		return -EBUSY;
 	ret = dp_uring_table_close(uring);
 	if (!ret)
-		ret = dp_uring_take_lock_out(uring);
+		ret = dp_uring_remove_lock(uring);
 	if (!ret)
 		end_unregister(uring);
 	return ret;

@@ -7,11 +7,11 @@
 
 /* Take what keeps the pool locked out of the ring's file table: 0 or -errno. If
  * the table was emptied, nothing in it is touched. */
-int dp_uring_take_lock_out(struct daxpin_uring *uring);
+int dp_uring_remove_lock(struct daxpin_uring *uring);
 void dp_uring_end_info(const struct daxpin_uring *uring,
 		       struct daxpin_uring_info *info);
 /* Free what attach made, except for the struct. Nothing of the adapter is in the
  * ring. */
-void dp_uring_take_down(struct daxpin_uring *uring);
+void dp_uring_tear_down(struct daxpin_uring *uring);
 
 #endif

@@ -461,9 +461,9 @@ static bool reap_is_kept_back(const struct io_uring *ring)
 {
 	const unsigned int silent =
 		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_DEFER_TASKRUN;
-	unsigned int said = IO_URING_READ_ONCE(*ring->sq.kflags);
+	unsigned int sq_flags = IO_URING_READ_ONCE(*ring->sq.kflags);
 
-	if (said & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN) ||
+	if (sq_flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN) ||
 	    ring->flags & IORING_SETUP_IOPOLL)
 		return true;
 	return ring->flags & silent &&

@@ -96,7 +96,7 @@ static int register_change(const struct dp_uring_link *link, unsigned int what,
 	return ret < 0 ? -errno : ret;
 }
 
-bool dp_uring_knows(const struct dp_uring_link *link, uint8_t opcode)
+bool dp_uring_supports(const struct dp_uring_link *link, uint8_t opcode)
 {
 	enum { OPERATIONS = 256 };
 	struct io_uring_probe *probe =

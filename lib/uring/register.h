@@ -24,7 +24,7 @@ struct dp_uring_link {
 /* All return 0 or -errno unless a comment says otherwise. */
 int dp_uring_link(const struct io_uring *ring, struct dp_uring_link *ret_link);
 void dp_uring_unlink(struct dp_uring_link *link);
-bool dp_uring_knows(const struct dp_uring_link *link, uint8_t opcode);
+bool dp_uring_supports(const struct dp_uring_link *link, uint8_t opcode);
 int dp_uring_make_files(const struct dp_uring_link *link, const int *fd,
 			uint32_t count);
 int dp_uring_remove_files(const struct dp_uring_link *link);

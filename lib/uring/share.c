@@ -50,12 +50,12 @@ struct shares {
 	struct dp_uring_share *first;
 };
 
-static struct shares *_Atomic shares_there;
+static struct shares *_Atomic shares_instance;
 
 /* Made once a process and its children; NULL: there is no memory. */
 static struct shares *shares_get(void)
 {
-	struct shares *shares = atomic_load(&shares_there), *made;
+	struct shares *shares = atomic_load(&shares_instance), *made;
 
 	if (shares)
 		return shares;
@@ -64,7 +64,7 @@ static struct shares *shares_get(void)
 	if (made == MAP_FAILED)
 		return NULL;
 	if (!madvise(made, sizeof(*made), MADV_WIPEONFORK) &&
-	    atomic_compare_exchange_strong(&shares_there, &shares, made))
+	    atomic_compare_exchange_strong(&shares_instance, &shares, made))
 		return made;
 	munmap(made, sizeof(*made));	/* another was first, or it failed */
 	return shares;
@@ -208,7 +208,7 @@ static void share_free(struct dp_uring_share *share)
 
 void dp_uring_share_leave(struct daxpin_uring *uring)
 {
-	struct shares *shares = atomic_load(&shares_there);
+	struct shares *shares = atomic_load(&shares_instance);
 	struct dp_uring_share *share = uring->sharing.share;
 	bool is_last;
 
@@ -259,15 +259,15 @@ static int share_take(struct dp_uring_share *share, uint32_t index)
 
 static bool share_take_at_once(struct dp_uring_share *share, uint32_t index)
 {
-	bool is_there;
+	bool exists;
 
 	assert(index < share->segments);
 	if (pthread_mutex_trylock(&share->mutex))
 		return false;
-	is_there = share->users[index];
-	share->users[index] += is_there;
+	exists = share->users[index];
+	share->users[index] += exists;
 	pthread_mutex_unlock(&share->mutex);
-	return is_there;
+	return exists;
 }
 
 /* No request names an entry that cannot be emptied, and it is registered again

@@ -31,7 +31,7 @@
 #endif
 
 /* In a loop that waits for another thread to store something. */
-static inline void dp_relax(void)
+static inline void dp_cpu_relax(void)
 {
 #if defined(__x86_64__)
 	__builtin_ia32_pause();
@@ -105,7 +105,7 @@ enum dp_tristate {		/* as enum daxpin_tristate */
 };
 
 /* YES if either is, NO if both are; otherwise UNKNOWN. */
-static inline enum dp_tristate dp_either(enum dp_tristate a, enum dp_tristate b)
+static inline enum dp_tristate dp_tristate_or(enum dp_tristate a, enum dp_tristate b)
 {
 	if (a == DP_YES || b == DP_YES)
 		return DP_YES;

@@ -605,7 +605,7 @@ static int claim(const struct daxpin_op *op)
 	if (!ret && generation->state !=
 	    (keep ? DAXPIN_STATE_RESERVED : DAXPIN_STATE_LIVE))
 		ret = -EINVAL;
-	if (!ret && (generation->publishing || (keep && generation->alone) ||
+	if (!ret && (generation->publishing || (keep && generation->exclusive) ||
 		     (keep && !(op->flags & DAXPIN_OP_WRITERS) &&
 		      generation->written)))
 		ret = -EBUSY;
@@ -633,7 +633,7 @@ static int check_target(const struct daxpin_op *ops, uint32_t count,
 	if (here)
 		return here == DAXPIN_OP_KEEP ? 0 : -EINVAL;
 	ret = usable(op->extent, &generation);
-	if (!ret && op->type == DAXPIN_OP_SET && generation->alone)
+	if (!ret && op->type == DAXPIN_OP_SET && generation->exclusive)
 		return -EBUSY;
 	if (!ret && op->type == DAXPIN_OP_SET && model.gates)
 		return -EAGAIN;
@@ -930,12 +930,12 @@ static void take(struct m_generation *generation, uint32_t access)
 {
 	generation->count++;
 	generation->written |= access & DAXPIN_HOLD_WRITE;
-	generation->alone = access & DAXPIN_HOLD_EXCLUSIVE;
+	generation->exclusive = access & DAXPIN_HOLD_EXCLUSIVE;
 }
 
 static bool excludes(const struct m_generation *generation, uint32_t access)
 {
-	return generation->alone ||
+	return generation->exclusive ||
 	       (access & DAXPIN_HOLD_EXCLUSIVE &&
 		(generation->count || generation->publishing));
 }
@@ -990,7 +990,7 @@ int m_clone(struct daxpin_extent extent, uint32_t access)
 		ret = -EROFS;
 	if (!ret)
 		ret = find_held(extent, &generation);
-	if (!ret && generation->alone)
+	if (!ret && generation->exclusive)
 		ret = -EBUSY;
 	if (!ret)
 		take(generation, access);
@@ -1006,7 +1006,7 @@ int m_drop(struct daxpin_extent extent)
 		return ret;
 	if (--generation->count)
 		return 0;
-	generation->written = generation->alone = false;
+	generation->written = generation->exclusive = false;
 	if (generation->state == DAXPIN_STATE_RETIRED)
 		end_generation(generation);
 	fire(extent.addr);

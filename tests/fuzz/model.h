@@ -27,7 +27,7 @@ struct m_generation {
 	enum daxpin_state state;	/* FREE: it has ended */
 	uint32_t count;
 	bool written;			/* a write hold since it was last idle */
-	bool alone;			/* its one hold is exclusive */
+	bool exclusive;			/* its one hold is exclusive */
 	bool publishing;		/* for ever, because the medium failed */
 	uint64_t tag;			/* the test's tag in its last 8 bytes */
 };

@@ -114,7 +114,7 @@ static void the_grant_of_a_killed_peer_can_be_revoked_and_its_blocks_reused(void
 	peer_end(&peer);
 	/* No call reports the peer's death: its grant is unchanged. */
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
-	assert_int_equal(about(f->grants[0]).state, DAXPIN_GRANT_STATE_OUT);
+	assert_int_equal(about(f->grants[0]).state, DAXPIN_GRANT_STATE_GRANTED);
 	assert_int_equal(take_back(f, 0), 0);
 	next = reuse(f, extent);
 	assert_int_equal(rdma_info(f).refusals, 0);

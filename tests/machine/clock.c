@@ -24,12 +24,12 @@ void dp_os_sleep_ns(uint64_t ns)
 }
 
 /* There are no other threads, so a fence of all threads has nothing to do. */
-bool dp_os_can_fence_all(void)
+bool dp_os_has_membarrier(void)
 {
 	return true;
 }
 
-bool dp_os_fence_all(void)
+bool dp_os_membarrier(void)
 {
 	return true;
 }

@@ -373,8 +373,8 @@ int dp_os_read_text(int fd, char *buffer, size_t size)
  * Reads as the kernel does. If the range begins in an odd block, only its first third
  * can be read without waiting.
  */
-int dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-		   uint64_t *ret_done)
+int dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+		      uint64_t *ret_done)
 {
 	uint32_t file = machine_handle_file(fd);
 

@@ -11,7 +11,7 @@
  *	lib/extent/cache.h: dp_cache_take dp_cache_put
  *	lib/extent/cache.c: dp_cache_enter dp_cache_leave cache_begin dp_cache_shed cache_give cache_empty
  *	lib/extent/cache.c: caches_to_empty caches_fenced dp_caches_steal dp_caches_release
- *	lib/extent/cache.c: dp_caches_look caches_thread_ended
+ *	lib/extent/cache.c: dp_caches_note_fenced caches_thread_ended
  *	lib/extent/thread_slot.c: thread_slot_release dp_thread_slots_free
  *	lib/extent/spaces.h: dp_spaces_try dp_spaces_free
  *	lib/extent/spaces.c: dp_spaces_claim spaces_claim_last spaces_may_have spaces_refill
@@ -160,7 +160,7 @@ inline tell()
 }
 
 #ifdef LATE
-/* dp_caches_look() */
+/* dp_caches_note_fenced() */
 inline own_fences()
 {
 	if

@@ -7,7 +7,7 @@
  * after a RETRY. Another thread may poll too.
  *
  * Stands for:
- *	lib/reclaim/job.c: dp_jobs_hold dp_jobs_space dp_jobs_look
+ *	lib/reclaim/job.c: dp_jobs_hold dp_jobs_space dp_jobs_poll
  *	lib/reclaim/job.c: jobs_refused jobs_reap
  *	lib/reclaim/part.c: part_after_kernel part_end_round part_finish
  *	lib/extent/event.c: dp_events_refused dp_events_notify_refused dp_events_post

@@ -33,11 +33,11 @@
  *	CANCEL_CLAIMED: D2: cancel ignores a publish
  *	CLAIM_TWICE: D2: a claim ignores another one
  *	WRITERS_APART: D12: KEEP tests for writers once, not in its CAS
- *	ALONE_LOOKS_ONCE: C7: an exclusive hold tests for others once, not in its CAS
- *	ALONE_TO_HOLDS: C7: other holds ignore an exclusive one
- *	ALONE_TO_CLONES: C7: clones ignore an exclusive one
- *	ALONE_TO_KEEP: C7: KEEP ignores an exclusive hold
- *	KEEP_TO_ALONE: C7: an exclusive hold ignores a KEEP
+ *	EXCLUSIVE_LOOKS_ONCE: C7: an exclusive hold tests for others once, not in its CAS
+ *	EXCLUSIVE_TO_HOLDS: C7: other holds ignore an exclusive one
+ *	EXCLUSIVE_TO_CLONES: C7: clones ignore an exclusive one
+ *	EXCLUSIVE_TO_KEEP: C7: KEEP ignores an exclusive hold
+ *	KEEP_TO_EXCLUSIVE: C7: an exclusive hold ignores a KEEP
  */
 #include "word.h"
 
@@ -52,7 +52,7 @@ byte using[LIVES];
 byte writing[LIVES];
 byte claims;
 bool keeping;			/* a KEEP has the claim and reads the payload */
-bool alone_out;			/* an exclusive hold exists */
+bool exclusive_out;		/* an exclusive hold exists */
 byte over;			/* threads that have ended */
 
 /*
@@ -196,8 +196,8 @@ inline claim(generation, from)
 #else
 	   ret = ret || (from == RESERVED && w & WRITERS);
 #endif
-#ifndef MUTANT_ALONE_TO_KEEP
-	   ret = ret || (from == RESERVED && w & ALONE);
+#ifndef MUTANT_EXCLUSIVE_TO_KEEP
+	   ret = ret || (from == RESERVED && w & EXCLUSIVE);
 #endif
 	   if
 	   :: ret -> break
@@ -209,7 +209,7 @@ inline claim(generation, from)
 				claims++;
 				assert(claims == 1);			/* D2 */
 				keeping = from == RESERVED;
-				assert(!(keeping && alone_out));	/* C7 */
+				assert(!(keeping && exclusive_out));	/* C7 */
 				word = w | PUBLISHING; ok = true
 			:: else -> w = word; ok = false
 			fi
@@ -276,31 +276,31 @@ inline publish_retire(generation)
 
 /* ---------------------------------------------------------- hold and drop */
 
-#define one_more(w, write, alone) \
-	(((w) + COUNT_ONE) | (write -> WRITERS : 0) | (alone -> ALONE : 0))
+#define one_more(w, write, exclusive) \
+	(((w) + COUNT_ONE) | (write -> WRITERS : 0) | (exclusive -> EXCLUSIVE : 0))
 
 /* word_excludes() */
-#ifdef MUTANT_ALONE_TO_HOLDS
+#ifdef MUTANT_EXCLUSIVE_TO_HOLDS
 #define excluded(w)	false
 #else
-#define excluded(w)	((w) & ALONE)
+#define excluded(w)	((w) & EXCLUSIVE)
 #endif
-#ifdef MUTANT_KEEP_TO_ALONE
+#ifdef MUTANT_KEEP_TO_EXCLUSIVE
 #define in_the_way(w)	(count_of(w) > 0)
 #else
 #define in_the_way(w)	(count_of(w) > 0 || (w) & PUBLISHING)
 #endif
 
 /* The hold exists from its CAS on. */
-inline hold_cas(generation, write, alone)
+inline hold_cas(generation, write, exclusive)
 {
 	d_step {
 		if
 		:: word == w ->
-			word = one_more(w, write, alone); ok = true;
-			assert(!alone_out);			/* C7 */
-			assert(!alone || (!using[generation] && !keeping)); /* C7 */
-			alone_out = alone;
+			word = one_more(w, write, exclusive); ok = true;
+			assert(!exclusive_out);			/* C7 */
+			assert(!exclusive || (!using[generation] && !keeping)); /* C7 */
+			exclusive_out = exclusive;
 			using[generation]++;
 			writing[generation] = writing[generation] + write
 		:: else -> w = word; ok = false
@@ -308,7 +308,7 @@ inline hold_cas(generation, write, alone)
 	}
 }
 
-inline hold(generation, write, alone)
+inline hold(generation, write, exclusive)
 {
 #ifdef MUTANT_ADD_THEN_LOOK
 	d_step { w = word; word = word + COUNT_ONE };
@@ -322,15 +322,15 @@ inline hold(generation, write, alone)
 	do
 	:: refuse(generation);
 	   ret = ret || count_of(w) == COUNT_MAX || excluded(w);
-#ifdef MUTANT_ALONE_LOOKS_ONCE
-	   ret = ret || (alone && !before && in_the_way(w));
+#ifdef MUTANT_EXCLUSIVE_LOOKS_ONCE
+	   ret = ret || (exclusive && !before && in_the_way(w));
 	   before = true;
 #else
-	   ret = ret || (alone && in_the_way(w));
+	   ret = ret || (exclusive && in_the_way(w));
 #endif
 	   if
 	   :: ret -> break
-	   :: else -> hold_cas(generation, write, alone); if :: ok -> break :: else fi
+	   :: else -> hold_cas(generation, write, exclusive); if :: ok -> break :: else fi
 	   fi
 	od;
 #endif
@@ -345,8 +345,8 @@ inline clone(generation, write, mine)
 	:: assert(!mine || (generation_of(w) == generation && count_of(w) > 0)); /* I26 I41 */
 	   ret = generation_of(w) != generation || count_of(w) == 0 ||
 		 count_of(w) == COUNT_MAX;
-#ifndef MUTANT_ALONE_TO_CLONES
-	   ret = ret || w & ALONE;
+#ifndef MUTANT_EXCLUSIVE_TO_CLONES
+	   ret = ret || w & EXCLUSIVE;
 #endif
 	   if
 	   :: ret -> break
@@ -357,18 +357,18 @@ inline clone(generation, write, mine)
 }
 
 /* Drop n of the caller's holds together. */
-inline drop(n, generation, write, alone)
+inline drop(n, generation, write, exclusive)
 {
 	atomic {
 		using[generation] = using[generation] - n; writing[generation] = writing[generation] - write;
-		if :: alone -> alone_out = false :: else fi
+		if :: exclusive -> exclusive_out = false :: else fi
 	};
 	w = word;
 	do
 	:: assert(count_of(w) >= n);			/* D13 I41 */
 	   to = w - n * COUNT_ONE;
 	   if
-	   :: count_of(to) == 0 -> to = to & ~(WRITERS | ALONE)
+	   :: count_of(to) == 0 -> to = to & ~(WRITERS | EXCLUSIVE)
 	   :: else
 	   fi;
 	   if
@@ -427,18 +427,18 @@ active proctype writer()
 {
 	LOCALS;
 	byte generation;
-	bool write, alone;
+	bool write, exclusive;
 	bool before;		/* of some mutants */
 
 	if
 	:: known > 0
 	:: known > 1 -> generation = 1
 	fi;
-	if :: write = true :: alone = true :: true fi;
-	hold(generation, write, alone);
+	if :: write = true :: exclusive = true :: true fi;
+	hold(generation, write, exclusive);
 	if
 	:: ret
-	:: else -> drop(1, generation, write, alone)
+	:: else -> drop(1, generation, write, exclusive)
 	fi;
 	over++
 }

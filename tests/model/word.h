@@ -2,7 +2,7 @@
 /*
  * The state word of lib/extent/state.c with fewer bits, for the models:
  *
- *	generation 8 | count 2 | alone | writers | state 2 | publishing | waiters
+ *	generation 8 | count 2 | exclusive | writers | state 2 | publishing | waiters
  *
  * Every step between two loads, stores or CASes of the code is a step of the
  * model. A d_step is one instruction, or touches nothing that is shared.
@@ -17,7 +17,7 @@
 #define STATE_SHIFT	2
 #define STATE_MASK	(3 << STATE_SHIFT)
 #define WRITERS		16
-#define ALONE		32
+#define EXCLUSIVE	32
 #define COUNT_SHIFT	6
 #define COUNT_ONE	(1 << COUNT_SHIFT)
 #define COUNT_MAX	3

@@ -24,11 +24,11 @@ MUTANTS = [
      'a_stuck_local_key_does_not_delay_a_revoke'),
     ('first-key-error-ends-all', ENDING, 'lib/rdma/local_key.c',
      'if one local key cannot be ended, the later ones are not tried',
-     '''		if (dp_retry_is_passing(ret))
-			*ret_passing = ret;
+     '''		if (dp_retry_is_transient(ret))
+			*ret_transient = ret;
 ''',
-     '''		if (dp_retry_is_passing(ret))
-			*ret_passing = ret;
+     '''		if (dp_retry_is_transient(ret))
+			*ret_transient = ret;
 		if (ret)
 			break;
 ''',
@@ -71,21 +71,21 @@ MUTANTS = [
      'an_exclusive_hold_excludes_all_others'),
     ('others-beside-exclusive', STATE, 'lib/extent/state.c',
      'a hold is granted while an exclusive one exists',
-     '''	if (word & ALONE)
+     '''	if (word & EXCLUSIVE)
 		return true;
 	return flags''',
      '''	return flags''',
      'every_cell_of_the_table'),
     ('others-beside-exclusive-raced', STRESS, 'lib/extent/state.c',
      'the same, found by threads',
-     '''	if (word & ALONE)
+     '''	if (word & EXCLUSIVE)
 		return true;
 	return flags''',
      '''	return flags''',
      'no_block_has_two_generations_at_once'),
     ('kept-while-exclusive', STATE, 'lib/extent/state.c',
      'a KEEP succeeds on an extent that is held exclusively',
-     'if (!ret && word & ALONE && from == DP_STATE_RESERVED)',
+     'if (!ret && word & EXCLUSIVE && from == DP_STATE_RESERVED)',
      'if (false)',
      'every_cell_of_the_table'),
     ('bounced-beside-others', BACKING, 'lib/rdma/backing.c',

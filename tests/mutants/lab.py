@@ -51,7 +51,7 @@ MUTANTS = [
      'a_job_continues_after_the_end_of_the_thread_that_began_it'),
     ('lab-doubt-forgotten', RECLAIM_EXT4 + ['on_a_full_filesystem_no_store_is_a_sigbus'],
      'lib/reclaim/hole.c', 'what a failed refill has allocated is never given back',
-     '		flags |= DP_CHUNK_DOUBT;',
+     '		flags |= DP_CHUNK_PARTIAL;',
      '		flags |= 0;',
      'on_a_full_filesystem_no_store_is_a_sigbus'),
 ]

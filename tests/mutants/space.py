@@ -117,7 +117,7 @@ MUTANTS = [
      'a_thief_waits_for_a_thread_that_is_in_its_cache'),
     ('thief-makes-no-fence', CACHE, 'lib/extent/cache.c',
      "I63: a thread's store to busy that is not visible yet is missed",
-     '		if (dp_os_fence_all())',
+     '		if (dp_os_membarrier())',
      '		if (used)',
      'a_thief_reads_busy_after_its_fence'),
     ('fence-that-failed-will-do', CACHE, 'lib/extent/cache.c',
@@ -145,13 +145,13 @@ MUTANTS = [
      'after_a_failed_fence_a_threads_end_sends_retry'),
     ('free-does-not-look', RETRY, 'lib/extent/spaces.c',
      'C4: a thread that frees does not notice that it must make its own fences',
-     '''	dp_caches_look(&spaces->caches);
+     '''	dp_caches_note_fenced(&spaces->caches);
 	/* If blocks of''',
      '	/* If blocks of',
      'without_membarrier_retry_is_sent_at_the_other_threads_next_free'),
     ('reserve-does-not-look', RETRY, 'lib/extent/spaces.c',
      'C4: a thread that reserves does not notice that it must make its own fences',
-     '''	dp_caches_look(&spaces->caches);
+     '''	dp_caches_note_fenced(&spaces->caches);
 	return''',
      '	return',
      'without_membarrier_retry_is_sent_at_the_other_threads_next_reserve'),
@@ -164,9 +164,9 @@ MUTANTS = [
      'cached_runs_are_joined_for_a_large_claim'),
     ('others-keep-nothing', SPACES, 'lib/extent/spaces.c',
      'I28: caches of other threads are not searched',
-     '''	return !dp_caches_are_mine(&spaces->caches) ||
+     '''	return !dp_caches_have_one_user(&spaces->caches) ||
 	       (dp''',
-     '''	return dp_caches_are_mine(&spaces->caches) &&
+     '''	return dp_caches_have_one_user(&spaces->caches) &&
 	       (dp''',
      'a_claim_gets_blocks_that_other_threads_cache'),
     ('returned-not-asked', SPACES, 'lib/extent/spaces.c',
@@ -189,7 +189,7 @@ MUTANTS = [
     ('hold-empties-caches', RECLAIM, 'lib/reclaim/job.c',
      'a hold waits until another thread has left its cache',
      '	jobs_refused(jobs, jobs_poll_kernel);',
-     '	dp_jobs_look(jobs);\n	jobs_refused(jobs, jobs_poll_kernel);',
+     '	dp_jobs_poll(jobs);\n	jobs_refused(jobs, jobs_poll_kernel);',
      'a_hold_at_a_closed_gate_does_not_wait_for_a_cache'),
     ('gathered-under-the-mutex', RECLAIM, 'lib/reclaim/job.c',
      'a thread that looks for a job waits until another has left its cache',

@@ -186,11 +186,11 @@ int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size)
 }
 
 /* Reads no byte, so that the library reads the mapping: read() ignores this poison. */
-int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-			  uint64_t *ret_done);
+int __wrap_dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+			     uint64_t *ret_done);
 
-int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-			  uint64_t *ret_done)
+int __wrap_dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+			     uint64_t *ret_done)
 {
 	(void)fd;
 	(void)offset;

@@ -197,7 +197,7 @@ static void check_free_block(struct segment *segment, uint32_t block,
 	bool free = is_free(segment, block);
 
 	assert(!view->count && !view->publishing && !view->writers);
-	assert(!view->alone);
+	assert(!view->exclusive);
 	segment->free += free;
 	assert(free + segment->kept[segment->first + block] +
 	       (is_hole(segment, block) || is_quarantined(segment, block)) == 1);
@@ -219,7 +219,7 @@ static uint32_t check_block(struct segment *segment, uint32_t block)
 		check_extent(segment, block, blocks);
 	}
 	assert(view.state != DP_STATE_RETIRED || view.count);
-	assert(!view.alone || view.count == 1);		/* C7 */
+	assert(!view.exclusive || view.count == 1);	/* C7 */
 	segment->held += view.count > 0;
 	check_word(segment, block, &view, blocks);
 	for (uint32_t b = block + 1; b < block + blocks; b++)

@@ -382,7 +382,7 @@ static int note_work(const struct daxpin_wait *wait, void *arg)
 	struct work *work = arg;
 
 	assert_int_equal(wait->size, sizeof(*wait));
-	assert_int_equal(wait->owner, DAXPIN_OWNER_NOBODY);
+	assert_int_equal(wait->owner, DAXPIN_OWNER_NONE);
 	assert_int_equal(wait->pid, 0);
 	assert_true(!work->reports || wait->done_bytes > work->done);
 	work->done = wait->done_bytes;
@@ -430,7 +430,7 @@ static int note_reading(const struct daxpin_wait *wait, void *arg)
 {
 	struct reading *reading = arg;
 
-	assert_int_equal(wait->owner, DAXPIN_OWNER_NOBODY);
+	assert_int_equal(wait->owner, DAXPIN_OWNER_NONE);
 	assert_true(!reading->reports || wait->done_bytes > reading->done);
 	assert_true(wait->done_bytes < wait->total_bytes);
 	reading->done = wait->done_bytes;

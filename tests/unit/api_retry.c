@@ -150,13 +150,13 @@ static void retry_is_sent_at_the_first_free_after_a_refusal(void **state)
 
 static atomic_uint fences;
 
-bool __real_dp_os_fence_all(void);
-bool __wrap_dp_os_fence_all(void);
+bool __real_dp_os_membarrier(void);
+bool __wrap_dp_os_membarrier(void);
 
-bool __wrap_dp_os_fence_all(void)
+bool __wrap_dp_os_membarrier(void)
 {
 	fences++;
-	return __real_dp_os_fence_all();
+	return __real_dp_os_membarrier();
 }
 
 /*

@@ -14,10 +14,10 @@
 #define BLOCK	DP_BLOCK_SIZE
 #define SIZE	(64ull << 20)
 
-int __real_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-			  uint64_t *ret_done);
-int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-			  uint64_t *ret_done);
+int __real_dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+			     uint64_t *ret_done);
+int __wrap_dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+			     uint64_t *ret_done);
 int __real_dp_bits_quarantine_taken(struct dp_bits *bits, uint32_t block);
 int __wrap_dp_bits_quarantine_taken(struct dp_bits *bits, uint32_t block);
 int __real_dp_persist_flush(struct dp_persist *persist, const void *from,
@@ -36,11 +36,11 @@ static struct {
 	void (*after)(void);
 } seam;
 
-int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-			  uint64_t *ret_done)
+int __wrap_dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+			     uint64_t *ret_done)
 {
 	if (offset >= seam.end || offset + size <= seam.begin)
-		return __real_dp_os_read_now(fd, offset, to, size, ret_done);
+		return __real_dp_os_read_nowait(fd, offset, to, size, ret_done);
 	seam.touched++;
 	return -EIO;
 }

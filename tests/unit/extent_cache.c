@@ -306,7 +306,7 @@ static void push_as(uint32_t slot, uint32_t block, uint32_t blocks)
 }
 
 void __wrap_dp_os_sleep_ns(uint64_t ns);
-bool __wrap_dp_os_fence_all(void);
+bool __wrap_dp_os_membarrier(void);
 uint64_t __real_dp_thread_slots_free(void);
 uint64_t __wrap_dp_thread_slots_free(void);
 
@@ -332,7 +332,7 @@ void __wrap_dp_os_sleep_ns(uint64_t ns)
 }
 
 /* The fence makes another thread's store to `busy` visible. */
-bool __wrap_dp_os_fence_all(void)
+bool __wrap_dp_os_membarrier(void)
 {
 	fences++;
 	/* A thread that does not see STEALING yet has set busy before the fence. */
@@ -428,15 +428,15 @@ static void a_thief_reads_busy_after_its_fence(void **state)
 static void a_thief_makes_no_fence_if_all_runs_are_its_own(void **state)
 {
 	(void)state;
-	assert_true(dp_caches_are_mine(&caches));
+	assert_true(dp_caches_have_one_user(&caches));
 	push(1, 1);
-	assert_true(dp_caches_are_mine(&caches));
+	assert_true(dp_caches_have_one_user(&caches));
 	dp_caches_steal(&caches, give, &caches);
 	dp_caches_release(&caches);
 	assert_int_equal(given.count, 1);
 	assert_int_equal(fences, 0);
 	push_as(9, 50, 1);
-	assert_false(dp_caches_are_mine(&caches));
+	assert_false(dp_caches_have_one_user(&caches));
 	dp_caches_steal(&caches, give, &caches);
 	dp_caches_release(&caches);
 	assert_int_equal(fences, 1);
@@ -453,7 +453,7 @@ static void look_as(uint32_t slot)
 	unsigned int mine = dp_thread_slot();
 
 	dp_thread_slot_mine = slot + 1;
-	dp_caches_look(&caches);
+	dp_caches_note_fenced(&caches);
 	dp_thread_slot_mine = mine + 1;
 }
 
@@ -543,7 +543,7 @@ static void a_thread_without_a_slot_has_no_cache(void **state)
 	dp_thread_slot_mine = DP_THREAD_SLOT_SHARED + 1;
 	assert_null(dp_cache_enter(&caches));
 	assert_false(usual_way());
-	assert_false(dp_caches_are_mine(&caches));
+	assert_false(dp_caches_have_one_user(&caches));
 	/* It can still steal. */
 	dp_caches_steal(&caches, give, &caches);
 	dp_caches_release(&caches);

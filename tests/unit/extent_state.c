@@ -84,7 +84,7 @@ static struct daxpin_extent live_claimed(struct fixture *f)
 	return extent;
 }
 
-static struct daxpin_extent reserved_alone(struct fixture *f)
+static struct daxpin_extent reserved_exclusive(struct fixture *f)
 {
 	struct daxpin_extent extent = reserved(f);
 
@@ -92,7 +92,7 @@ static struct daxpin_extent reserved_alone(struct fixture *f)
 	return extent;
 }
 
-static struct daxpin_extent live_alone(struct fixture *f)
+static struct daxpin_extent live_exclusive(struct fixture *f)
 {
 	struct daxpin_extent extent = live_idle(f);
 
@@ -337,13 +337,13 @@ static const struct row rows[] = {
 		E(EINVAL), E(EBUSY),
 		OK, OK, YES, OK, OK, OK,
 		E(EBUSY), OK } },
-	{ reserved_alone, RESERVED, 1, {
+	{ reserved_exclusive, RESERVED, 1, {
 		E(EBUSY), E(EBUSY), E(EBUSY), E(EBUSY),
 		{ 0, SAME, 0 }, { 0, SAME, 0 }, { 0, RETIRED, 1 },
 		E(EBUSY), E(EINVAL),
 		OK, OK, OK, E(ETIMEDOUT), E(ENOENT), E(EBUSY),
 		E(EBUSY), E(EBUSY) } },
-	{ live_alone, LIVE, 1, {
+	{ live_exclusive, LIVE, 1, {
 		E(EBUSY), E(EBUSY), E(EBUSY), E(EBUSY),
 		{ 0, SAME, 0 }, { 0, SAME, 0 }, E(EINVAL),
 		E(EINVAL), { 0, RETIRED, 1 },

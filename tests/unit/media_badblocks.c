@@ -29,10 +29,10 @@ int __wrap_dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
 		     void **ret_base);
 int __real_dp_os_copy_checked(void *to, const void *from, uint64_t size);
 int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size);
-int __real_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-			  uint64_t *ret_done);
-int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-			  uint64_t *ret_done);
+int __real_dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+			     uint64_t *ret_done);
+int __wrap_dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+			     uint64_t *ret_done);
 bool __wrap_dp_os_is_realtime(int fd);
 
 #define NAMES_MAX	4
@@ -164,8 +164,8 @@ int __wrap_dp_os_copy_checked(void *to, const void *from, uint64_t size)
 	return __real_dp_os_copy_checked(to, from, size);
 }
 
-int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
-			  uint64_t *ret_done)
+int __wrap_dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
+			     uint64_t *ret_done)
 {
 	if (seam.meanwhile)
 		seam.meanwhile();
@@ -176,7 +176,7 @@ int __wrap_dp_os_read_now(int fd, uint64_t offset, void *to, uint64_t size,
 	if (is_poisoned(segment_of(fd), offset, size))
 		return -EIO;
 	if (!seam.short_reads)
-		return __real_dp_os_read_now(fd, offset, to, size, ret_done);
+		return __real_dp_os_read_nowait(fd, offset, to, size, ret_done);
 	*ret_done = pread(fd, to, size / 2, offset);
 	assert_int_equal(*ret_done, size / 2);
 	return 0;
@@ -1233,14 +1233,14 @@ static void read_now_returns_the_bytes_that_were_read(void **state)
 
 	(void)state;
 	assert_int_equal(write(fd, "hello", 5), 5);
-	assert_int_equal(__real_dp_os_read_now(fd, 1, to, 32, &done), 0);
+	assert_int_equal(__real_dp_os_read_nowait(fd, 1, to, 32, &done), 0);
 	/* All bytes, or none if the kernel cannot promise not to wait. */
 	assert_true(done == 4 || !done);
 	if (done)
 		assert_memory_equal(to, "ello", 4);
 	close(fd);
 	done = 99;
-	assert_int_equal(__real_dp_os_read_now(fd, 0, to, 32, &done), 0);
+	assert_int_equal(__real_dp_os_read_nowait(fd, 0, to, 32, &done), 0);
 	assert_int_equal(done, 0);
 }
 

@@ -33,14 +33,14 @@ static int teardown(void **state)
 
 static void expect_state(enum dp_verbs_state state)
 {
-	assert_int_equal(dp_verbs_look(&context, &seen, &errmsg), 0);
+	assert_int_equal(dp_verbs_find(&context, &seen, &errmsg), 0);
 	assert_int_equal(seen.state, state);
 }
 
 static void expect_unknown(const char *words)
 {
 	sentence[0] = '\0';
-	assert_int_equal(dp_verbs_look(&context, &seen, &errmsg), -EBUSY);
+	assert_int_equal(dp_verbs_find(&context, &seen, &errmsg), -EBUSY);
 	assert_non_null(strstr(sentence, words));
 }
 
@@ -55,10 +55,10 @@ static void a_context_is_queried_by_its_number(void **state)
 	expect_state(DP_VERBS_GONE);
 	assert_int_equal(fake.questions, 1);
 	fake_have_context(0, 5, 321);
-	expect_state(DP_VERBS_THERE);
+	expect_state(DP_VERBS_PRESENT);
 	assert_int_equal(seen.maker, 321);
 	fake.context[3].pid = 0;
-	expect_state(DP_VERBS_THERE);
+	expect_state(DP_VERBS_PRESENT);
 	assert_int_equal(seen.maker, 0);
 }
 
@@ -75,7 +75,7 @@ static void a_device_that_is_being_removed_may_have_the_context(void **state)
 	fake_have_device(1, "rxe1");
 	fake.device[0].unlisted = true;
 	fake_put("/sys/class/infiniband", SYSFS_MAGIC, "rxe1 renamed");
-	expect_state(DP_VERBS_LEAVING);
+	expect_state(DP_VERBS_REMOVING);
 	fake_put("/sys/class/infiniband", SYSFS_MAGIC, "rxe1");
 	expect_state(DP_VERBS_GONE);
 }
@@ -176,7 +176,7 @@ static void a_netlink_error_proves_nothing(void **state)
 	fake.socket_error = -EACCES;
 	expect_unknown("Permission denied");
 	fake.socket_error = -ENOMEM;
-	assert_int_equal(dp_verbs_look(&context, &seen, &errmsg), -ENOMEM);
+	assert_int_equal(dp_verbs_find(&context, &seen, &errmsg), -ENOMEM);
 }
 
 /* ------------------------------------------------------------ every context */

@@ -343,7 +343,7 @@ static struct dp_remains look_at_device(int fd)
 	struct dp_remains remains;
 	char sentence[400] = "";
 
-	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
+	assert_int_equal(dp_remains_find(&place, &remains, NULL), 0);
 	if (!remains.kind)
 		return remains;
 	dp_remains_fail(&source, &remains, -EUCLEAN, "",
@@ -450,22 +450,22 @@ static void a_search_of_a_device_reports_progress_and_can_be_ended(void **state)
 	assert_int_equal(ftruncate(place.first, DEVICE_SIZE), 0);
 	put(place.first, 40 * MIB, "x", 1);
 	dp_wait_begin(&policy);
-	assert_int_equal(dp_remains_look(&place, &remains, &errmsg), -ECANCELED);
+	assert_int_equal(dp_remains_find(&place, &remains, &errmsg), -ECANCELED);
 	assert_non_null(strstr(sentence, "gave up when 2 of 1120 MiB"));
 	assert_int_equal(remains.kind, DP_REMAINS_NONE);
 	assert_int_equal(reports.times, 1);
-	assert_int_equal(reports.last.owner, DP_OWNER_NOBODY);
+	assert_int_equal(reports.last.owner, DP_OWNER_NONE);
 	assert_int_equal(reports.last.total_bytes, DEVICE_SIZE);
 	reports.stop = false;
 	dp_wait_begin(&policy);
-	assert_int_equal(dp_remains_look(&place, &remains, &errmsg), 0);
+	assert_int_equal(dp_remains_find(&place, &remains, &errmsg), 0);
 	assert_int_equal(remains.offset, 40 * MIB);
 	/*
 	 * The clock decides how often progress is reported. The deadline is checked
 	 * each time.
 	 */
 	policy.deadline_ns = policy.begin_ns + 1;
-	assert_int_equal(dp_remains_look(&place, &remains, &errmsg), -ETIMEDOUT);
+	assert_int_equal(dp_remains_find(&place, &remains, &errmsg), -ETIMEDOUT);
 	assert_non_null(strstr(sentence, "the deadline passed when 2 of"));
 	close(place.first);
 }
@@ -490,13 +490,13 @@ static void bad_blocks_of_a_blank_device_count_only_in_the_metadata(void **state
 	(void)state;
 	place.first = memfd_create("device", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(place.first, DEVICE_SIZE), 0);
-	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
+	assert_int_equal(dp_remains_find(&place, &remains, NULL), 0);
 	assert_int_equal(remains.kind, DP_REMAINS_NONE);
 	put(place.first, 40 * MIB + 4096, "x", 1);
-	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
+	assert_int_equal(dp_remains_find(&place, &remains, NULL), 0);
 	assert_int_equal(remains.offset, 40 * MIB + 4096);
 	bad = (struct dp_badblocks) { run, 2, false };	/* adds one in the metadata */
-	assert_int_equal(dp_remains_look(&place, &remains, NULL), 0);
+	assert_int_equal(dp_remains_find(&place, &remains, NULL), 0);
 	assert_int_equal(remains.offset, 0x5000);
 	close(place.first);
 }

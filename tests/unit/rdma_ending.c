@@ -464,7 +464,7 @@ static void returned_with_an_old_key_ends_no_other_grant(void **state)
 	assert_int_equal(daxpin_rdma_returned(rdma, &key), -ESTALE);
 	assert_int_equal(daxpin_rdma_returned(rdma, NULL), -EINVAL);
 	assert_int_equal(daxpin_rdma_returned(NULL, &key), -EINVAL);
-	assert_int_equal(about(grant).state, DAXPIN_GRANT_STATE_OUT);
+	assert_int_equal(about(grant).state, DAXPIN_GRANT_STATE_GRANTED);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
