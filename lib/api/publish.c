@@ -17,33 +17,58 @@ static int publish_check_name(const char *name)
 	return length < DP_ROOT_NAME_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* Fields that the type does not use must be zero: they may get a meaning. */
+/* The fields that a type of operation uses. */
+struct publish_type {
+	const char *name;
+	uint32_t flags;
+	bool offset, length, value, root_name;
+};
+
+static const struct publish_type publish_types[] = {
+	[DAXPIN_OP_KEEP] = { "KEEP", DAXPIN_OP_PERSISTED | DAXPIN_OP_WRITERS,
+			     .offset = true, .length = true },
+	[DAXPIN_OP_RETIRE] = { "RETIRE" },
+	[DAXPIN_OP_SET] = { "SET", .offset = true, .value = true },
+	[DAXPIN_OP_ROOT] = { "ROOT", .root_name = true },
+};
+
+/* NULL: there is no such type. */
+static const struct publish_type *publish_type_of(const struct daxpin_op *op)
+{
+	return op->type && op->type < sizeof(publish_types) /
+				      sizeof(publish_types[0]) ?
+	       &publish_types[op->type] : NULL;
+}
+
+/* The first field that is not 0 and that the type does not use, or NULL. Such a field
+ * may get a meaning, so the operation is refused. */
+static const char *publish_unused_field(const struct publish_type *type,
+					const struct daxpin_op *op)
+{
+	if (op->flags & ~type->flags)
+		return "flags";
+	if (op->offset && !type->offset)
+		return "offset";
+	if (op->length && !type->length)
+		return "length";
+	if (op->value && !type->value)
+		return "value";
+	if (op->name && !type->root_name)
+		return "name";
+	return op->reserved[0] || op->reserved[1] ? "reserved" : NULL;
+}
+
 static int publish_check_op(const struct daxpin_op *op)
 {
-	bool persisted = op->flags & DAXPIN_OP_PERSISTED;
-	bool plain = !op->flags && !op->offset && !op->length;
+	const struct publish_type *type = publish_type_of(op);
 
-	if (op->reserved[0] || op->reserved[1])
+	if (!type || publish_unused_field(type, op))
 		return -EINVAL;
-	switch (op->type) {
-	case DAXPIN_OP_KEEP:
-		if (op->flags & ~(DAXPIN_OP_PERSISTED | DAXPIN_OP_WRITERS) ||
-		    (persisted && (op->offset || op->length)))
-			return -EINVAL;
-		return op->value || op->name ? -EINVAL : 0;
-	case DAXPIN_OP_RETIRE:
-		return plain && !op->value && !op->name ? 0 : -EINVAL;
-	case DAXPIN_OP_SET:
-		if (op->flags || op->length || op->name)
-			return -EINVAL;
-		return op->offset % sizeof(op->value) ? -EINVAL : 0;
-	case DAXPIN_OP_ROOT:
-		if (!plain || op->value)
-			return -EINVAL;
-		return publish_check_name(op->name);
-	default:
+	if (op->flags & DAXPIN_OP_PERSISTED && (op->offset || op->length))
 		return -EINVAL;
-	}
+	if (op->type == DAXPIN_OP_SET && op->offset % sizeof(op->value))
+		return -EINVAL;
+	return op->type == DAXPIN_OP_ROOT ? publish_check_name(op->name) : 0;
 }
 
 /* The first op that is wrong decides. */
@@ -85,19 +110,6 @@ static int publish_run(struct daxpin_pool *pool, const struct daxpin_op *ops,
 
 /* ------------------------------------------------------------- why it failed */
 
-static const char *publish_op_name(uint32_t type)
-{
-	static const char *const names[] = {
-		[DAXPIN_OP_KEEP] = "KEEP",
-		[DAXPIN_OP_RETIRE] = "RETIRE",
-		[DAXPIN_OP_SET] = "SET",
-		[DAXPIN_OP_ROOT] = "ROOT",
-	};
-
-	return type && type < sizeof(names) / sizeof(names[0]) ? names[type] :
-	       "an unknown type";
-}
-
 static const char *publish_errmsg_busy(uint32_t type)
 {
 	switch (type) {
@@ -112,43 +124,137 @@ static const char *publish_errmsg_busy(uint32_t type)
 	}
 }
 
-static const char *publish_errmsg_invalid(const struct daxpin_op *op)
+/* What is wrong with the fields alone; 0: nothing. */
+static int publish_explain_fields(const struct daxpin_op *op, char *to, size_t size)
 {
-	switch (op->type) {
-	case DAXPIN_OP_KEEP:
-		return "the extent is not reserved, or the range is not inside it, or there is one beside DAXPIN_OP_PERSISTED, or a field or flag is set that KEEP does not use, or another operation has the extent";
-	case DAXPIN_OP_RETIRE:
-		return "the extent is not published, or a field is set that RETIRE does not use, or another operation has the extent";
-	case DAXPIN_OP_SET:
-		return "the extent is not published nor kept by this call, or the offset is not a multiple of 8 inside it, or a field is set that SET does not use, or another operation sets the same word";
-	case DAXPIN_OP_ROOT:
-		return "the name is empty, or the extent is not published nor kept by this call, or a field is set that ROOT does not use, or another operation has the name";
-	default:
-		return "there is no such type of operation";
+	const struct publish_type *type = publish_type_of(op);
+	const char *field = type ? publish_unused_field(type, op) : NULL;
+
+	if (!type)
+		return snprintf(to, size, "there is no type %u", op->type);
+	if (field && op->flags & ~type->flags)
+		return snprintf(to, size, "of flags 0x%x it takes only 0x%x",
+				op->flags, type->flags);
+	if (field)
+		return snprintf(to, size, "it does not use the field %s, which must be 0",
+				field);
+	if (op->flags & DAXPIN_OP_PERSISTED && (op->offset || op->length))
+		return snprintf(to, size, "with DAXPIN_OP_PERSISTED nothing is made durable, so offset and length must be 0");
+	if (op->type == DAXPIN_OP_SET && op->offset % sizeof(op->value))
+		return snprintf(to, size, "offset %llu is not a multiple of 8",
+				(unsigned long long)op->offset);
+	if (op->type == DAXPIN_OP_ROOT && publish_check_name(op->name))
+		return snprintf(to, size, "the name is NULL or empty");
+	return 0;
+}
+
+/* May the two not be in one call? If so, returns what the other does. */
+static const char *publish_conflict(const struct daxpin_op *op,
+				    const struct daxpin_op *other)
+{
+	bool same = op->extent.addr == other->extent.addr;
+
+	if (op->type == DAXPIN_OP_ROOT && other->type == DAXPIN_OP_ROOT)
+		return strcmp(op->name, other->name) ? NULL : "changes the same name";
+	if (op->type == DAXPIN_OP_SET && other->type == DAXPIN_OP_SET)
+		return same && op->offset == other->offset ? "sets the same word" :
+							     NULL;
+	if (!same || other->type == DAXPIN_OP_SET || other->type == DAXPIN_OP_ROOT)
+		return NULL;
+	if (other->type == DAXPIN_OP_RETIRE)
+		return "retires the same extent";
+	return op->type == DAXPIN_OP_KEEP || op->type == DAXPIN_OP_RETIRE ?
+	       "keeps the same extent" : NULL;
+}
+
+/* Which other operation has the same extent, word or name; 0: none. */
+static int publish_explain_conflict(const struct daxpin_op *ops, size_t count,
+				    size_t failed, char *to, size_t size)
+{
+	const char *what = NULL;
+	size_t i = 0;
+
+	for (; i < count; i++) {
+		if (i == failed || publish_check_op(&ops[i]))
+			continue;
+		what = publish_conflict(&ops[failed], &ops[i]);
+		if (what)
+			break;
 	}
+	return what ? snprintf(to, size, "operation %zu of the call %s", i, what) : 0;
+}
+
+/* What the extent's state does not allow. Another thread may have changed it since. */
+static void publish_explain_state(struct daxpin_pool *pool,
+				  const struct daxpin_op *op, char *to, size_t size)
+{
+	bool is_keep = op->type == DAXPIN_OP_KEEP;
+	struct dp_state_view view;
+	struct dp_handle handle;
+	uint64_t bytes, length = op->length;
+
+	if (dp_handle(pool, op->extent, &handle)) {
+		snprintf(to, size, "the address is not that of an extent of this pool");
+		return;
+	}
+	view = dp_state_read(&pool->states, handle.block);
+	bytes = (uint64_t)dp_state_blocks(&pool->states, handle.block)
+		<< DP_BLOCK_SHIFT;
+	if (is_keep && view.state != DP_STATE_RESERVED)
+		snprintf(to, size, "the extent is not reserved: it was kept before");
+	else if (op->type == DAXPIN_OP_RETIRE && view.state == DP_STATE_RESERVED)
+		snprintf(to, size, "the extent is reserved and not live: free it with daxpin_cancel()");
+	else if (!is_keep && view.state == DP_STATE_RESERVED)
+		snprintf(to, size, "the extent is reserved and not live: keep it before, or in the same call");
+	else if (is_keep && dp_range(pool, handle.block, op->offset, &length))
+		snprintf(to, size, "offset %llu and length %llu are not inside the extent of %llu bytes",
+			 (unsigned long long)op->offset,
+			 (unsigned long long)op->length, (unsigned long long)bytes);
+	else if (op->type == DAXPIN_OP_SET && op->offset >= bytes)
+		snprintf(to, size, "offset %llu is not inside the extent of %llu bytes",
+			 (unsigned long long)op->offset, (unsigned long long)bytes);
+	else
+		snprintf(to, size, "the extent's state does not allow it");
 }
 
 static const char *publish_errmsg(const struct daxpin_op *op, int error)
 {
 	switch (error) {
+	case -EALREADY:
+		return "the extent is retired already";
 	case -EBUSY:
 		return publish_errmsg_busy(op->type);
-	case -EINVAL:
-		return publish_errmsg_invalid(op);
 	case -ENOENT:
 		return "no root has that name";
 	case -ENOSPC:
 		return "all names for roots are in use: clear a root with an extent of {0, 0}";
+	case -ESTALE:
+		return "the extent was freed, or the handle is from an earlier open of the pool";
 	default:
 		return daxpin_strerror(error);
 	}
 }
 
-static int publish_failed(const struct dp_errmsg *errmsg,
+static void publish_explain(struct daxpin_pool *pool, const struct daxpin_op *ops,
+			    size_t count, size_t failed, int error,
+			    char *to, size_t size)
+{
+	const struct daxpin_op *op = &ops[failed];
+
+	if (error != -EINVAL)
+		snprintf(to, size, "%s", publish_errmsg(op, error));
+	else if (!publish_explain_fields(op, to, size) &&
+		 !publish_explain_conflict(ops, count, failed, to, size))
+		publish_explain_state(pool, op, to, size);
+}
+
+static int publish_failed(const struct dp_errmsg *errmsg, struct daxpin_pool *pool,
 			  const struct daxpin_op *ops, size_t count,
 			  size_t failed, int error)
 {
+	const struct publish_type *type;
 	const struct daxpin_op *op;
+	char cause[200];
 
 	if (error == -E2BIG)
 		return dp_fail(errmsg, error,
@@ -158,15 +264,15 @@ static int publish_failed(const struct dp_errmsg *errmsg,
 	if (failed == count)
 		return dp_fail(errmsg, error, "%s", daxpin_strerror(error));
 	op = &ops[failed];
+	type = publish_type_of(op);
+	publish_explain(pool, ops, count, failed, error, cause, sizeof(cause));
 	if (op->type == DAXPIN_OP_ROOT && op->name)
 		return dp_fail(errmsg, error, "operation %zu (ROOT \"%.*s\"): %s",
-			       failed, (int)DP_ROOT_NAME_MAX, op->name,
-			       publish_errmsg(op, error));
+			       failed, (int)DP_ROOT_NAME_MAX, op->name, cause);
 	return dp_fail(errmsg, error,
 		       "operation %zu (%s of the extent at 0x%llx): %s", failed,
-		       publish_op_name(op->type),
-		       (unsigned long long)op->extent.addr,
-		       publish_errmsg(op, error));
+		       type ? type->name : "an unknown type",
+		       (unsigned long long)op->extent.addr, cause);
 }
 
 static int publish_options(const struct daxpin_publish_options *user,
@@ -198,7 +304,7 @@ DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
 	if (!ret) {
 		ret = publish_run(pool, ops, count, &index);
 		if (ret)
-			publish_failed(DP_ERRMSG_OF(&options), ops, count,
+			publish_failed(DP_ERRMSG_OF(&options), pool, ops, count,
 				       index, ret);
 	}
 	if (ret && failed)

@@ -119,6 +119,57 @@ static void errmsg_and_failed_name_the_operation_that_fails(void **state)
 	assert_fails_at(f, again, 1, -EINVAL, 0, "is not reserved");
 }
 
+/* Each sentence names the one cause, with what was given. */
+static void errmsg_of_einval_names_the_cause(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent a = live(f, 8192), b = reserve(f, 4096);
+	struct daxpin_extent none = { 0, 0 };
+	struct daxpin_op odd = set(a, 12, 1), past = set(a, 8192, 1);
+	struct daxpin_op early = set(b, 0, 1), unused = retire(a), unknown = keep(b);
+	struct daxpin_op range = keep(b), durable = keep(b), nowhere = retire(none);
+	struct daxpin_op unkept = retire(b), nameless = root("", a), flags = keep(b);
+	struct daxpin_op kept[] = { keep(b), retire(b) };
+	struct daxpin_op gone[] = { retire(a), set(a, 0, 1) };
+	struct daxpin_op names[] = { root("n", a), root("n", none) };
+
+	assert_fails_at(f, &odd, 1, -EINVAL, 0, "offset 12 is not a multiple of 8");
+	assert_fails_at(f, &past, 1, -EINVAL, 0,
+			"offset 8192 is not inside the extent of 8192 bytes");
+	assert_fails_at(f, &early, 1, -EINVAL, 0, "or in the same call");
+	unused.value = 1;
+	assert_fails_at(f, &unused, 1, -EINVAL, 0, "does not use the field value");
+	unknown.type = 77;
+	assert_fails_at(f, &unknown, 1, -EINVAL, 0, "there is no type 77");
+	range.length = 4097;
+	assert_fails_at(f, &range, 1, -EINVAL, 0,
+			"offset 0 and length 4097 are not inside the extent of 4096");
+	durable.flags = DAXPIN_OP_PERSISTED;
+	durable.length = 1;
+	assert_fails_at(f, &durable, 1, -EINVAL, 0, "DAXPIN_OP_PERSISTED");
+	flags.flags = 0x80;
+	assert_fails_at(f, &flags, 1, -EINVAL, 0, "flags 0x80");
+	assert_fails_at(f, &nowhere, 1, -EINVAL, 0, "not that of an extent");
+	assert_fails_at(f, &unkept, 1, -EINVAL, 0, "daxpin_cancel()");
+	assert_fails_at(f, &nameless, 1, -EINVAL, 0, "NULL or empty");
+	assert_fails_at(f, kept, 2, -EINVAL, 1, "operation 0 of the call keeps");
+	assert_fails_at(f, gone, 2, -EINVAL, 1, "operation 0 of the call retires");
+	assert_fails_at(f, names, 2, -EINVAL, 1, "changes the same name");
+}
+
+static void errmsg_of_a_retired_extent_speaks_of_the_extent(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent a = live(f, 4096);
+	struct daxpin_op again = retire(a);
+
+	assert_int_equal(daxpin_hold(f->pool, a, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, a), 0);
+	assert_fails_at(f, &again, 1, -EALREADY, 0, "the extent is retired already");
+	assert_int_equal(daxpin_drop(f->pool, a), 0);
+	assert_fails_at(f, &again, 1, -ESTALE, 0, "the extent was freed");
+}
+
 static void a_publish_that_fails_as_a_whole_names_no_operation(void **state)
 {
 	struct fixture *f = *state;
@@ -380,7 +431,7 @@ static void a_word_set_twice_is_found_in_a_batch_of_any_size(void **state)
 		for (size_t j = 0; j < last; j += 1 + last / 5) {
 			ops[last] = ops[j];
 			assert_fails_at(f, ops, last + 1, -EINVAL, last,
-					"another operation has the extent");
+					"keeps the same extent");
 		}
 		ops[last] = keep(new);
 		assert_int_equal(daxpin_publish(f->pool, ops, last + 1, NULL,
@@ -1000,6 +1051,9 @@ int main(void)
 		TEST(a_root_whose_extent_is_gone_is_stale, closed_setup),
 		TEST(roots_can_be_listed, fixture_setup),
 		TEST(errmsg_and_failed_name_the_operation_that_fails, fixture_setup),
+		TEST(errmsg_of_einval_names_the_cause, fixture_setup),
+		TEST(errmsg_of_a_retired_extent_speaks_of_the_extent,
+		     fixture_setup),
 		TEST(a_publish_that_fails_as_a_whole_names_no_operation, fixture_setup),
 		TEST(a_publish_that_succeeds_empties_errmsg, fixture_setup),
 		TEST(threads_set_words_of_one_cache_line, fixture_setup),
