@@ -10,7 +10,7 @@ void must(int err, const char *what)
 		give_up("%s: %s", what, strerror(-err));
 }
 
-static int tell_wait(const struct daxpin_wait *wait, void *arg)
+static int on_wait(const struct daxpin_wait *wait, void *arg)
 {
 	static const char *const owners[] = {
 		[DAXPIN_OWNER_ALIVE] = "its owner is alive",
@@ -21,27 +21,27 @@ static int tell_wait(const struct daxpin_wait *wait, void *arg)
 		[DAXPIN_OWNER_KEPT] = "its owner is dead, but another process keeps its lock",
 		[DAXPIN_OWNER_NONE] = "its blocks are being allocated",
 	};
-	enum daxpin_owner *told = arg;
+	enum daxpin_owner *last = arg;
 
-	if (wait->owner == *told)
+	if (wait->owner == *last)
 		return 0;
-	*told = wait->owner;
+	*last = wait->owner;
 	fact("owner_pid", (uint64_t)wait->pid);
 	fact("waited_us", wait->waited_ns / 1000);
-	say("wait", "waiting for the pool: %s (process %d)",
-	    owners[wait->owner], wait->pid);
+	print_event("wait", "waiting for the pool: %s (process %d)",
+		    owners[wait->owner], wait->pid);
 	return 0;
 }
 
 struct daxpin_pool *open_pool(const struct stage *stage, unsigned int wait_ms)
 {
-	enum daxpin_owner told = 0;
+	enum daxpin_owner last = 0;
 	char errmsg[256] = "";
 	struct daxpin_pool_options options = {
 		.size = sizeof(options),
 		.deadline_ns = daxpin_deadline_ms(wait_ms),
-		.progress = tell_wait,
-		.progress_arg = &told,
+		.progress = on_wait,
+		.progress_arg = &last,
 		.errmsg = errmsg,
 		.errmsg_size = sizeof(errmsg),
 	};
@@ -62,25 +62,25 @@ void close_pool(struct daxpin_pool *pool)
 	      err ? ": " : "", err ? strerror(-err) : "");
 }
 
-static void tell_holder(const struct daxpin_holder *holder, void *arg)
+static void print_holder(const struct daxpin_holder *holder, void *arg)
 {
 	double age_ms = (double)holder->age_ns / 1e6;
 
 	(void)arg;
 	fact("age_us", holder->age_ns / 1000);
 	if (!holder->extent.gen)
-		say("registration", "      \"%s\" is registered for its segment, for %.1f ms",
-		    holder->label, age_ms);
+		print_event("registration", "      \"%s\" is registered for its segment, for %.1f ms",
+			    holder->label, age_ms);
 	else
-		say("holder", "      held by \"%s\" (%s%s), for %.1f ms",
-		    holder->label ? holder->label : "anonymous",
-		    holder->access & DAXPIN_HOLD_READ ? "r" : "-",
-		    holder->access & DAXPIN_HOLD_WRITE ? "w" : "-", age_ms);
+		print_event("holder", "      held by \"%s\" (%s%s), for %.1f ms",
+			    holder->label ? holder->label : "anonymous",
+			    holder->access & DAXPIN_HOLD_READ ? "r" : "-",
+			    holder->access & DAXPIN_HOLD_WRITE ? "w" : "-", age_ms);
 }
 
-int tell_holders(struct daxpin_pool *pool, struct daxpin_extent extent)
+int print_holders(struct daxpin_pool *pool, struct daxpin_extent extent)
 {
-	return daxpin_holds(pool, extent, tell_holder, NULL);
+	return daxpin_holds(pool, extent, print_holder, NULL);
 }
 
 int publish(struct daxpin_pool *pool, struct daxpin_extent extent,

@@ -116,7 +116,7 @@ static void take_option(struct arguments *arguments, int code)
 	case OPTION_SIZE:	arguments->size = parse_size(optarg); break;
 	case OPTION_UNSAFE:	arguments->stage.unsafe = true; break;
 	case OPTION_SAFE:	arguments->stage.unsafe = false; break;
-	case OPTION_JSON:	narrate_as_json(); break;
+	case OPTION_JSON:	print_as_json(); break;
 	case OPTION_SERVER:	arguments->server = optarg; break;
 	case OPTION_CLIENT:	arguments->client = optarg; break;
 	case OPTION_ROLE:	arguments->role = optarg; break;
@@ -228,7 +228,7 @@ static void prepare_pool(const struct arguments *arguments)
 		give_up("%s", why_create);
 }
 
-static void tell_place(struct stage *stage)
+static void print_place(struct stage *stage)
 {
 	static const char *const sources[] = {
 		[DAXPIN_SOURCE_DEVDAX] = "device-dax",
@@ -239,73 +239,73 @@ static void tell_place(struct stage *stage)
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_pool *pool;
 
-	story("pool", "%s", stage->pool_path);
+	print_section("pool", "%s", stage->pool_path);
 	pool = open_pool(stage, WAIT_MS);
 	must(daxpin_pool_info(pool, &info), "daxpin_pool_info");
 	must(daxpin_pool_close(pool), "daxpin_pool_close");
 	fact("segments", info.segments);
 	fact("usable_bytes", info.usable_bytes);
 	fact("free_bytes", info.free_bytes);
-	say("pool", "%s, daxpin %s: %u segments, %" PRIu64 " usable bytes, %" PRIu64 " free",
-	    sources[info.source], daxpin_version(), info.segments,
-	    info.usable_bytes, info.free_bytes);
+	print_event("pool", "%s, daxpin %s: %u segments, %" PRIu64 " usable bytes, %" PRIu64 " free",
+		    sources[info.source], daxpin_version(), info.segments,
+		    info.usable_bytes, info.free_bytes);
 	if (info.source == DAXPIN_SOURCE_DISK)
 		give_up("%s is on an ordinary disk, which daxpin does not let hardware write to: use a device-dax node, or a directory on a DAX filesystem or tmpfs",
 			stage->pool_path);
 }
 
-/* ---------------------------------------------------------------- stories */
+/* ---------------------------------------------------------------- demos */
 
 static const struct {
 	const char *name;
-	void (*tell)(struct stage *stage);
-} stories[] = {
-	{ "rdma", story_rdma },
-	{ "io_uring", story_uring },
-	{ "crash", story_crash },
+	void (*run)(struct stage *stage);
+} demos[] = {
+	{ "rdma", demo_rdma },
+	{ "io_uring", demo_uring },
+	{ "crash", demo_crash },
 };
 
-#define STORIES		(sizeof(stories) / sizeof(stories[0]))
+#define DEMOS		(sizeof(demos) / sizeof(demos[0]))
 
 static void skip_rdma(const struct stage *stage)
 {
-	story("rdma", "a remote peer writes to %s", stage->pool_path);
-	say("skip", "skipped: %s", stage->no_rdma);
+	print_section("rdma", "a remote peer writes to %s", stage->pool_path);
+	print_event("skip", "skipped: %s", stage->no_rdma);
 }
 
-static int sum_up(const struct stage *stage, const uint64_t corrupted[STORIES])
+static int sum_up(const struct stage *stage, const uint64_t corrupted[DEMOS])
 {
 	unsigned int shown = 0, i;
 
-	story("end", "%u claims held, %u were wrong", claims_held(),
-	      claims_wrong());
+	print_section("end", "%u claims held, %u were wrong", claims_held(),
+		      claims_wrong());
 	if (!stage->unsafe)
 		return claims_wrong() != 0;
-	for (i = 0; i < STORIES; i++) {
+	for (i = 0; i < DEMOS; i++) {
 		fact("corrupted_bytes", corrupted[i]);
-		say(stories[i].name, "%s: %s (%" PRIu64 " bytes)",
-		    stories[i].name,
-		    corrupted[i] ? "corruption shown" :
-		    stories[i].tell == story_rdma && stage->no_rdma ?
-		    "skipped" : "no corruption shown", corrupted[i]);
+		print_event(demos[i].name, "%s: %s (%" PRIu64 " bytes)",
+			    demos[i].name,
+			    corrupted[i] ? "corruption shown" :
+			    demos[i].run == demo_rdma && stage->no_rdma ?
+			    "skipped" : "no corruption shown", corrupted[i]);
 		shown += corrupted[i] != 0;
 	}
 	return shown == 0;
 }
 
-static int tell_all(struct stage *stage, bool remote)
+static int run_all(struct stage *stage, bool remote)
 {
-	uint64_t corrupted[STORIES] = { 0 };
+	uint64_t corrupted[DEMOS] = { 0 };
 	unsigned int i;
 
-	for (i = 0; i < STORIES; i++) {
+	for (i = 0; i < DEMOS; i++) {
 		stage->corrupted = 0;
-		if (remote && stories[i].tell != story_rdma)
+		if (remote && demos[i].run != demo_rdma)
 			continue;
-		if (stories[i].tell == story_rdma && stage->no_rdma)
+		if (demos[i].run == demo_rdma && stage->no_rdma)
 			skip_rdma(stage);
 		else
-			stories[i].tell(stage);
+			demos[i].run(stage);
 		corrupted[i] = stage->corrupted;
 	}
 	return sum_up(stage, corrupted);
@@ -333,10 +333,10 @@ int main(int argc, char **argv)
 	find_device(stage);
 	check_slow(stage);
 	prepare_pool(&arguments);
-	tell_place(stage);
+	print_place(stage);
 	if (arguments.server && stage->no_rdma)
 		give_up("%s", stage->no_rdma);
 	if (arguments.server)
 		peers_expect(arguments.server);
-	return tell_all(stage, arguments.server);
+	return run_all(stage, arguments.server);
 }

@@ -9,7 +9,7 @@
 #define FACTS_MAX	8
 
 static bool json;
-static const char *story_name = "";
+static const char *section_name = "";
 static uint64_t begin_ns;
 static unsigned int held_count, wrong_count, facts;
 static struct {
@@ -40,7 +40,7 @@ void sleep_ms(unsigned int ms)
 	nanosleep(&time, NULL);
 }
 
-void narrate_as_json(void)
+void print_as_json(void)
 {
 	json = true;
 }
@@ -63,8 +63,8 @@ static void put_json(const char *mark, const char *step, const char *text)
 {
 	unsigned int i;
 
-	printf("{\"story\": ");
-	put_quoted(story_name);
+	printf("{\"section\": ");
+	put_quoted(section_name);
 	printf(", \"step\": ");
 	put_quoted(step);
 	if (*mark)
@@ -78,8 +78,8 @@ static void put_json(const char *mark, const char *step, const char *text)
 	puts("}");
 }
 
-static void tell(const char *mark, const char *step, const char *format,
-		 va_list args)
+static void print_line(const char *mark, const char *step, const char *format,
+		       va_list args)
 {
 	char text[1024];
 
@@ -93,16 +93,16 @@ static void tell(const char *mark, const char *step, const char *format,
 	facts = 0;
 }
 
-void story(const char *name, const char *format, ...)
+void print_section(const char *name, const char *format, ...)
 {
 	va_list args;
 
 	if (!begin_ns)
 		begin_ns = now_ns();
-	story_name = name;
+	section_name = name;
 	va_start(args, format);
 	if (json) {
-		tell("", "begin", format, args);
+		print_line("", "begin", format, args);
 	} else {
 		printf("\n%s: ", name);
 		vprintf(format, args);
@@ -121,12 +121,12 @@ void fact(const char *name, uint64_t value)
 	facts++;
 }
 
-void say(const char *step, const char *format, ...)
+void print_event(const char *step, const char *format, ...)
 {
 	va_list args;
 
 	va_start(args, format);
-	tell("", step, format, args);
+	print_line("", step, format, args);
 	va_end(args);
 }
 
@@ -135,7 +135,7 @@ bool claim(bool held, const char *step, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	tell(held ? "ok" : "WRONG", step, format, args);
+	print_line(held ? "ok" : "WRONG", step, format, args);
 	va_end(args);
 	*(held ? &held_count : &wrong_count) += 1;
 	return held;

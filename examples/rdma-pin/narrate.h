@@ -6,17 +6,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-void narrate_as_json(void);
+void print_as_json(void);
 
 /* Begins a part. Every later line belongs to it. */
-void story(const char *name, const char *format, ...)
+void print_section(const char *name, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* Adds a measured value to the next line's JSON object. */
 void fact(const char *name, uint64_t value);
 
 /* Prints a line about an event. */
-void say(const char *step, const char *format, ...)
+void print_event(const char *step, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
 /* Prints a claim that was checked. A wrong one makes the exit status 1. */

@@ -237,8 +237,8 @@ static void hammer(struct self *self, const struct order *order,
 	report->count -= report->status != 0;
 }
 
-static void obey(struct self *self, const struct order *order,
-		 struct report *report)
+static void execute_order(struct self *self, const struct order *order,
+			  struct report *report)
 {
 	report->begin_ns = now_ns();
 	switch (order->type) {
@@ -302,7 +302,7 @@ int peer_main(const char *device)
 			give_up("an order of %llu bytes",
 				(unsigned long long)order.length);
 		memset(&report, 0, sizeof(report));
-		obey(&self, &order, &report);
+		execute_order(&self, &order, &report);
 		if (send(ROLE_FD, &report, sizeof(report), MSG_NOSIGNAL) < 0)
 			break;
 	}

@@ -17,11 +17,11 @@ struct stage {
 };
 
 /* The parts. Each opens the pool and closes it. */
-void story_rdma(struct stage *stage);
-void story_uring(struct stage *stage);
-void story_crash(struct stage *stage);
+void demo_rdma(struct stage *stage);
+void demo_uring(struct stage *stage);
+void demo_crash(struct stage *stage);
 
-/* Runs the process that story_crash() kills. Does not return. */
+/* Runs the process that demo_crash() kills. Does not return. */
 int owner_main(const struct stage *stage);
 
 /* Opens the pool and prints what it waits for. Ends the program on failure. */
@@ -30,7 +30,7 @@ struct daxpin_pool *open_pool(const struct stage *stage, unsigned int wait_ms);
 void close_pool(struct daxpin_pool *pool);
 
 /* Prints the holds of an extent. Returns their number. */
-int tell_holders(struct daxpin_pool *pool, struct daxpin_extent extent);
+int print_holders(struct daxpin_pool *pool, struct daxpin_extent extent);
 
 /* Publishes one operation on an extent: KEEP or RETIRE. */
 int publish(struct daxpin_pool *pool, struct daxpin_extent extent,

@@ -42,29 +42,29 @@ uint64_t pattern_wrong(const void *memory, uint64_t length, uint32_t seed)
 	return wrong;
 }
 
-static void hoard_add(struct hoard *hoard, struct daxpin_extent extent,
-		      uint64_t size)
+static void free_space_add(struct free_space *free_space, struct daxpin_extent extent,
+			   uint64_t size)
 {
-	if (hoard->count == hoard->room) {
-		hoard->room = hoard->room ? 2 * hoard->room : 64;
-		hoard->extents = reallocarray(hoard->extents, hoard->room,
-					      sizeof(*hoard->extents));
-		if (!hoard->extents)
+	if (free_space->count == free_space->room) {
+		free_space->room = free_space->room ? 2 * free_space->room : 64;
+		free_space->extents = reallocarray(free_space->extents, free_space->room,
+						   sizeof(*free_space->extents));
+		if (!free_space->extents)
 			give_up("no memory for a list of extents");
 	}
-	hoard->extents[hoard->count++] = extent;
-	hoard->bytes += size;
+	free_space->extents[free_space->count++] = extent;
+	free_space->bytes += size;
 }
 
-void hoard_take(struct hoard *hoard, struct daxpin_pool *pool)
+void free_space_reserve(struct free_space *free_space, struct daxpin_pool *pool)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_extent extent;
 	uint64_t size = DAXPIN_BLOCK_SIZE;
 	int err;
 
-	memset(hoard, 0, sizeof(*hoard));
-	hoard->pool = pool;
+	memset(free_space, 0, sizeof(*free_space));
+	free_space->pool = pool;
 	err = daxpin_pool_info(pool, &info);
 	if (err)
 		give_up("daxpin_pool_info: %s", strerror(-err));
@@ -73,7 +73,7 @@ void hoard_take(struct hoard *hoard, struct daxpin_pool *pool)
 	while (size >= DAXPIN_BLOCK_SIZE) {
 		err = daxpin_reserve(pool, size, 0, &extent);
 		if (!err)
-			hoard_add(hoard, extent, size);
+			free_space_add(free_space, extent, size);
 		else if (err == -ENOSPC || err == -EFBIG)
 			size /= 2;
 		else
@@ -81,18 +81,18 @@ void hoard_take(struct hoard *hoard, struct daxpin_pool *pool)
 	}
 }
 
-void hoard_release(struct hoard *hoard)
+void free_space_release(struct free_space *free_space)
 {
 	size_t i;
 	int err;
 
-	for (i = 0; i < hoard->count; i++) {
-		err = daxpin_cancel(hoard->pool, hoard->extents[i]);
+	for (i = 0; i < free_space->count; i++) {
+		err = daxpin_cancel(free_space->pool, free_space->extents[i]);
 		if (err)
 			give_up("daxpin_cancel: %s", strerror(-err));
 	}
-	free(hoard->extents);
-	memset(hoard, 0, sizeof(*hoard));
+	free(free_space->extents);
+	memset(free_space, 0, sizeof(*free_space));
 }
 
 /* The part of an extent that lies in a range: its size, and its offset in the extent. */
@@ -100,13 +100,13 @@ struct part {
 	uint64_t length, in_extent;
 };
 
-static struct part cut(const struct hoard *hoard, size_t index, uint64_t addr,
+static struct part cut(const struct free_space *free_space, size_t index, uint64_t addr,
 		       uint64_t length)
 {
-	const struct daxpin_extent extent = hoard->extents[index];
+	const struct daxpin_extent extent = free_space->extents[index];
 	uint64_t begin = extent.addr, end, size = 0;
 
-	daxpin_size(hoard->pool, extent, &size);
+	daxpin_size(free_space->pool, extent, &size);
 	end = begin + size < addr + length ? begin + size : addr + length;
 	if (begin < addr)
 		begin = addr;
@@ -118,44 +118,44 @@ static struct part cut(const struct hoard *hoard, size_t index, uint64_t addr,
 	};
 }
 
-uint64_t hoard_overlap(const struct hoard *hoard, uint64_t addr,
-		       uint64_t length)
+uint64_t free_space_overlap(const struct free_space *free_space, uint64_t addr,
+			    uint64_t length)
 {
 	uint64_t bytes = 0;
 	size_t i;
 
-	for (i = 0; i < hoard->count; i++)
-		bytes += cut(hoard, i, addr, length).length;
+	for (i = 0; i < free_space->count; i++)
+		bytes += cut(free_space, i, addr, length).length;
 	return bytes;
 }
 
-void hoard_fill(const struct hoard *hoard, uint64_t addr, uint64_t length,
-		uint32_t seed)
+void free_space_fill(const struct free_space *free_space, uint64_t addr, uint64_t length,
+		     uint32_t seed)
 {
 	struct part part;
 	size_t i;
 
-	for (i = 0; i < hoard->count; i++) {
-		part = cut(hoard, i, addr, length);
+	for (i = 0; i < free_space->count; i++) {
+		part = cut(free_space, i, addr, length);
 		if (part.length)
-			pattern_fill(daxpin_ptr(hoard->pool, hoard->extents[i],
+			pattern_fill(daxpin_ptr(free_space->pool, free_space->extents[i],
 						part.in_extent),
 				     part.length, seed);
 	}
 }
 
-uint64_t hoard_wrong(const struct hoard *hoard, uint64_t addr, uint64_t length,
-		     uint32_t seed)
+uint64_t free_space_wrong(const struct free_space *free_space, uint64_t addr, uint64_t length,
+			  uint32_t seed)
 {
 	uint64_t wrong = 0;
 	struct part part;
 	size_t i;
 
-	for (i = 0; i < hoard->count; i++) {
-		part = cut(hoard, i, addr, length);
+	for (i = 0; i < free_space->count; i++) {
+		part = cut(free_space, i, addr, length);
 		if (part.length)
-			wrong += pattern_wrong(daxpin_ptr(hoard->pool,
-							  hoard->extents[i],
+			wrong += pattern_wrong(daxpin_ptr(free_space->pool,
+							  free_space->extents[i],
 							  part.in_extent),
 					       part.length, seed);
 	}

@@ -10,7 +10,7 @@ void pattern_fill(void *memory, uint64_t length, uint32_t seed);
 uint64_t pattern_wrong(const void *memory, uint64_t length, uint32_t seed);
 
 /* All free space of a pool, reserved. */
-struct hoard {
+struct free_space {
 	struct daxpin_pool *pool;
 	struct daxpin_extent *extents;
 	size_t count, room;
@@ -18,16 +18,16 @@ struct hoard {
 };
 
 /* Reserves until no block is free. */
-void hoard_take(struct hoard *hoard, struct daxpin_pool *pool);
+void free_space_reserve(struct free_space *free_space, struct daxpin_pool *pool);
 /* Returns how many bytes of [addr, addr + length) it reserved. */
-uint64_t hoard_overlap(const struct hoard *hoard, uint64_t addr,
-		       uint64_t length);
-void hoard_release(struct hoard *hoard);
+uint64_t free_space_overlap(const struct free_space *free_space, uint64_t addr,
+			    uint64_t length);
+void free_space_release(struct free_space *free_space);
 
-/* Fills and checks the part of the hoard in [addr, addr + length). */
-void hoard_fill(const struct hoard *hoard, uint64_t addr, uint64_t length,
-		uint32_t seed);
-uint64_t hoard_wrong(const struct hoard *hoard, uint64_t addr, uint64_t length,
+/* Fills and checks the part of the free_space in [addr, addr + length). */
+void free_space_fill(const struct free_space *free_space, uint64_t addr, uint64_t length,
 		     uint32_t seed);
+uint64_t free_space_wrong(const struct free_space *free_space, uint64_t addr, uint64_t length,
+			  uint32_t seed);
 
 #endif

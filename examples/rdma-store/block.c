@@ -6,8 +6,8 @@
 #include <xxhash.h>
 #include "block.h"
 
-static int let_in(struct access *access, const char *peer, int rights,
-		  uint32_t flags, struct message *answer)
+static int open_access(struct access *access, const char *peer, int rights,
+		       uint32_t flags, struct message *answer)
 {
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .flags = flags, .access = rights,
@@ -44,9 +44,9 @@ int block_put(struct store *store, struct access *access, const char *peer,
 	 * The peer may read, in order to flush. The block is zeroed, so that it sees no
 	 * old bytes.
 	 */
-	ret = let_in(access, peer,
-		     IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
-		     DAXPIN_GRANT_ZERO, answer);
+	ret = open_access(access, peer,
+			  IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ,
+			  DAXPIN_GRANT_ZERO, answer);
 	if (ret)
 		daxpin_cancel(store->pool, access->extent);
 	return ret;
@@ -128,7 +128,7 @@ int block_get(struct store *store, struct access *access, const char *peer,
 		return ret;
 	access->writing = 0;
 	/* The grant's hold keeps the block, even if another client retires it now. */
-	ret = let_in(access, peer, IBV_ACCESS_REMOTE_READ, 0, answer);
+	ret = open_access(access, peer, IBV_ACCESS_REMOTE_READ, 0, answer);
 	if (ret)
 		return ret == -ESTALE || ret == -EALREADY ? -ENOENT : ret;
 	ret = daxpin_read(store->pool, access->extent, 0, sizeof(header),

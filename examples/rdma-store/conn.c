@@ -81,7 +81,7 @@ static int begin(struct conn *conn)
 	return conn->mr ? conn_expect(conn) : -errno;
 }
 
-int conn_take(struct conn *conn, struct rdma_cm_id *listen)
+int conn_get_request(struct conn *conn, struct rdma_cm_id *listen)
 {
 	return rdma_get_request(listen, &conn->id) ? -errno : 0;
 }
@@ -114,7 +114,7 @@ static int await_established(struct conn *conn)
  * With a channel of its own, rdma_accept() does not wait for the peer, which may never
  * answer.
  */
-int conn_welcome(struct conn *conn, struct ibv_pd *pd)
+int conn_accept(struct conn *conn, struct ibv_pd *pd)
 {
 	struct ibv_qp_init_attr options = qp_options;
 	int err;

@@ -26,12 +26,12 @@ struct conn {
 int conn_listen(const char *address, const char *port,
 		struct rdma_cm_id **ret_listen);
 /* Takes a connection request from the listening id. Does not wait for the peer. */
-int conn_take(struct conn *conn, struct rdma_cm_id *listen);
+int conn_get_request(struct conn *conn, struct rdma_cm_id *listen);
 /*
  * Accepts it, and waits, with a deadline and for stop_fd, until the peer has completed
  * the handshake. After an error call conn_close().
  */
-int conn_welcome(struct conn *conn, struct ibv_pd *pd);
+int conn_accept(struct conn *conn, struct ibv_pd *pd);
 int conn_connect(struct conn *conn, const char *host, const char *port);
 void conn_close(struct conn *conn);
 

@@ -196,7 +196,7 @@ static void serve_all(struct session *session)
 	int err = open_domain(session);
 
 	if (!err)
-		err = conn_welcome(&session->conn, session->pd);
+		err = conn_accept(&session->conn, session->pd);
 	if (err) {
 		say(session, "could not be connected", err);
 		return;
@@ -247,7 +247,7 @@ static bool welcome(struct target *target)
 		return false;
 	session->target = target;
 	session->conn.stop_fd = target->stop_fd;
-	if (conn_take(&session->conn, target->listen))
+	if (conn_get_request(&session->conn, target->listen))
 		return true;
 	conn_peer(&session->conn, session->peer, sizeof(session->peer));
 	if (pthread_create(&session->thread, NULL, serve, session))

@@ -70,9 +70,9 @@ static int patch_empty(struct dp_audit *audit, uint32_t index,
 					   HEADER_SIZE);
 }
 
-static int tell_lane(struct dp_audit *audit, uint32_t index,
-		     const struct dp_lane *lane, enum dp_lane_state state,
-		     const struct dp_lane_entry *nonsense)
+static int audit_report_lane(struct dp_audit *audit, uint32_t index,
+			     const struct dp_lane *lane, enum dp_lane_state state,
+			     const struct dp_lane_entry *nonsense)
 {
 	struct dp_report *report = audit->report;
 	struct daxpin_finding finding = {
@@ -131,7 +131,7 @@ static int audit_lane(struct dp_audit *audit, uint32_t index)
 		return 0;
 	if (state == DP_LANE_OPEN)
 		nonsense = find_nonsense(audit, lane);
-	ret = tell_lane(audit, index, lane, state, nonsense);
+	ret = audit_report_lane(audit, index, lane, state, nonsense);
 	if (ret > 0)
 		ret = patch_empty(audit, index, lane);
 	/* What is not to be replayed must not be seen by what follows. */

@@ -160,7 +160,7 @@ static bool is_unreadable(const struct dp_audit *audit, uint32_t block,
 }
 
 /* Bad words inside a good extent, told in one for a run of them. */
-static int tell_inner_words(struct dp_audit *audit)
+static int audit_report_inner_words(struct dp_audit *audit)
 {
 	uint32_t begin = audit->inner_begin, end = audit->inner_end;
 	struct daxpin_finding finding = table_finding(audit, begin);
@@ -198,8 +198,8 @@ static int audit_report_word(struct dp_audit *audit,
 			 ret;
 }
 
-static int tell_overlap(struct dp_audit *audit,
-			const struct dp_table_damage *damage)
+static int audit_report_overlap(struct dp_audit *audit,
+				const struct dp_table_damage *damage)
 {
 	struct daxpin_finding finding = table_finding(audit, damage->block);
 	struct dp_word first = { .blocks = 1 };
@@ -241,7 +241,7 @@ static int on_damage(void *arg, const struct dp_table_damage *damage)
 		return 0;
 	}
 	if (!ret)
-		ret = tell_inner_words(audit);
+		ret = audit_report_inner_words(audit);
 	if (ret)
 		return ret;
 	switch (damage->fault) {
@@ -252,7 +252,7 @@ static int on_damage(void *arg, const struct dp_table_damage *damage)
 	case DP_TABLE_WORD:
 		return audit_report_word(audit, damage);
 	case DP_TABLE_OVERLAP:
-		return tell_overlap(audit, damage);
+		return audit_report_overlap(audit, damage);
 	case DP_TABLE_PAST_END:
 		break;
 	}
@@ -384,7 +384,7 @@ int dp_audit_table(struct dp_audit *audit, uint64_t size)
 		ret = dp_table_scan_copy(&audit->table, image->copy +
 					 audit->table.offset, &visitor);
 	if (!ret)
-		ret = tell_inner_words(audit);
+		ret = audit_report_inner_words(audit);
 	bad_bytes = summary->bad_bytes;
 	if (!ret)
 		ret = audit_bad(audit, size);

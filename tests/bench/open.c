@@ -269,7 +269,7 @@ static void clean(bool full)
 
 /* --------------------------------------------------------------------- life */
 
-static void generation_say(const char *what, struct stopwatch *watch)
+static void generation_log(const char *what, struct stopwatch *watch)
 {
 	printf("life %s: %.1f ms\n", what, stopwatch_ns(watch) / MS);
 	*watch = stopwatch_start();
@@ -318,19 +318,19 @@ static void generation(void)
 
 	sparse_files = true;
 	pool = create(bytes, DAXPIN_SEGMENT_MAX);
-	generation_say("create", &watch);
+	generation_log("create", &watch);
 	generation_publish(pool, DAXPIN_SEGMENT_MAX);
-	generation_say("reserve, publish, retire", &watch);
+	generation_log("reserve, publish, retire", &watch);
 	must(daxpin_pool_close(pool), "close");
-	generation_say("close", &watch);
+	generation_log("close", &watch);
 	before = anonymous_memory();
 	watch = stopwatch_start();
 	pool = open_pool();
-	generation_say("open", &watch);
+	generation_log("open", &watch);
 	after = anonymous_memory();
 	must(daxpin_pool_info(pool, &info), "info");
 	must(daxpin_pool_close(pool), "close");
-	generation_say("close", &watch);
+	generation_log("close", &watch);
 	printf("life %u segments of %llu MiB, %llu GiB free; the open pool has %.1f MiB of memory\n",
 	       info.segments, (unsigned long long)info.segment_size >> 20,
 	       (unsigned long long)info.free_bytes >> 30,

@@ -171,11 +171,11 @@ static uint64_t find(struct worker *worker)
 
 /* ------------------------------------------------------------------ the tests */
 
-static const struct duel {
+static const struct comparison {
 	const char *test, *peer;
 	turn_fn *theirs, *ours;
 	size_t live;
-} duels[] = {
+} comparisons[] = {
 	{ "lifo", "pmemobj", with_objects_lifo, with_keep_lifo, 1000 },
 	{ "lifo", "floor", floor_lifo, with_keep_lifo, 1000 },
 	{ "mixed", "pmemobj", with_objects_mixed, with_keep_mixed, 10000 },
@@ -230,20 +230,20 @@ static void make_workers(void)
 		make_names(work.live + bench->threads);
 }
 
-static const struct duel *find_duel(void)
+static const struct comparison *find_comparison(void)
 {
 	bool alone = !strcmp(bench->peer, "one-thread");
 
-	for (size_t i = 0; i < sizeof(duels) / sizeof(duels[0]); i++)
-		if (!strcmp(duels[i].test, bench->test) &&
-		    (alone || !strcmp(duels[i].peer, bench->peer)))
-			return &duels[i];
+	for (size_t i = 0; i < sizeof(comparisons) / sizeof(comparisons[0]); i++)
+		if (!strcmp(comparisons[i].test, bench->test) &&
+		    (alone || !strcmp(comparisons[i].peer, bench->peer)))
+			return &comparisons[i];
 	bench_die("no test %s beside %s", bench->test, bench->peer);
 }
 
-static void set_up(const struct duel *duel)
+static void set_up(const struct comparison *comparison)
 {
-	work.live = bench->live ? bench->live : duel->live;
+	work.live = bench->live ? bench->live : comparison->live;
 	if (bench->once && work.live > BENCH_SMALL)
 		work.live = BENCH_SMALL;
 	work_make_sizes();
@@ -261,7 +261,7 @@ static void set_up(const struct duel *duel)
 
 int main(int argc, char **argv)
 {
-	const struct duel *duel;
+	const struct comparison *comparison;
 	struct side peer;
 
 	bench_parse(bench, argc, argv);
@@ -269,11 +269,11 @@ int main(int argc, char **argv)
 	if (!strcmp(bench->test, "passed") && bench->threads != 2)
 		bench_die("passed takes --threads 2");
 	bench_become(bench, argv);
-	duel = find_duel();
-	set_up(duel);
+	comparison = find_comparison();
+	set_up(comparison);
 	peer = !strcmp(bench->peer, "one-thread") ?
-	       (struct side) { duel->ours, 1 } :
-	       (struct side) { duel->theirs, bench->threads };
+	       (struct side) { comparison->ours, 1 } :
+	       (struct side) { comparison->theirs, bench->threads };
 	turns_begin(bench->threads);
 	if (!strcmp(bench->test, "mixed")) {
 		turns_each(with_keep.fill);
@@ -281,7 +281,7 @@ int main(int argc, char **argv)
 			turns_each(with_objects.fill);
 	}
 	turns_compare(bench, peer,
-		      (struct side) { duel->ours, bench->threads });
+		      (struct side) { comparison->ours, bench->threads });
 	turns_end();
 	if (!strcmp(bench->peer, "pmemobj"))
 		object_end();

@@ -113,7 +113,7 @@ static void put_half(const struct edit *edit, uint32_t file, uint64_t offset)
 						  COUNT(super_fields)];
 	struct dp_super super;
 
-	fuzz_say("  file %u, superblock half at 0x%llx: %s[%u] = 0x%llx%s", file,
+	fuzz_log("  file %u, superblock half at 0x%llx: %s[%u] = 0x%llx%s", file,
 		 (unsigned long long)offset, field->name, edit->index,
 		 (unsigned long long)edit->value,
 		 edit->flags & EDIT_SEAL ? ", sealed" : "");
@@ -212,7 +212,7 @@ static void edit_pages(const struct edit *edit, uint32_t file)
 	if (edit->flags & EDIT_SEAL)
 		word = format_pages_sealed(seed_now(),
 					   block_in_pool(file, index), word);
-	fuzz_say("  file %u, page bitmap, word %u: 0x%016llx%s", file, index,
+	fuzz_log("  file %u, page bitmap, word %u: 0x%016llx%s", file, index,
 		 (unsigned long long)word,
 		 edit->flags & EDIT_SEAL ? ", sealed" : "");
 	put_pages(file, index, word);
@@ -248,7 +248,7 @@ static void edit_word(const struct edit *edit, uint32_t file)
 	if (edit->flags & EDIT_SEAL)
 		raw = format_word_sealed(seed_now(), block_in_pool(file, block),
 					 raw);
-	fuzz_say("  file %u, block %llu: %s = 0x%llx%s: 0x%016llx", file,
+	fuzz_log("  file %u, block %llu: %s = 0x%llx%s: 0x%016llx", file,
 		 (unsigned long long)block, word_fields[at].name,
 		 (unsigned long long)(edit->value & mask),
 		 edit->flags & EDIT_SEAL ? ", sealed" : "",
@@ -284,7 +284,7 @@ static void edit_root(const struct edit *edit, uint32_t file)
 		root.name_check = format_name_check(seed_now(), slot, root.name);
 	else if (edit->flags & EDIT_SEAL)
 		root.word = format_root_sealed(seed_now(), slot, root.word);
-	fuzz_say("  file %u, root %u: field %u = 0x%llx; word 0x%016llx", file,
+	fuzz_log("  file %u, root %u: field %u = 0x%llx; word 0x%016llx", file,
 		 slot, edit->field % 3, (unsigned long long)edit->value,
 		 (unsigned long long)root.word);
 	machine_write(file, root_offset(slot), &root, sizeof(root));
@@ -316,7 +316,7 @@ static void edit_lane(const struct edit *edit, uint32_t file)
 
 	memcpy(&lane, memory(file) + lane_offset(index), sizeof(lane));
 	put_field(to, &lane_fields[at], entry, edit->value);
-	fuzz_say("  file %u, lane %u, entry %u: %s = 0x%llx%s", file, index,
+	fuzz_log("  file %u, lane %u, entry %u: %s = 0x%llx%s", file, index,
 		 entry, lane_fields[at].name, (unsigned long long)edit->value,
 		 edit->flags & EDIT_SEAL ? ", sealed" : "");
 	put_lane(edit, file, index, &lane);
@@ -336,7 +336,7 @@ static void add_entry(const struct edit *edit, uint64_t addr, uint64_t value)
 	if (lane.sequence <= lane.done)
 		lane.sequence = lane.done + 1;
 	lane.epoch = pool_super()->epoch;
-	fuzz_say("  lane %u, entry %u: 0x%016llx at 0x%llx", index, entry,
+	fuzz_log("  lane %u, entry %u: 0x%016llx at 0x%llx", index, entry,
 		 (unsigned long long)value, (unsigned long long)addr);
 	put_lane(edit, 0, index, &lane);
 }
@@ -392,7 +392,7 @@ static void edit_copy(const struct edit *edit, uint32_t file)
 	uint64_t from = in_metadata(edit->value & 0xffffff, &size);
 	uint32_t from_file = (edit->value >> 48) % MACHINE_FILES;
 
-	fuzz_say("  file %u, 0x%llx: %llu bytes from file %u, 0x%llx", file,
+	fuzz_log("  file %u, 0x%llx: %llu bytes from file %u, 0x%llx", file,
 		 (unsigned long long)to, (unsigned long long)size, from_file,
 		 (unsigned long long)from);
 	machine_write(file, to, memory(from_file) + from, size);
@@ -404,7 +404,7 @@ static void edit_bytes(const struct edit *edit, uint32_t file)
 	uint64_t size = zero ? edit->value : edit->field % 8u + 1;
 	uint64_t offset = in_metadata(edit->index, &size);
 
-	fuzz_say("  file %u, 0x%llx: %llu bytes of %s%llx", file,
+	fuzz_log("  file %u, 0x%llx: %llu bytes of %s%llx", file,
 		 (unsigned long long)offset, (unsigned long long)size,
 		 zero ? "zero, not " : "0x", (unsigned long long)edit->value);
 	machine_write(file, offset, zero ? NULL : &edit->value, size);
@@ -430,7 +430,7 @@ static void edit_file(const struct edit *edit, uint32_t index)
 {
 	struct machine_inode *file = machine_inode(index);
 
-	fuzz_say("  file %u: attribute %u = 0x%llx", index, edit->field % 7,
+	fuzz_log("  file %u: attribute %u = 0x%llx", index, edit->field % 7,
 		 (unsigned long long)edit->value);
 	switch (edit->field % 7) {
 	case 0:
@@ -462,7 +462,7 @@ static void edit_poison(const struct edit *edit, uint32_t file)
 {
 	if (machine.poisons == MACHINE_POISONS)
 		return;
-	fuzz_say("  file %u: poison at 0x%x, %llu bytes", file, edit->index,
+	fuzz_log("  file %u: poison at 0x%x, %llu bytes", file, edit->index,
 		 (unsigned long long)edit->value);
 	machine.poison[machine.poisons++] = (struct machine_poison) {
 		file, edit->index, edit->value & 0xffffff
@@ -471,7 +471,7 @@ static void edit_poison(const struct edit *edit, uint32_t file)
 
 static void edit_machine(const struct edit *edit)
 {
-	fuzz_say("  machine: %u = 0x%llx, %u", edit->field % 5,
+	fuzz_log("  machine: %u = 0x%llx, %u", edit->field % 5,
 		 (unsigned long long)edit->value, edit->index);
 	switch (edit->field % 5) {
 	case 0:

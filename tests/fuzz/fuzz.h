@@ -15,7 +15,7 @@ extern bool fuzz_thorough;
 /* Prints each step and its result. */
 extern bool fuzz_verbose;
 __attribute__((format(printf, 1, 2)))
-void fuzz_say(const char *format, ...);
+void fuzz_log(const char *format, ...);
 
 /* Runs one input. Called by libFuzzer and by replay.c. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -16,7 +16,7 @@
 #define CALLS_MAX	128u
 #define CREATES_MAX	2u
 #define CHECK_EVERY	16u
-#define LIVES_FULL	(M_LIVES - 8)
+#define GENERATIONS_FULL	(M_GENERATIONS - 8)
 
 struct call {
 	uint8_t what;
@@ -55,7 +55,7 @@ static void agree(const char *call, int got, int want)
 	char wanted[32];
 
 	snprintf(wanted, sizeof(wanted), "%s", name_of(want));
-	fuzz_say("%3u %s: %s", run.calls, call, name_of(got));
+	fuzz_log("%3u %s: %s", run.calls, call, name_of(got));
 	expect(got == want, "call %u, %s: returned %s, the model %s", run.calls,
 	       call, name_of(got), wanted);
 	if (got == -EAGAIN || (got == -ENOSPC && !strcmp(call, "reserve")))
@@ -96,7 +96,7 @@ static struct daxpin_extent handle_of(const struct call *call)
 		extent = (struct daxpin_extent) { 0, 0 };
 		break;
 	}
-	fuzz_say("    handle 0x%llx, 0x%llx", (unsigned long long)extent.addr,
+	fuzz_log("    handle 0x%llx, 0x%llx", (unsigned long long)extent.addr,
 		 (unsigned long long)extent.gen);
 	return extent;
 }
@@ -246,7 +246,7 @@ static void check_errmsg(int ret)
 {
 	expect(!ret || strlen(run.errmsg) > 10, "%s without a message",
 	       name_of(ret));
-	fuzz_say("    %s", run.errmsg);
+	fuzz_log("    %s", run.errmsg);
 }
 
 static void call_open(const struct call *call)
@@ -383,7 +383,7 @@ static void call_crash(const struct call *call)
 {
 	struct daxpin_pool *pool = model.pool;
 
-	fuzz_say("%3u crash, %s", run.calls,
+	fuzz_log("%3u crash, %s", run.calls,
 		 call->flags & 1 ? "the machine too" : "of the process");
 	lose_registrations(pool);
 	dp_pool_tear_down(&pool->media);
@@ -450,7 +450,7 @@ static void call_reserve(const struct call *call)
 	struct m_generation *generation;
 	int want = m_reserve(size, flags);
 
-	if (!want && count_going_on() >= LIVES_FULL)
+	if (!want && count_going_on() >= GENERATIONS_FULL)
 		return;
 	agree("reserve", daxpin_reserve(model.pool, size, flags, &extent), want);
 	if (want)
@@ -552,9 +552,9 @@ static struct daxpin_op op_for(const struct call *call)
 	return op;
 }
 
-static void say_op(const struct daxpin_op *op)
+static void log_op(const struct daxpin_op *op)
 {
-	fuzz_say("    op: type %u, flags %u, 0x%llx 0x%llx, offset 0x%llx, length 0x%llx, value 0x%llx, name %s",
+	fuzz_log("    op: type %u, flags %u, 0x%llx 0x%llx, offset 0x%llx, length 0x%llx, value 0x%llx, name %s",
 		 op->type, op->flags, (unsigned long long)op->extent.addr,
 		 (unsigned long long)op->extent.gen,
 		 (unsigned long long)op->offset, (unsigned long long)op->length,
@@ -582,7 +582,7 @@ static void publish(uint32_t fails_at)
 	machine.flushes_to_failure = 0;
 	for (uint32_t i = 0; i < want.count; i++)
 		agreed = agreed || ret == want.error[i];
-	fuzz_say("%3u publish %u: %s", run.calls, run.ops, name_of(ret));
+	fuzz_log("%3u publish %u: %s", run.calls, run.ops, name_of(ret));
 	expect(agreed, "call %u, publish: returned %s, the model %d, %d", run.calls,
 	       name_of(ret), want.count ? want.error[0] : 0,
 	       want.count > 1 ? want.error[1] : 0);
@@ -613,7 +613,7 @@ static void call_publish(const struct call *call)
 
 	if (sets_a_tag(&op))
 		return;
-	say_op(&op);
+	log_op(&op);
 	run.op[run.ops++] = op;
 	if (call->flags & OP_MORE && run.ops < DAXPIN_OPS_MAX)
 		return;
@@ -717,11 +717,11 @@ static void sum_holders(const struct daxpin_holder *holder, void *arg)
 		*sum += holder->count;
 }
 
-static void call_look(const struct call *call)
+static void call_query(const struct call *call)
 {
 	struct daxpin_extent extent = handle_of(call);
 	struct m_generation *generation = m_find(extent);
-	int want = m_look(extent), holds = m_holds(extent);
+	int want = m_query(extent), holds = m_holds(extent);
 	enum daxpin_state state;
 	uint64_t size;
 	uint32_t sum = 0;
@@ -932,7 +932,7 @@ static void call_events(const struct call *call)
 	      -EINVAL);
 	for (uint32_t i = call->a % 4; i && ret > 0; i--) {
 		ret = daxpin_next_event(model.pool, &event);
-		fuzz_say("%3u next_event: %d", run.calls, ret);
+		fuzz_log("%3u next_event: %d", run.calls, ret);
 		m_event(ret ? &event : NULL);
 		expect(!ret || !event.watch || event.watch->arg == event.watch,
 		       "arg is not ours");
@@ -1016,7 +1016,7 @@ static const struct {
 	{ call_unwatch, false },
 	{ call_events, false },
 	{ call_idle, false },
-	{ call_look, false },
+	{ call_query, false },
 	{ call_extent_at, false },
 	{ call_foreach, false },
 	{ call_persist, false },

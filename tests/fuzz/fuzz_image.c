@@ -317,7 +317,7 @@ static struct daxpin_pool *try_open(const struct header *header, uint32_t flags)
 	struct daxpin_pool *pool = NULL;
 	int ret = daxpin_pool_open(MACHINE_POOL, &options, &pool);
 
-	fuzz_say("open%s%s: %d %s",
+	fuzz_log("open%s%s: %d %s",
 		 flags & DAXPIN_POOL_READONLY ? " readonly" : "",
 		 flags & DAXPIN_POOL_DEGRADED ? " degraded" : "", ret, errmsg);
 	expect(!pool == !!ret, "error %d, pool %p", ret, (void *)pool);
@@ -342,7 +342,7 @@ static struct daxpin_pool *open_it(const struct header *header, bool readonly)
 	reader_read(reader_how(header, readonly), &reading);
 	if (!granularity_fits(header))
 		reading.refuse = "granularity";
-	fuzz_say("the reader: %s", reading.refuse ? reading.refuse : "opens");
+	fuzz_log("the reader: %s", reading.refuse ? reading.refuse : "opens");
 	pool = try_open(header, readonly ? DAXPIN_POOL_READONLY : 0);
 	expect(!pool == !!reading.refuse,
 	       "open: %s; the second reader: %s", pool ? "0" : errmsg,
@@ -565,7 +565,7 @@ static void create(const struct header *header)
 
 	options.pool_size = options.segment_size = 32 * MIB;
 	ret = daxpin_pool_create(MACHINE_POOL, &options, &pool);
-	fuzz_say("create%s: %d %s", overwrite ? " over it" : "", ret, errmsg);
+	fuzz_log("create%s: %d %s", overwrite ? " over it" : "", ret, errmsg);
 	if (ret) {
 		expect_listed(ret);
 		/*
@@ -586,7 +586,7 @@ static void create(const struct header *header)
 	       has_counted_to_its_end(), "a new pool: %s", reading.refuse);
 }
 
-static int hear_finding(const struct daxpin_finding *finding, void *arg)
+static int on_finding(const struct daxpin_finding *finding, void *arg)
 {
 	expect(strlen(finding->what) > 10, "a finding without a message");
 	*(uint32_t *)arg += finding->severity == DAXPIN_SEVERITY_DAMAGE;
@@ -614,9 +614,9 @@ static void check(const struct header *header)
 	int ret;
 
 	reader_read(0, &reading);
-	ret = daxpin_check(MACHINE_POOL, &options, hear_finding, &damages,
+	ret = daxpin_check(MACHINE_POOL, &options, on_finding, &damages,
 			   &summary);
-	fuzz_say("check: %d %s, %u damages", ret, errmsg, damages);
+	fuzz_log("check: %d %s, %u damages", ret, errmsg, damages);
 	if (ret)
 		expect_listed(ret);
 	expect_untouched(&before);
@@ -659,7 +659,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(&header, data, dp_min(size, sizeof(header)));
 	machine_reset(base_disk(header.base));
 	machine.kind = DP_SOURCE_FSDAX + header.kind % 3;
-	fuzz_say(" base %u, kind %u, granularity %u, what 0x%x",
+	fuzz_log(" base %u, kind %u, granularity %u, what 0x%x",
 		 header.base % BASES, machine.kind, header.granularity % 5,
 		 header.what);
 	for (size_t at = sizeof(header); at + sizeof(edit) <= size &&

@@ -74,10 +74,10 @@ static struct m_generation *new_generation(struct daxpin_extent extent,
 	uint32_t at = model.generations;
 
 	/* Reuse the place of one that has ended. */
-	for (uint32_t i = 0; at == M_LIVES && i < M_LIVES; i++)
+	for (uint32_t i = 0; at == M_GENERATIONS && i < M_GENERATIONS; i++)
 		if (model.generation[i].state == DAXPIN_STATE_FREE)
 			at = i;
-	if (at == M_LIVES)
+	if (at == M_GENERATIONS)
 		return NULL;
 	if (at == model.generations)
 		model.generations++;
@@ -1032,7 +1032,7 @@ int m_wait_idle(struct daxpin_extent extent)
 	return ret ? 0 : -ETIMEDOUT;
 }
 
-int m_look(struct daxpin_extent extent)
+int m_query(struct daxpin_extent extent)
 {
 	struct m_generation *generation;
 

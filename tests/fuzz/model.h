@@ -13,7 +13,7 @@
 #define M_SEGMENTS	2u
 #define M_BLOCKS	8192u		/* of a segment of 32 MiB */
 #define M_FIRST		512u		/* chunk 0 is metadata */
-#define M_LIVES		96u
+#define M_GENERATIONS	96u
 #define M_WATCHES	8u
 #define M_HOLDS		8u
 #define M_REGISTRATIONS	6u
@@ -91,7 +91,7 @@ struct model {
 	uint64_t signals;		/* writes to the eventfd since the last check */
 	uint64_t batches;
 	struct m_block block[M_SEGMENTS * M_BLOCKS];
-	struct m_generation generation[M_LIVES];
+	struct m_generation generation[M_GENERATIONS];
 	uint32_t generations;
 	struct m_root root[M_ROOTS];		/* in memory */
 	struct m_root durable_root[M_ROOTS];	/* on media */
@@ -146,7 +146,7 @@ int m_clone(struct daxpin_extent extent, uint32_t access);
 int m_drop(struct daxpin_extent extent);
 int m_idle(struct daxpin_extent extent);
 int m_wait_idle(struct daxpin_extent extent);
-int m_look(struct daxpin_extent extent);	/* size, state */
+int m_query(struct daxpin_extent extent);	/* size, state */
 int m_holds(struct daxpin_extent extent);
 
 int m_watch(struct m_watch *watch, struct daxpin_extent extent);

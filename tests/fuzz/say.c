@@ -6,7 +6,7 @@
 bool fuzz_thorough;
 bool fuzz_verbose;
 
-void fuzz_say(const char *format, ...)
+void fuzz_log(const char *format, ...)
 {
 	va_list ap;
 

@@ -748,7 +748,7 @@ struct tally {
  * Lets the reads land when the successor waits for the lock or for pins, has filled, or
  * has failed.
  */
-static void let_land(struct arena *arena, const struct child *child)
+static void release_read(struct arena *arena, const struct child *child)
 {
 	struct journal *journal = arena->journal;
 	siginfo_t info = { .si_pid = 0 };
@@ -768,7 +768,7 @@ static void let_land(struct arena *arena, const struct child *child)
 static void end_successor(struct arena *arena, struct child *child,
 			  struct tally *tally)
 {
-	let_land(arena, child);
+	release_read(arena, child);
 	assert_int_equal(end_child(child), 0);
 	tally->kills++;
 	tally->late += arena->journal->late;

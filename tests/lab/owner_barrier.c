@@ -95,7 +95,7 @@ static pid_t kill_the_reader(struct fixture *f)
 {
 	struct child child = start_child(f, reads_by_a_foreign_ring, NULL);
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	assert_true(held_disk_wait(&disk, 1));
 	kill_and_wait_for_the_lock(f, &child);
 	return child.pid;
@@ -105,7 +105,7 @@ static void kill_an_idle_owner(struct fixture *f)
 {
 	struct child child = start_child(f, child_opens, NULL);
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	kill_and_wait_for_the_lock(f, &child);
 }
 
@@ -131,7 +131,7 @@ static int same_fd(uint32_t index, void *arg)
 }
 
 /* The read lands after several reports, so the barrier does not end at the first. */
-static int let_land(const struct dp_wait *wait, void *arg)
+static int release_read(const struct dp_wait *wait, void *arg)
 {
 	int *reports = arg;
 
@@ -149,7 +149,7 @@ static void pass_barrier(int fd)
 	};
 	struct dp_wait_policy policy = {
 		.deadline_ns = daxpin_deadline_ms(HANG_MS),
-		.progress = let_land, .arg = &reports,
+		.progress = release_read, .arg = &reports,
 	};
 	int ret;
 
@@ -219,47 +219,47 @@ static void a_barrier_after_mapping_waits_for_the_read(void **state)
 
 /* -------------------------------------------------------------- in the pool */
 
-struct told {
+struct reports {
 	int times;		/* reports of pins */
 	int pid;
 	int answer;
-	bool lets_land;		/* at the fifth report */
+	bool releases_read;	/* at the fifth report */
 	bool ends_time;		/* the deadline passes then */
 };
 
-static int tell(const struct daxpin_wait *wait, void *arg)
+static int on_progress(const struct daxpin_wait *wait, void *arg)
 {
-	struct told *told = arg;
+	struct reports *reports = arg;
 
 	if (wait->owner != DAXPIN_OWNER_PINNED)
 		return 0;
-	told->pid = wait->pid;
-	if (++told->times == REPORTS && told->lets_land)
+	reports->pid = wait->pid;
+	if (++reports->times == REPORTS && reports->releases_read)
 		assert_int_equal(held_disk_land(&disk), 0);
-	if (told->times == REPORTS && told->ends_time)
-		put_clock_forward(2 * HANG_MS);
-	return told->answer;
+	if (reports->times == REPORTS && reports->ends_time)
+		advance_clock(2 * HANG_MS);
+	return reports->answer;
 }
 
-static void wait_for_pins(struct fixture *f, uint64_t ms, struct told *told)
+static void wait_for_pins(struct fixture *f, uint64_t ms, struct reports *reports)
 {
 	f->options.deadline_ns = daxpin_deadline_ms(ms);
-	f->options.progress = told ? tell : NULL;
-	f->options.progress_arg = told;
+	f->options.progress = reports ? on_progress : NULL;
+	f->options.progress_arg = reports;
 }
 
 static void open_waits_for_a_read_of_an_unattached_ring(void **state)
 {
 	struct fixture *f = *state;
-	struct told told = { .lets_land = true };
+	struct reports reports = { .releases_read = true };
 	pid_t pid = kill_the_reader(f);
 	struct daxpin_extent extent;
 	unsigned char *memory;
 
-	wait_for_pins(f, HANG_MS, &told);
+	wait_for_pins(f, HANG_MS, &reports);
 	open_pool(f);
-	assert_true(told.times >= REPORTS);
-	assert_int_equal(told.pid, pid);
+	assert_true(reports.times >= REPORTS);
+	assert_int_equal(reports.pid, pid);
 	assert_int_equal(daxpin_extent_at(f->pool, target, &extent), 0);
 	memory = daxpin_ptr(f->pool, extent, 0);
 	/* The owner's read had landed completely before the open returned. */
@@ -273,7 +273,7 @@ static void open_waits_for_a_read_of_an_unattached_ring(void **state)
 static void create_waits_for_a_read_of_an_unattached_ring(void **state)
 {
 	struct fixture *f = *state;
-	struct told told = { 0 };
+	struct reports reports = { 0 };
 	struct dp_super before, after;
 	struct daxpin_extent extent;
 	unsigned char *memory;
@@ -282,7 +282,7 @@ static void create_waits_for_a_read_of_an_unattached_ring(void **state)
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	f->options.pool_size = 160 * MIB;
 	before = read_super(f, 0);
-	wait_for_pins(f, 0, &told);
+	wait_for_pins(f, 0, &reports);
 	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
 			 -EBUSY);
 	assert_says(f, "segment 1");
@@ -290,10 +290,10 @@ static void create_waits_for_a_read_of_an_unattached_ring(void **state)
 	assert_memory_equal(&before, &after, sizeof(before));
 	assert_int_equal(count_files(f->path), 3);
 
-	told = (struct told) { .lets_land = true };
-	wait_for_pins(f, HANG_MS, &told);
+	reports = (struct reports) { .releases_read = true };
+	wait_for_pins(f, HANG_MS, &reports);
 	create_pool(f);
-	assert_true(told.times >= REPORTS);
+	assert_true(reports.times >= REPORTS);
 	assert_int_equal(pool_info(f).segments, 5);
 	reserve(f, 30 * MIB);
 	extent = reserve(f, 30 * MIB);
@@ -349,13 +349,13 @@ static bool can_be_read(struct fixture *f)
 	return child_ends_within(&child, HANG_MS, &status);
 }
 
-static void check_pinned(struct fixture *f, struct told *told, int error, const char *words)
+static void check_pinned(struct fixture *f, struct reports *reports, int error, const char *words)
 {
 	int pipe_fd[2], ret;
 	bool readable;
 
 	pin(f, pipe_fd);
-	wait_for_pins(f, HANG_MS, told);
+	wait_for_pins(f, HANG_MS, reports);
 	ret = daxpin_pool_open(f->path, &f->options, &f->pool);
 	readable = can_be_read(f);
 	unpin(pipe_fd);
@@ -371,20 +371,20 @@ static void check_pinned(struct fixture *f, struct told *told, int error, const 
 static void pinned_memory_is_busy_at_the_deadline(void **state)
 {
 	struct fixture *f = *state;
-	struct told told = { .ends_time = true };
+	struct reports reports = { .ends_time = true };
 
 	kill_an_idle_owner(f);
-	check_pinned(f, &told, -EBUSY, "segment 1");
-	assert_int_equal(told.times, REPORTS);
+	check_pinned(f, &reports, -EBUSY, "segment 1");
+	assert_int_equal(reports.times, REPORTS);
 }
 
 static void progress_ends_the_wait_for_pinned_memory(void **state)
 {
 	struct fixture *f = *state;
-	struct told told = { .answer = 1 };
+	struct reports reports = { .answer = 1 };
 
 	kill_an_idle_owner(f);
-	check_pinned(f, &told, -ECANCELED, "gave up");
+	check_pinned(f, &reports, -ECANCELED, "gave up");
 }
 
 /* The library waits for pins only after an unclean shutdown. */
@@ -481,13 +481,13 @@ static void without_io_uring_an_open_with_a_deadline_is_enosys(void **state)
 
 	kill_an_idle_owner(f);
 	child = start_child(f, opens_without_rings, NULL);
-	let_go(&child);
+	release_child(&child);
 	assert_int_equal(end_child(&child), 0);
-	if (child.told == 77) {
+	if (child.result == 77) {
 		print_message("# skipped: seccomp is unavailable\n");
 		skip();
 	}
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 }
 
 static int teardown(void **state)

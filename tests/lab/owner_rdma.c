@@ -108,7 +108,7 @@ struct death {
 /* What a holder keeps of the owner. It closes the rest. */
 enum keep { KEEP_NOTHING, KEEP_MAPPINGS, KEEP_DESCRIPTORS };
 
-static void live_on(void)
+static void stay_alive(void)
 {
 	for (;;)
 		pause();
@@ -123,7 +123,7 @@ static pid_t fork_holder(enum keep keep)
 	/* Only a mapping still refers to the uverbs file. */
 	if (keep == KEEP_MAPPINGS)
 		syscall(SYS_close_range, 3, ~0u, 0);
-	live_on();
+	stay_alive();
 	return -1;
 }
 
@@ -140,7 +140,7 @@ static void own(int socket, const char *device, enum keep keep, int mrs)
 	death.holder = fork_holder(keep);
 	if (write(socket, &death, sizeof(death)) != sizeof(death))
 		_exit(1);
-	live_on();
+	stay_alive();
 }
 
 static struct death owner_begin_with(const char *device, enum keep keep,
@@ -198,7 +198,7 @@ static int clean_up(void **state)
 	return 0;
 }
 
-static int tell(const struct dp_wait *wait, void *arg)
+static int on_progress(const struct dp_wait *wait, void *arg)
 {
 	assert_int_equal(wait->owner, DP_OWNER_RDMA);
 	*(int *)arg = wait->pid;
@@ -212,7 +212,7 @@ static int await(const struct dp_owner *owner, uint64_t wait_ns,
 	int ignored, ret;
 	struct dp_wait_policy policy = {
 		.deadline_ns = dp_os_now_ns() + wait_ns,
-		.progress = tell,
+		.progress = on_progress,
 		.arg = reported_pid ? reported_pid : &ignored,
 	};
 
@@ -230,11 +230,11 @@ static int await(const struct dp_owner *owner, uint64_t wait_ns,
 static void a_living_owner_is_waited_for(void **state)
 {
 	struct death death = owner_begin(lab_device, KEEP_NOTHING);
-	int told = 0;
+	int owner = 0;
 
 	(void)state;
-	assert_int_equal(await(&death.record, SHORT_NS, &told), -EBUSY);
-	assert_int_equal(told, death.owner);
+	assert_int_equal(await(&death.record, SHORT_NS, &owner), -EBUSY);
+	assert_int_equal(owner, death.owner);
 	owner_kill(&death);
 	owner_reap(&death);
 	assert_int_equal(await(&death.record, LONG_NS, NULL), 0);
@@ -254,13 +254,13 @@ static void a_killed_owner_is_waited_for_until_its_context_is_gone(void **state)
 static void wait_for_the_holder(enum keep keep)
 {
 	struct death death = owner_begin(lab_device, keep);
-	int told = 0;
+	int owner = 0;
 
 	assert_true(death.holder > 0);
 	owner_kill(&death);
 	/* While the owner is a zombie, and after it was reaped. */
-	assert_int_equal(await(&death.record, SHORT_NS, &told), -EBUSY);
-	assert_int_equal(told, death.owner);
+	assert_int_equal(await(&death.record, SHORT_NS, &owner), -EBUSY);
+	assert_int_equal(owner, death.owner);
 	owner_reap(&death);
 	assert_int_equal(await(&death.record, SHORT_NS, NULL), -EBUSY);
 	assert_non_null(strstr(sentence, lab_device));
@@ -463,11 +463,11 @@ static void a_renamed_device_being_removed_is_waited_for(void **state)
 static void with_a_lost_record_all_contexts_are_waited_for(void **state)
 {
 	struct death other = owner_begin(lab_device, KEEP_NOTHING);
-	int told = -1;
+	int owner = -1;
 
 	(void)state;
-	assert_int_equal(await(NULL, SHORT_NS, &told), -EBUSY);
-	assert_int_equal(told, 0);
+	assert_int_equal(await(NULL, SHORT_NS, &owner), -EBUSY);
+	assert_int_equal(owner, 0);
 	assert_non_null(strstr(sentence, "the 1 on this machine"));
 	assert_non_null(strstr(sentence, "rdma resource show ctx"));
 	owner_kill(&other);
@@ -622,7 +622,7 @@ static pid_t begin_bystander(const char *device, bool with_pid)
 			pthread_join(thread, &context);
 		opened = context != NULL;
 		if (write(ends[1], &opened, 1) == 1)
-			live_on();
+			stay_alive();
 		_exit(1);
 	}
 	close(ends[1]);

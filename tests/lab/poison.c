@@ -43,7 +43,7 @@ static void wait_a_little(void)
 }
 
 /* Writes to a file of sysfs. Returns 0 or -errno. */
-static int tell(const char *path, const char *text)
+static int write_setting(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
 
@@ -116,10 +116,10 @@ static int forget_list(void)
 	if (n < 0)
 		return -errno;
 	target[n] = '\0';
-	ret = tell("/sys/bus/nd/drivers/nd_pmem/unbind",
-		   strrchr(target, '/') + 1);
-	return ret ? ret : tell("/sys/bus/nd/drivers/nd_pmem/bind",
-				strrchr(target, '/') + 1);
+	ret = write_setting("/sys/bus/nd/drivers/nd_pmem/unbind",
+			    strrchr(target, '/') + 1);
+	return ret ? ret : write_setting("/sys/bus/nd/drivers/nd_pmem/bind",
+					 strrchr(target, '/') + 1);
 }
 
 /* Clears the badblocks, and mounts the filesystem as it was. */
@@ -141,11 +141,11 @@ static void list_bad(uint64_t physical)
 	snprintf(path, sizeof(path), "/sys/block/%s/badblocks", disk);
 	snprintf(text, sizeof(text), "%llu 1\n",
 		 (unsigned long long)(physical / SECTOR));
-	assert_int_equal(tell(path, text), 0);
+	assert_int_equal(write_setting(path, text), 0);
 }
 
 /* Unmounts, marks these sectors as bad, mounts. */
-static void spoil_disk(const uint64_t *physical, size_t count)
+static void corrupt_disk(const uint64_t *physical, size_t count)
 {
 	char source[128];
 
@@ -339,7 +339,7 @@ static void known_bad_blocks_are_never_reserved(void **state)
 	for (int i = 0; i < 3; i++)
 		physical[i] = on_disk(f, bad[i] / (32 * MIB),
 				      bad[i] % (32 * MIB));
-	spoil_disk(physical, 3);
+	corrupt_disk(physical, 3);
 	check_known(f, addr, bad);
 	/* Blocks that were cleared are free again. */
 	assert_int_equal(heal(), 0);
@@ -397,14 +397,14 @@ static void a_load_from_poison_is_sigbus_and_daxpin_read_is_eio(void **state)
 	close_pool(f);
 	physical = on_disk(f, loaded_addr / (32 * MIB),
 			   loaded_addr % (32 * MIB) + 10 * BLOCK);
-	spoil_disk(&physical, 1);
+	corrupt_disk(&physical, 1);
 	child = start_child(f, child_opens, read_it);
-	assert_int_equal(child.told, 0);
-	let_go(&child);
+	assert_int_equal(child.result, 0);
+	release_child(&child);
 	assert_int_equal(end_child(&child), EIO);
 	child = start_child(f, child_opens, load_it);
-	assert_int_equal(child.told, 0);
-	let_go(&child);
+	assert_int_equal(child.result, 0);
+	release_child(&child);
 	assert_int_equal(end_child(&child), -SIGBUS);
 	open_pool(f);
 	assert_int_equal(pool_info(f).unclean, 1);
@@ -437,7 +437,7 @@ static void check_metadata(struct fixture *f, uint32_t segment, uint64_t offset,
 	uint64_t physical = on_disk(f, segment, offset), hash;
 	char which[32], where[32];
 
-	spoil_disk(&physical, 1);
+	corrupt_disk(&physical, 1);
 	snprintf(which, sizeof(which), "segment %u", segment);
 	snprintf(where, sizeof(where), "offset 0x%llx;",
 		 (unsigned long long)(offset & ~(BLOCK - 1)));
@@ -493,7 +493,7 @@ static void degraded_open_survives_bad_metadata(void **state)
 	close_pool(f);
 	physical[0] = on_disk(f, addr / (32 * MIB), DP_TABLE_OFFSET + 9 * BLOCK);
 	physical[1] = on_disk(f, 0, DP_ROOTS_OFFSET + BLOCK);
-	spoil_disk(physical, 2);
+	corrupt_disk(physical, 2);
 	f->options.flags = DAXPIN_POOL_DEGRADED;
 	open_pool(f);
 	f->options.flags = 0;
@@ -517,7 +517,7 @@ static void create_refuses_bad_metadata(void **state)
 	close_pool(f);
 	/* The library would not read it, but it is metadata. */
 	physical = on_disk(f, 1, DP_CHUNK_SIZE - 1);
-	spoil_disk(&physical, 1);
+	corrupt_disk(&physical, 1);
 	f->options.flags = DAXPIN_POOL_OVERWRITE;
 	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool),
 			 -EIO);
@@ -611,9 +611,9 @@ static bool inject(uint64_t offset)
 	snprintf(addr, sizeof(addr), "0x%llx",
 		 (unsigned long long)(device_number("resource") + offset));
 	for (size_t i = 0; i < 4; i++)
-		if (tell(setting[i][0], setting[i][1]))
+		if (write_setting(setting[i][0], setting[i][1]))
 			return false;
-	if (tell(INJECT "addr", addr) || tell(INJECT "bank", "4"))
+	if (write_setting(INJECT "addr", addr) || write_setting(INJECT "bank", "4"))
 		return false;
 	for (int ms = 0; ms < HANG_MS; ms += 20) {
 		if (list_length() != before)

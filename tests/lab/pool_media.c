@@ -504,7 +504,7 @@ static void device_open_elsewhere_names_the_owner(void **state)
 	overwrite(f);
 	close_pool(f);
 	child = start_child(f, child_opens, NULL);
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	snprintf(words, sizeof(words), "process %d", child.pid);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
 			 -EBUSY);
@@ -539,7 +539,7 @@ static void device_without_permission_is_eacces(void **state)
 	close_pool(f);
 	child = start_child(f, nobody_opens, NULL);
 	kill_child(&child);
-	assert_int_equal(child.told, 1);
+	assert_int_equal(child.result, 1);
 }
 
 static void make_alias(const char *alias)
@@ -696,7 +696,7 @@ static void fsdax_pool_of_a_killed_owner_opens_unclean(void **state)
 	create_pool(f);
 	close_pool(f);
 	child = start_child(f, child_opens, NULL);
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	snprintf(words, sizeof(words), "process %d", child.pid);
 	assert_open_fails(f, -EBUSY, words);
 	kill_child(&child);
@@ -1002,7 +1002,7 @@ static int nobody_cannot_mark(struct fixture *f)
 {
 	bool so;
 
-	if (!become_poor(NOBODY, 64 << 10))
+	if (!drop_privileges(NOBODY, 64 << 10))
 		return -ENOSYS;
 	log_lines(f);
 	if (child_opens(f))
@@ -1023,14 +1023,14 @@ static void files_of_another_owner_stay_unmarked_and_are_reported(void **state)
 		skip_because("becoming another user needs root, and a mark needs XFS");
 	create_pool(f);
 	close_pool(f);
-	assert_int_equal(let_nobody_in(f->path), 0);
+	assert_int_equal(allow_nobody(f->path), 0);
 	for (int i = 0; i < 3; i++) {
 		segment_path(f, i, path);
 		change_attributes(path, FS_XFLAG_NODEFRAG, 0);
 	}
 	child = start_child(f, nobody_cannot_mark, NULL);
 	kill_child(&child);
-	assert_int_equal(child.told, 1);
+	assert_int_equal(child.result, 1);
 	assert_int_equal(count_notes(f, "xfs_fsr may move"), 3);
 	open_pool(f);			/* as root, as the message recommends */
 	assert_int_equal(pool_info(f).movable, DAXPIN_NO);

@@ -231,7 +231,7 @@ static void granted_blocks_are_not_reused(void **state)
 	struct daxpin_extent extent = reserve(f), again;
 	enum daxpin_state extent_state;
 	unsigned int seen = 0;
-	struct hoard hoard;
+	struct free_space free_space;
 
 	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
 	assert_int_equal(publish(f, extent, DAXPIN_OP_KEEP), 0);
@@ -241,15 +241,15 @@ static void granted_blocks_are_not_reused(void **state)
 	assert_int_equal(daxpin_holds(f->pool, extent, see_label, &seen), 1);
 	assert_int_equal(seen, 1);
 
-	hoard_take(&hoard, f->pool);
-	assert_int_equal(hoard_overlap(&hoard, extent.addr, EXTENT_BYTES), 0);
+	free_space_reserve(&free_space, f->pool);
+	assert_int_equal(free_space_overlap(&free_space, extent.addr, EXTENT_BYTES), 0);
 	assert_int_equal(daxpin_reserve(f->pool, EXTENT_BYTES, 0, &again),
 			 -ENOSPC);
 	assert_int_equal(take_back(f, 0), 0);
 	assert_int_equal(daxpin_reserve(f->pool, EXTENT_BYTES, 0, &again), 0);
 	assert_int_equal(again.addr, extent.addr);
 	assert_int_not_equal(again.gen, extent.gen);
-	hoard_release(&hoard);
+	free_space_release(&free_space);
 }
 
 static void a_grant_for_reading_reserved_space_needs_a_flag(void **state)
@@ -435,7 +435,7 @@ static int live_on_little_memory(void *arg)
 	struct daxpin_extent extent, small;
 	uint32_t key;
 
-	if (!become_poor(NOBODY, SMALL_LIMIT))
+	if (!drop_privileges(NOBODY, SMALL_LIMIT))
 		return 1;
 	if (daxpin_pool_open(path, NULL, &f.pool))
 		return 2;
@@ -472,7 +472,7 @@ static void a_small_memlock_limit_is_reported(void **state)
 	assert_int_equal(make_pool(place, path, &pool), 0);
 	assert_int_equal(daxpin_pool_close(pool), 0);
 	assert_int_equal(stat(path, &before), 0);
-	assert_int_equal(let_nobody_in(path), 0);
+	assert_int_equal(allow_nobody(path), 0);
 	status = run_child(live_on_little_memory, path);
 	assert_int_equal(chmod(path, before.st_mode & 07777), 0);
 	if (!place->device)

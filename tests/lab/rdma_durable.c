@@ -268,8 +268,8 @@ static void rdma_publish_publishes_what_the_peer_wrote(void **state)
 		{ .type = DAXPIN_OP_ROOT, .extent = first, .name = "commit" },
 	};
 
-	let_write(f, 0, first);
-	let_write(f, 1, second);
+	allow_write(f, 0, first);
+	allow_write(f, 1, second);
 	assert_int_equal(daxpin_rdma_publish(f->rdma, f->grants, GRANTS_MAX,
 					     ops, 3), 0);
 	assert_null(f->grants[0]);
@@ -293,8 +293,8 @@ static void rdma_publish_fails_while_a_peer_may_write(void **state)
 		{ .type = DAXPIN_OP_KEEP, .extent = second },
 	};
 
-	let_write(f, 0, first);
-	let_write(f, 1, second);
+	allow_write(f, 0, first);
+	allow_write(f, 1, second);
 	verbs_hooks.allow_dereg = 1;
 	verbs_hooks.refuse_dereg = EIO;
 	assert_int_equal(daxpin_rdma_publish(f->rdma, f->grants, 2, ops, 2),

@@ -178,16 +178,16 @@ static void the_trial_works_in_a_full_pool(void **state)
 {
 	struct fixture *f = *state;
 	uint32_t verdict = report_of(f).odp.verdict;
-	struct hoard hoard;
+	struct free_space free_space;
 
 	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
 	f->rdma = NULL;
-	hoard_take(&hoard, f->pool);
+	free_space_reserve(&free_space, f->pool);
 	assert_int_equal(attach(f), 0);
 	print_message("in a full pool: %s\n", report_of(f).odp.what);
 	assert_int_equal(report_of(f).odp.verdict, verdict);
 	assert_int_equal(rdma_info(f).mode, DAXPIN_RDMA_BOUNCED);
-	hoard_release(&hoard);
+	free_space_release(&free_space);
 }
 
 /* ------------------------------------------------------------------- bounced */
@@ -264,7 +264,7 @@ static void nothing_is_copied_back_before_the_device_ended_the_region(void **sta
 	struct daxpin_extent extent = reserve(f);
 
 	pattern_fill(bytes(f, extent), EXTENT_BYTES, OLD_PATTERN);
-	let_write(f, 0, extent);
+	allow_write(f, 0, extent);
 	verbs_hooks.refuse_dereg = EIO;
 	assert_int_equal(take_back(f, 0), -EIO);
 	verbs_hooks.refuse_dereg = 0;
@@ -281,7 +281,7 @@ static void published_bytes_of_a_peer_survive_a_reopen(void **state)
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
 
-	let_write(f, 0, extent);
+	allow_write(f, 0, extent);
 	assert_int_equal(take_back(f, 0), 0);
 	assert_int_equal(publish(f, extent, DAXPIN_OP_KEEP), 0);
 	reopen(f);

@@ -71,14 +71,14 @@ static void await_bytes(struct fixture *f, struct daxpin_extent extent)
 static struct daxpin_extent reuse(struct fixture *f, struct daxpin_extent extent)
 {
 	struct daxpin_extent next;
-	struct hoard hoard;
+	struct free_space free_space;
 
-	hoard_take(&hoard, f->pool);
-	assert_int_equal(hoard_overlap(&hoard, extent.addr, EXTENT_BYTES), 0);
+	free_space_reserve(&free_space, f->pool);
+	assert_int_equal(free_space_overlap(&free_space, extent.addr, EXTENT_BYTES), 0);
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 	assert_int_equal(daxpin_reserve(f->pool, EXTENT_BYTES, 0, &next), 0);
 	assert_int_equal(next.addr, extent.addr);
-	hoard_release(&hoard);
+	free_space_release(&free_space);
 	pattern_fill(bytes(f, next), EXTENT_BYTES, OLD_PATTERN);
 	return next;
 }
@@ -92,7 +92,7 @@ static void is_untouched(struct fixture *f, struct daxpin_extent extent)
 /* ------------------------------------------------- peers that misbehave */
 
 /* Starts a peer that writes 256 KiB at a time, with a key that stays the same. */
-static struct daxpin_extent let_hammer(struct fixture *f, unsigned char *grant_of)
+static struct daxpin_extent grant_to_hammer(struct fixture *f, unsigned char *grant_of)
 {
 	struct daxpin_extent extent = reserve(f);
 
@@ -109,7 +109,7 @@ static void the_grant_of_a_killed_peer_can_be_revoked_and_its_blocks_reused(void
 {
 	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 	struct fixture *f = *state;
-	struct daxpin_extent extent = let_hammer(f, key), next;
+	struct daxpin_extent extent = grant_to_hammer(f, key), next;
 
 	peer_end(&peer);
 	/* No call reports the peer's death: its grant is unchanged. */
@@ -183,7 +183,7 @@ static void a_peer_that_continues_to_write_is_always_refused(void **state)
 {
 	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 	struct fixture *f = *state;
-	struct daxpin_extent extent = let_hammer(f, key), next;
+	struct daxpin_extent extent = grant_to_hammer(f, key), next;
 	unsigned int i;
 
 	assert_int_equal(take_back(f, 0), 0);
@@ -321,7 +321,7 @@ static void a_region_under_a_bound_window_is_quarantined(void **state)
 	};
 	struct ibv_qp_init_attr init;
 	struct ibv_qp_attr attr;
-	struct hoard hoard;
+	struct free_space free_space;
 	struct ibv_mw *mw;
 
 	verbs_hooks.more_access = IBV_ACCESS_MW_BIND;
@@ -339,8 +339,8 @@ static void a_region_under_a_bound_window_is_quarantined(void **state)
 			 0);
 	assert_int_equal(attr.qp_state, IBV_QPS_ERR);
 	assert_int_equal(daxpin_idle(f->pool, extent), 0);
-	hoard_take(&hoard, f->pool);
-	assert_int_equal(hoard_overlap(&hoard, extent.addr, EXTENT_BYTES), 0);
+	free_space_reserve(&free_space, f->pool);
+	assert_int_equal(free_space_overlap(&free_space, extent.addr, EXTENT_BYTES), 0);
 	/* After the window is freed, the device ends the region. */
 	assert_int_equal(ibv_dealloc_mw(mw), 0);
 	assert_int_equal(take_back(f, 0), 0);
@@ -348,7 +348,7 @@ static void a_region_under_a_bound_window_is_quarantined(void **state)
 	assert_int_equal(daxpin_idle(f->pool, extent), 1);
 	assert_int_equal(daxpin_reserve(f->pool, EXTENT_BYTES, 0, &next), 0);
 	assert_int_equal(next.addr, extent.addr);
-	hoard_release(&hoard);
+	free_space_release(&free_space);
 	assert_int_equal(reconnect(f), 0);
 }
 
@@ -524,7 +524,7 @@ static int take_one_segment(void *arg, int fd)
 	struct ibv_sge sge;
 	uint32_t one, two;
 
-	if (!become_poor(NOBODY, 40u << 20) ||
+	if (!drop_privileges(NOBODY, 40u << 20) ||
 	    daxpin_pool_open(f->path, NULL, &f->pool) ||
 	    nic_open(&f->nic, rdma_device) || attach(f))
 		return 1;
@@ -577,7 +577,7 @@ static void a_grant_that_exceeds_memlock_leaves_nothing_pinned(void **state)
 	assert_int_equal(daxpin_pool_create(f.path, &options, &f.pool), 0);
 	assert_int_equal(daxpin_pool_close(f.pool), 0);
 	assert_int_equal(stat(f.path, &mode), 0);
-	assert_int_equal(let_nobody_in(f.path), 0);
+	assert_int_equal(allow_nobody(f.path), 0);
 	before = pinned_pages();
 	child = fork_child(take_one_segment, &f);
 	while (await_step(child.fd)) {

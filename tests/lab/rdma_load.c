@@ -312,7 +312,7 @@ static void take(struct slot *slot, unsigned int *seed)
 }
 
 /* From the next reserve on the blocks may belong to another extent. */
-static void let_go(struct slot *slot)
+static void release_child(struct slot *slot)
 {
 	check(slot);
 	if (slot->published) {
@@ -450,7 +450,7 @@ static void step(struct slot *slot, unsigned int *seed)
 	else if (what < 5 && !slot->grant)
 		give(slot);
 	else if (what == 5)
-		let_go(slot);
+		release_child(slot);
 	else if (what == 6 && !slot->published) {
 		assert_int_equal(publish(f, slot->extent, DAXPIN_OP_KEEP), 0);
 		slot->published = true;
@@ -461,12 +461,12 @@ static void step(struct slot *slot, unsigned int *seed)
 }
 
 /* Leaves so little space that freed blocks are soon reused. */
-static void leave_room(struct hoard *hoard)
+static void leave_room(struct free_space *free_space)
 {
 	struct daxpin_extent room;
 
 	assert_int_equal(daxpin_reserve(f->pool, ROOM_BYTES, 0, &room), 0);
-	hoard_take(hoard, f->pool);
+	free_space_reserve(free_space, f->pool);
 	assert_int_equal(daxpin_cancel(f->pool, room), 0);
 }
 
@@ -480,11 +480,11 @@ static void end_all(void)
 			run_jobs(JOBS);
 		}
 		if (slot->taken)
-			let_go(slot);
+			release_child(slot);
 	}
 }
 
-static void tell(void)
+static void print_summary(void)
 {
 	struct daxpin_rdma_info info = rdma_info(f);
 
@@ -543,7 +543,7 @@ static void no_write_with_an_old_key_succeeds(void **state)
 {
 	const long long before = pinned_pages();
 	struct daxpin_pool_info info = { .size = sizeof(info) };
-	struct hoard hoard;
+	struct free_space free_space;
 	unsigned int seed = 4711;
 
 	f = *state;
@@ -556,7 +556,7 @@ static void no_write_with_an_old_key_succeeds(void **state)
 		f->run = run_later;
 		assert_int_equal(attach(f), 0);
 	}
-	leave_room(&hoard);
+	leave_room(&free_space);
 	start_peers();
 	verbs_hooks.passing_one_in = with_faults ? 10 : 0;
 	run_load(&seed);
@@ -564,8 +564,8 @@ static void no_write_with_an_old_key_succeeds(void **state)
 	run_jobs(JOBS);
 	verbs_hooks.passing_one_in = 0;
 	stop_peers();
-	tell();
-	hoard_release(&hoard);
+	print_summary();
+	free_space_release(&free_space);
 	free(used_before);
 	assert_int_equal(seen.violations, 0);
 	assert_true(has_seen_all());

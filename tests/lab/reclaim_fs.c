@@ -161,14 +161,14 @@ static void a_refill_waits_for_pins_on_xfs_only(void **state)
 	struct daxpin_job *job;
 	struct shape before;
 
-	hoard_others(f);
+	reserve_others(f);
 	must_do(f, daxpin_reclaim, A, FREE);
 	before = shape_of(f, A);
 	pin(f, A, live_extent[A].addr % SEGMENT);
 	job = begin(f, daxpin_refill, A, WAIT_LIMIT_MS);
 	if (!strcmp(fs_type, "xfs")) {
 		assert_kernel_waits(job);
-		put_clock_forward(2 * WAIT_LIMIT_MS);
+		advance_clock(2 * WAIT_LIMIT_MS);
 	}
 	s = finish(f, job);
 	if (!strcmp(fs_type, "xfs")) {
@@ -231,7 +231,7 @@ static int count_pins(const struct daxpin_wait *wait, void *arg)
 	int *reports = arg;
 
 	if (wait->owner == DAXPIN_OWNER_PINNED && ++*reports == REPORTS)
-		put_clock_forward(2 * WAIT_LIMIT_MS);
+		advance_clock(2 * WAIT_LIMIT_MS);
 	return 0;
 }
 
@@ -271,7 +271,7 @@ static void a_pool_opens_after_its_owner_was_killed_during_a_punch(void **state)
 	pin(f, A, free_at(A));
 	child = start_child(f, begins_and_waits, NULL);
 	kill_child(&child);
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	ret = open_under_pin(f);
 	unpin();
 	assert_int_equal(ret, -EBUSY);

@@ -89,7 +89,7 @@ static int remove_disks(void)
 
 static int setup(void **state)
 {
-	put_clock_right();
+	restore_clock();
 	return reclaim_setup(state, directory);
 }
 
@@ -129,13 +129,13 @@ static void time_out_then_retry(struct fixture *f, uint64_t pinned_at)
 	struct daxpin_extent extent;
 	struct daxpin_job *job;
 
-	hoard_others(f);
+	reserve_others(f);
 	pin(f, A, pinned_at);
 	job = begin(f, daxpin_reclaim, A, WAIT_LIMIT_MS);
 	assert_kernel_waits(job);
 	assert_int_equal(daxpin_reserve(f->pool, 4096, 0, &extent), -EAGAIN);
 	assert_int_equal(summary_of(job).result, -EINPROGRESS);
-	put_clock_forward(2 * WAIT_LIMIT_MS);
+	advance_clock(2 * WAIT_LIMIT_MS);
 	assert_nothing_happened(f, finish(f, job), -ETIMEDOUT, &before);
 	unpin();
 	must_do(f, daxpin_reclaim, A, FREE);
@@ -160,7 +160,7 @@ static void a_pin_of_another_page_of_the_file_times_out(void **state)
 /* Makes four runs of free chunks, with chunks in use between them. */
 static void scatter(struct fixture *f, struct daxpin_extent *chunk)
 {
-	hoard_others(f);
+	reserve_others(f);
 	for (int i = 0; i < 8; i++)
 		chunk[i] = reserve(f, CHUNK);
 	for (int i = 0; i < 8; i += 2)
@@ -194,7 +194,7 @@ static void a_job_is_cancelled_while_the_kernel_waits(void **state)
 	struct shape before = shape_of(f, A);
 	struct daxpin_job *job;
 
-	hoard_others(f);
+	reserve_others(f);
 	pin(f, A, free_at(A));
 	job = begin(f, daxpin_reclaim, A, HOUR_MS);
 	assert_kernel_waits(job);
@@ -260,7 +260,7 @@ static void a_job_times_out_while_others_read_into_the_file(void **state)
 	/* The memory has these bytes already, so that the reads change nothing. */
 	memset(daxpin_ptr(f->pool, live_extent[A], 0), HELD_DISK_BYTE,
 	       READERS * 4096);
-	hoard_others(f);
+	reserve_others(f);
 	before = shape_of(f, A);
 	for (int i = 0; i < READERS; i++)
 		start_reader(f, i);
@@ -270,7 +270,7 @@ static void a_job_times_out_while_others_read_into_the_file(void **state)
 		take_turn(i % READERS);
 		assert_kernel_waits(job);
 	}
-	put_clock_forward(2 * WAIT_LIMIT_MS);
+	advance_clock(2 * WAIT_LIMIT_MS);
 	assert_int_equal(finish(f, job).result, -ETIMEDOUT);
 	end_readers();
 	assert_same_shape(f, A, &before);

@@ -159,14 +159,14 @@ static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **stat
 	before = pinned_pages();
 	child = start_child(f, serve, NULL);
 	kill_child(&child);
-	if (child.told < 0)
-		fail_msg("ublk: %s", strerror(-child.told));
+	if (child.result < 0)
+		fail_msg("ublk: %s", strerror(-child.result));
 	open_pool(f);
 	assert_true(pool_info(f).unclean);
 	close_pool(f);
 	assert_true(pinned_pages() > before);
 	assert_true(doctor_says(f, "1 ublk device(s): the kernel does not show which memory they have pinned"));
-	assert_int_equal(control(CMD_DEL_DEV, child.told, NULL, 0), 0);
+	assert_int_equal(control(CMD_DEL_DEV, child.result, NULL, 0), 0);
 	assert_true(pins_are_back(before));
 	assert_true(doctor_says(f, "the machine has no ublk device"));
 }

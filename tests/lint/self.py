@@ -54,12 +54,12 @@ def check(report, python, lint, tree, what):
     done = subprocess.run([python, script, tree, *arguments],
                           capture_output=True, text=True)
     name = pathlib.Path(script).name
-    said = (done.stdout + done.stderr).strip()
+    output = (done.stdout + done.stderr).strip()
     if done.returncode == 0:
-        report.fault(name, 0, f'does not fail on {what}: {said}')
-    elif done.returncode != 1 or 'Traceback' in said or not said:
+        report.fault(name, 0, f'does not fail on {what}: {output}')
+    elif done.returncode != 1 or 'Traceback' in output or not output:
         report.fault(name, 0, f'exits {done.returncode} on {what}: '
-                     f'{said[-400:]}')
+                     f'{output[-400:]}')
 
 
 def check_planted(report, python, lint):

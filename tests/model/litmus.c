@@ -383,7 +383,7 @@ static bool claim_and_count(void)
 	return !dp_state_roots(&world.states, world.block);
 }
 
-static void let_go(bool left, bool right)
+static void release_child(bool left, bool right)
 {
 	(void)left;
 	(void)right;
@@ -395,14 +395,14 @@ static void a_root_or_the_retire_sees_the_other(void **state)
 {
 	(void)state;
 	never_both(&(struct race) { nothing, count_root, claim_and_count,
-				    let_go });
+				    release_child });
 }
 
 static void a_root_counted_by_a_plain_store_is_missed(void **state)
 {
 	(void)state;
 	sometimes_both(&(struct race) { nothing, weak_count_root,
-					claim_and_count, let_go });
+					claim_and_count, release_child });
 }
 
 /* ------------------------------------------------------------------- main */

@@ -64,10 +64,10 @@ class Search:
         self.close()
 
     def must(self, command):
-        status, said = call(command, self.dir)
+        status, output = call(command, self.dir)
         if status:
-            raise Fault(f'{command[0]} fails:\n{said}')
-        return said
+            raise Fault(f'{command[0]} fails:\n{output}')
+        return output
 
     def run(self):
         spin, cc = self.tools
@@ -76,18 +76,18 @@ class Search:
         self.must([cc, '-w', '-DSAFETY', '-o', 'pan', 'pan.c'] + self.how[1])
         begun = time.monotonic()
         try:
-            _, said = call(['./pan'] + self.how[2], self.dir)
+            _, output = call(['./pan'] + self.how[2], self.dir)
         except subprocess.TimeoutExpired:
             raise Fault(f'not done in {SECONDS} s') from None
         self.seconds = time.monotonic() - begun
-        self.said = said
+        self.output = output
 
     def complete(self):
-        return 'max search depth too small' not in self.said and \
-            'Search not completed' not in self.said
+        return 'max search depth too small' not in self.output and \
+            'Search not completed' not in self.output
 
     def number(self, pattern):
-        found = re.search(pattern, self.said)
+        found = re.search(pattern, self.output)
         return found[1] if found else '?'
 
     def errors(self):
@@ -103,23 +103,23 @@ class Search:
         """Returns (line of the failure or None, [(process, line)...], the whole output)."""
         if not os.path.exists(os.path.join(self.dir,
                                            self.model.path.name + '.trail')):
-            raise Fault('no trail:\n' + self.said)
-        _, said = call([self.tools[0]] + self.flags +
+            raise Fault('no trail:\n' + self.output)
+        _, output = call([self.tools[0]] + self.flags +
                        ['-t', '-p', '-g', '-l', self.model.path.name],
                        self.dir)
-        failed = re.search(r'^spin: \S+:(\d+), Error: assertion', said, re.M)
+        failed = re.search(r'^spin: \S+:(\d+), Error: assertion', output, re.M)
         name = re.escape(self.model.path.name)
-        said = said[:said.find('spin: trail ends')]
+        output = output[:output.find('spin: trail ends')]
         steps = re.findall(r'^\s*\d+:\tproc\s+\d+ \((\w+):\d+\) ' + name +
-                           r':(\d+)', said, re.M)
+                           r':(\d+)', output, re.M)
         steps = [(process, int(line)) for process, line in steps]
-        return int(failed[1]) if failed else None, steps, said
+        return int(failed[1]) if failed else None, steps, output
 
 
 def statements(search):
     """Returns (all statements, those that some process reached)."""
     missed, process = set(), ''
-    for line in search.said.split('\n'):
+    for line in search.output.split('\n'):
         begin = re.match(r'unreached in (?:proctype )?(\S+)', line)
         state = re.match(r'\t\S+:\d+, state (\d+), ', line)
         if begin:
@@ -154,7 +154,7 @@ def check_proper(tools, model):
             if search.errors():
                 raise Fault('\n'.join(told + explain(search)))
             if not search.complete():
-                raise Fault('the search is not complete:\n' + search.said)
+                raise Fault('the search is not complete:\n' + search.output)
             for have, more in zip((every, reached), statements(search)):
                 have |= more
     missed = [f'{model.path.name}:{line} is not reached: {text}'

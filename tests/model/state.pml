@@ -41,15 +41,15 @@
  */
 #include "word.h"
 
-#define LIVES 2
+#define GENERATIONS 2
 
 short word;			/* a page of zeroes is a page of free states */
 bool listed = true;		/* the block is on the free list */
 byte known;			/* generations below this have a handle */
 
 /* Only for assertions: the users of the block, by generation. */
-byte using[LIVES];
-byte writing[LIVES];
+byte using[GENERATIONS];
+byte writing[GENERATIONS];
 byte claims;
 bool keeping;			/* a KEEP has the claim and reads the payload */
 bool exclusive_out;		/* an exclusive hold exists */

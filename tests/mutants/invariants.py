@@ -35,7 +35,7 @@ FORK = ['tests/unit/api_fork']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 CELLS = 'every_cell_of_the_table'
-LIVES = 'no_block_has_two_generations_at_once'
+ONE_GENERATION = 'no_block_has_two_generations_at_once'
 
 MUTANTS = [
     # --------------------------------------------------- what a generation is (I1-I7)
@@ -94,7 +94,7 @@ MUTANTS = [
 		if (ret == -EALREADY || ret == -ESTALE)
 			ret = 0;
 		if (!ret && word_excludes''',
-     LIVES),
+     ONE_GENERATION),
     ('request-without-hold', URING, 'lib/uring/prep.c',
      'the hold of a request ends when it is prepared',
      '''	io->vec_count = 0;
@@ -272,7 +272,7 @@ MUTANTS = [
      '''		if (dp_os_now_ns() >= deadline_ns) {
 			pool_open_gates(pool);''',
      '''		if (dp_os_now_ns() >= deadline_ns) {''',
-     LIVES),
+     ONE_GENERATION),
 
     # ------------------------------------------------ the free value (I13-I20)
     ('free-with-a-flag', GENERATION, 'lib/extent/state.c',
@@ -310,7 +310,7 @@ MUTANTS = [
 		state_wake(states, block);
 	if (!word_count(to))
 		dp_gate_raise_dec(&states->gates, state_segment(states, block));''',
-     LIVES),
+     ONE_GENERATION),
     ('add-then-look', STRESS, 'lib/extent/state.c',
      'a hold counts first, and subtracts if it may not hold',
      '''	uint64_t word = state_load(states, block);
@@ -323,7 +323,7 @@ MUTANTS = [
 
 	word = atomic_fetch_sub(state_word(states, block), COUNT_ONE) - COUNT_ONE;
 ''',
-     LIVES),
+     ONE_GENERATION),
     ('freed-when-idle', GENERATION, 'lib/extent/state.c',
      'any drop to zero frees the blocks',
      '''	if (word_state(now) == DP_STATE_FREE)
@@ -350,7 +350,7 @@ MUTANTS = [
 	} while''',
      '''			to = word_with_state(to, DP_STATE_FREE);
 	} while''',
-     LIVES),
+     ONE_GENERATION),
     ('size-of-the-last-generation', RULES, 'lib/extent/state.c',
      'a block keeps the length of the extent that began at it before',
      '''	state_set_blocks(states, block, blocks);
@@ -434,7 +434,7 @@ void dp_persist_wipe''',
 		dp_gate_raise_dec''',
      '''	if (raised && ret)
 		dp_gate_raise_dec''',
-     LIVES),
+     ONE_GENERATION),
     ('close-of-held', GENERATION, 'lib/api/pool.c',
      'a pool is unmapped while something is held',
      '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
@@ -462,7 +462,7 @@ void dp_persist_wipe''',
 		return 0;''',
      '''	if (1)
 		return 0;''',
-     LIVES),
+     ONE_GENERATION),
     ('gate-before-cas', STRESS, 'lib/extent/state.c',
      'a hold reads the gate, then counts',
      '''	assert(count);
@@ -473,7 +473,7 @@ void dp_persist_wipe''',
 		return state_take_hold(states, block, generation, count, flags, &was);
 	}
 	ret = state_take_hold(states, block, generation, count, flags, &was);''',
-     LIVES),
+     ONE_GENERATION),
     ('one-to-n-exempt', GENERATION, 'lib/extent/state.c',
      'only a hold from count zero reads the gate',
      '''	if (!dp_gate_is_closed(&states->gates, state_segment(states, block)))
@@ -558,13 +558,13 @@ void dp_persist_wipe''',
      '''	dp_gate_open(dp_state_gates(jobs->states), part->report.segment);
 	if (part->job->blocking)''',
      '''	if (part->job->blocking)''',
-     LIVES),
+     ONE_GENERATION),
     ('close-with-a-job', STRESS, 'lib/api/pool.c',
      'a pool is unmapped while the kernel punches it',
      '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {''',
      '''	if (pool_is_busy(pool) || dp_registration_count(&pool->holders)) {''',
-     LIVES),
+     ONE_GENERATION),
 
     # ---------------------------------------------------- the fast path (I33)
     ('free-takes-the-lock', RULES, 'lib/extent/space.c',

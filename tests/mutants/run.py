@@ -56,12 +56,12 @@ class Tree:
             cwd=self.build, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors='replace', start_new_session=True)
         try:
-            said = child.communicate(timeout=SECONDS)[0]
+            output = child.communicate(timeout=SECONDS)[0]
         except subprocess.TimeoutExpired:
             # Kills its children too.
             os.killpg(child.pid, signal.SIGKILL)
             return f'{child.communicate()[0]}\n# not done in {SECONDS} s'
-        return None if child.returncode == 0 else said
+        return None if child.returncode == 0 else output
 
     def try_mutant(self, mutant):
         """Returns (caught, the lines that show it)."""
@@ -78,31 +78,31 @@ class Tree:
             error = self.compile()
             if error:
                 return False, ['it does not compile'] + error.split('\n')[-15:]
-            said = self.run(command)
+            output = self.run(command)
         finally:
             with open(path, 'w') as file:
                 file.write(text)
-        if said is None:
+        if output is None:
             return False, ['nothing noticed it']
-        failed = failed_tests(said)
+        failed = failed_tests(output)
         if test and test[0] not in failed:
             return False, [f'{test[0]} did not fail: ' + ', '.join(failed)] + \
-                evidence(said)
-        return True, evidence(said)
+                evidence(output)
+        return True, evidence(output)
 
 
-def failed_tests(said):
+def failed_tests(output):
     """Returns the tests of a cmocka program that failed, and the one in which it died."""
-    failed = re.findall(r'^\[ {2}(?:FAILED|ERROR ) {2}\] (\w+)$', said, re.M)
-    begun = re.findall(r'^\[ RUN      \] (\w+)$', said, re.M)
-    if begun and f'OK ] {begun[-1]}\n' not in said:
+    failed = re.findall(r'^\[ {2}(?:FAILED|ERROR ) {2}\] (\w+)$', output, re.M)
+    begun = re.findall(r'^\[ RUN      \] (\w+)$', output, re.M)
+    if begun and f'OK ] {begun[-1]}\n' not in output:
         failed.append(begun[-1])
     return failed
 
 
-def evidence(said):
+def evidence(output):
     """Returns the first failure and its messages."""
-    lines = said.split('\n')
+    lines = output.split('\n')
     told = [l for l in lines if re.match(r'# stress|\[  ERROR|\[   LINE', l) or
             'Assertion' in l]
     if told:
@@ -143,11 +143,11 @@ def run_all(mutants, commands, trees, jobs):
     error = tree.compile()
     for command in commands:
         number += 1
-        said = error or tree.run(list(command))
-        print(('ok' if said is None else 'not ok') +
+        output = error or tree.run(list(command))
+        print(('ok' if output is None else 'not ok') +
               f' {number} - the source as it is: {command[0]}', flush=True)
-        if said is not None:
-            print('\n'.join('# ' + l for l in evidence(said)))
+        if output is not None:
+            print('\n'.join('# ' + l for l in evidence(output)))
             bad += 1
     trees.put(tree)
     if bad:

@@ -264,7 +264,7 @@ static void act_set(uint32_t actor, void *arg)
 	uint64_t *word = daxpin_ptr(world->pool, slot[0].extent, 64);
 
 	if (actor == ONLOOKER && (*word == 10 || *word == 11))
-		world_saw(world, &slot[0], 64, *word);
+		world_observed(world, &slot[0], 64, *word);
 	batch_set(&batch, &slot[0], 64, 10 + actor);
 	if (actor == FIRST)
 		batch_set(&batch, &slot[1], 8, 20);

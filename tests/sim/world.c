@@ -419,8 +419,8 @@ int world_set(struct world *world, const struct world_extent *extent,
 	return world_commit(world, &batch);
 }
 
-void world_saw(struct world *world, const struct world_extent *extent,
-	       uint64_t offset, uint64_t value)
+void world_observed(struct world *world, const struct world_extent *extent,
+		    uint64_t offset, uint64_t value)
 {
 	struct effect effect = effect_of(EFFECT_READ);
 	uint32_t op = history_call(&world->history, OP_READ);

@@ -104,8 +104,8 @@ int world_root(struct world *world, uint32_t root,
  * comes before everything that the thread does afterwards. Reports that this value was
  * seen.
  */
-void world_saw(struct world *world, const struct world_extent *extent,
-	       uint64_t offset, uint64_t value);
+void world_observed(struct world *world, const struct world_extent *extent,
+		    uint64_t offset, uint64_t value);
 /* All or nothing. A failure is an error. */
 int world_commit(struct world *world, const struct world_batch *batch);
 

@@ -232,7 +232,7 @@ static bool take(struct thread *thread, struct named named,
 	return true;
 }
 
-static void let_go(struct thread *thread, struct held held)
+static void release_child(struct thread *thread, struct held held)
 {
 	struct daxpin_extent extent = held.named.extent;
 	int ret;
@@ -264,7 +264,7 @@ bool drop_from_bag(struct thread *thread)
 	held = world.bag.held[i];
 	world.bag.held[i] = world.bag.held[--world.bag.count];
 	pthread_mutex_unlock(&world.bag.mutex);
-	let_go(thread, held);
+	release_child(thread, held);
 	return true;
 }
 
@@ -280,7 +280,7 @@ static void give_away(struct thread *thread, struct held held)
 	}
 	pthread_mutex_unlock(&world.bag.mutex);
 	if (!given)
-		let_go(thread, held);
+		release_child(thread, held);
 }
 
 static bool hold(struct thread *thread)
@@ -293,7 +293,7 @@ static bool hold(struct thread *thread)
 	if (chance(thread, 2))
 		sched_yield();
 	if (chance(thread, 8))
-		let_go(thread, held);
+		release_child(thread, held);
 	else
 		give_away(thread, held);
 	return true;
@@ -350,7 +350,7 @@ static bool hold_exclusively(struct thread *thread)
 			sched_yield();
 		use(thread, &held);
 		check_is_alone(held.named, word);
-		let_go(thread, held);
+		release_child(thread, held);
 	}
 	atomic_fetch_add(&world.exclusions_over, 1);
 	return !ret;
@@ -439,7 +439,7 @@ static bool read_out(struct thread *thread)
 		shadow_fail("read of generation %" PRIu64 " gave generation %" PRIu64,
 			    named.generation, word);
 	if (!unheld)
-		let_go(thread, held);
+		release_child(thread, held);
 	return !ret;
 }
 
@@ -673,7 +673,7 @@ static int retire_seen(struct daxpin_pool *pool, struct daxpin_extent extent,
 	if (chance(thread, 8) || !take(thread, found, &held))
 		return 0;
 	retire_one(held.named);
-	let_go(thread, held);
+	release_child(thread, held);
 	return chance(thread, 4) ? 0 : 1;
 }
 

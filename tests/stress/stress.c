@@ -444,7 +444,7 @@ static uint64_t seconds_now(void)
 /* Runs in a child: the rounds until the time is over. */
 static int stress(void)
 {
-	uint64_t begin = seconds_now(), now, said = 0;
+	uint64_t begin = seconds_now(), now, minute = 0;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	run.self.random = option.seed + 1;
@@ -461,8 +461,8 @@ static int stress(void)
 					  &world.pool), 0);
 	while ((now = seconds_now() - begin) < option.seconds || !is_enough()) {
 		round_of_it();
-		if (now / 60 != said) {
-			said = now / 60;
+		if (now / 60 != minute) {
+			minute = now / 60;
 			say(now);
 		}
 	}

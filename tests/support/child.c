@@ -39,7 +39,7 @@ bool await_step(int fd)
 
 struct child fork_child(int (*fn)(void *arg, int fd), void *arg)
 {
-	struct child child = { .told = 0 };
+	struct child child = { .result = 0 };
 	int ends[2], ret;
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
@@ -62,35 +62,35 @@ struct child fork_child(int (*fn)(void *arg, int fd), void *arg)
 	return child;
 }
 
-struct story {
+struct start {
 	struct fixture *f;
 	int (*fn)(struct fixture *f);
 	int (*then)(struct fixture *f);
 };
 
-static int run_story(void *arg, int fd)
+static int run_start(void *arg, int fd)
 {
-	const struct story *story = arg;
-	int ret = story->fn(story->f);
+	const struct start *start = arg;
+	int ret = start->fn(start->f);
 
 	if (!send_message(fd, &ret, sizeof(ret)) || !await_step(fd) ||
-	    !story->then)
+	    !start->then)
 		return 0;
-	return -story->then(story->f);
+	return -start->then(start->f);
 }
 
 struct child start_child(struct fixture *f, int (*fn)(struct fixture *f),
 			 int (*then)(struct fixture *f))
 {
-	struct story story = { f, fn, then };
-	struct child child = fork_child(run_story, &story);
+	struct start start = { f, fn, then };
+	struct child child = fork_child(run_start, &start);
 
-	if (!receive_message(child.fd, &child.told, sizeof(child.told)))
-		child.told = -EPIPE;
+	if (!receive_message(child.fd, &child.result, sizeof(child.result)))
+		child.result = -EPIPE;
 	return child;
 }
 
-void let_go(struct child *child)
+void release_child(struct child *child)
 {
 	assert_true(send_step(child->fd));
 }

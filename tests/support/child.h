@@ -19,20 +19,20 @@ struct fixture;
 struct child {
 	pid_t pid;
 	int fd;			/* the parent's end of the socket */
-	int told;		/* start_child(): what fn returned */
+	int result;		/* start_child(): what fn returned */
 };
 
 /* Starts a child that runs fn(arg, fd), where fd is its end of the socket. */
 struct child fork_child(int (*fn)(void *arg, int fd), void *arg);
 
 /*
- * Starts a child that runs fn(f), and waits until fn has returned: `told` is its
- * result. The child then waits for let_go(), runs `then`, if not NULL, and exits with
+ * Starts a child that runs fn(f), and waits until fn has returned: `result` is its
+ * result. The child then waits for release_child(), runs `then`, if not NULL, and exits with
  * the negated result.
  */
 struct child start_child(struct fixture *f, int (*fn)(struct fixture *f),
 			 int (*then)(struct fixture *f));
-void let_go(struct child *child);
+void release_child(struct child *child);
 
 /*
  * Runs fn(arg) in a child and waits for its end. Returns the exit status, or -signal.

@@ -24,7 +24,7 @@ struct executor {
 	} jobs[JOBS_MAX];
 };
 
-struct news {
+struct callbacks {
 	pthread_mutex_t lock;
 	uint32_t asked, done;
 	int result;
@@ -32,7 +32,7 @@ struct news {
 };
 
 static struct executor executor = { .lock = PTHREAD_MUTEX_INITIALIZER };
-static struct news news = { .lock = PTHREAD_MUTEX_INITIALIZER };
+static struct callbacks callbacks = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 static inline int keep_job(void (*fn)(void *arg), void *arg, void *to)
 {
@@ -78,7 +78,7 @@ static inline int run_inline(void (*fn)(void *arg), void *arg, void *to)
 
 static inline void on_ask(void *arg, const struct daxpin_grant_key *key)
 {
-	struct news *n = arg;
+	struct callbacks *n = arg;
 
 	pthread_mutex_lock(&n->lock);
 	n->asked++;
@@ -88,7 +88,7 @@ static inline void on_ask(void *arg, const struct daxpin_grant_key *key)
 
 static inline void on_done(void *arg, int result)
 {
-	struct news *n = arg;
+	struct callbacks *n = arg;
 
 	pthread_mutex_lock(&n->lock);
 	n->done++;
@@ -111,7 +111,7 @@ static inline int setup_with(void **state,
 {
 	fake_reset();
 	executor.count = executor.taken = executor.refusals = 0;
-	news.asked = news.done = 0;
+	callbacks.asked = callbacks.done = 0;
 	if (fixture_setup_sized(state, 64 << 20))
 		return -1;
 	f = *state;
@@ -147,7 +147,7 @@ static inline struct daxpin_grant *grant_of(struct daxpin_extent of, struct ibv_
 {
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .access = WRITE, .qp = qp,
-		.ask_back = on_ask, .done = on_done, .arg = &news,
+		.ask_back = on_ask, .done = on_done, .arg = &callbacks,
 	};
 	struct daxpin_grant *grant;
 

@@ -18,13 +18,13 @@ uint64_t __wrap_dp_os_now_ns(void)
 	return __real_dp_os_now_ns() + atomic_load(&clock_ahead_ns);
 }
 
-static inline void put_clock_forward(uint64_t ms)
+static inline void advance_clock(uint64_t ms)
 {
 	atomic_fetch_add(&clock_ahead_ns, ms * 1000000);
 }
 
 /* For the start of a test whose deadline the kernel checks, by its own clock. */
-static inline void put_clock_right(void)
+static inline void restore_clock(void)
 {
 	atomic_store(&clock_ahead_ns, 0);
 }

@@ -142,11 +142,11 @@ static inline void put_extent(struct fixture *f, uint32_t segment,
 		   (struct dp_word) { DP_KIND_DATA, blocks, 7 });
 }
 
-static inline void spoil_page(struct fixture *f, uint32_t segment,
-			      uint64_t offset)
+static inline void corrupt_page(struct fixture *f, uint32_t segment,
+				uint64_t offset)
 {
 	for (int i = 0; i < 2; i++)
-		spoil(f, segment, offset + i * sizeof(struct dp_super) + 100);
+		corrupt(f, segment, offset + i * sizeof(struct dp_super) + 100);
 }
 
 static inline void make_root(struct fixture *f, const char *name)

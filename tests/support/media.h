@@ -219,7 +219,7 @@ static inline void write_super(struct fixture *f, uint32_t segment,
 
 /* ----------------------------------------------------------------- damage */
 
-static inline void spoil(struct fixture *f, uint32_t segment, uint64_t offset)
+static inline void corrupt(struct fixture *f, uint32_t segment, uint64_t offset)
 {
 	uint8_t byte;
 
@@ -478,15 +478,15 @@ static inline void assert_busy_without_sockets(struct fixture *f,
 	struct attempt attempt = { f, fn };
 	uint64_t before = fingerprint(f->path);
 	struct child child = fork_child(try_without_sockets, &attempt);
-	bool sent = receive_message(child.fd, &child.told, sizeof(child.told));
+	bool sent = receive_message(child.fd, &child.result, sizeof(child.result));
 
 	assert_int_equal(end_child(&child), 0);
 	assert_true(sent);
-	if (child.told == -ENOSYS) {
+	if (child.result == -ENOSYS) {
 		print_message("# skipped: seccomp is unavailable here\n");
 		skip();
 	}
-	assert_int_equal(child.told, -EBUSY);
+	assert_int_equal(child.result, -EBUSY);
 	assert_int_equal(fingerprint(f->path), before);
 }
 

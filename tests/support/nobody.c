@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-bool become_poor(uid_t uid, rlim_t memlock_bytes)
+bool drop_privileges(uid_t uid, rlim_t memlock_bytes)
 {
 	struct rlimit limit = { memlock_bytes, memlock_bytes };
 
@@ -22,7 +22,7 @@ static int open_one(const char *path, const struct stat *st, int type,
 	       chmod(path, type == FTW_D ? 0750 : 0660);
 }
 
-int let_nobody_in(const char *path)
+int allow_nobody(const char *path)
 {
 	return nftw(path, open_one, 8, FTW_PHYS);
 }

@@ -12,13 +12,13 @@
 /*
  * The child calls this. It drops all groups, and sets this uid, gid and RLIMIT_MEMLOCK.
  */
-bool become_poor(uid_t uid, rlim_t memlock_bytes);
+bool drop_privileges(uid_t uid, rlim_t memlock_bytes);
 
 /*
- * The parent calls this before the fork. A child that called become_poor(NOBODY) may
+ * The parent calls this before the fork. A child that called drop_privileges(NOBODY) may
  * then list the path and the directories below it, and read and write all files in
  * them. It may not add files, since only the owner may write to a directory.
  */
-int let_nobody_in(const char *path);
+int allow_nobody(const char *path);
 
 #endif

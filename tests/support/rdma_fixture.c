@@ -217,7 +217,7 @@ int peer_read(struct fixture *f, const struct daxpin_grant_key *key,
 	return transfer(f, IBV_WR_RDMA_READ, key, 0, length);
 }
 
-void let_write(struct fixture *f, unsigned int i, struct daxpin_extent extent)
+void allow_write(struct fixture *f, unsigned int i, struct daxpin_extent extent)
 {
 	struct daxpin_grant_key key;
 

@@ -107,7 +107,7 @@ int peer_read(struct fixture *f, const struct daxpin_grant_key *key,
 	      uint64_t length);
 
 /* Grants the extent to the peer, which fills it. */
-void let_write(struct fixture *f, unsigned int i, struct daxpin_extent extent);
+void allow_write(struct fixture *f, unsigned int i, struct daxpin_extent extent);
 
 /* Detaches, closes the pool and opens it again, without attaching. */
 void reopen(struct fixture *f);

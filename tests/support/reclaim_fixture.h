@@ -196,7 +196,7 @@ static inline bool reads_as_zeroes(struct fixture *f, uint32_t segment,
 /* -------------------------------------------------------------------- pools */
 
 /* Puts live extents and free space at known places. */
-static inline void furnish(struct fixture *f)
+static inline void populate(struct fixture *f)
 {
 	struct daxpin_extent all[SEGMENTS], rest[SEGMENTS];
 
@@ -230,7 +230,7 @@ static inline int reclaim_setup(void **state, const char *directory)
 		return -1;
 	f->options.pool_size = SEGMENTS * SEGMENT;
 	create_pool(f);
-	furnish(f);
+	populate(f);
 	return 0;
 }
 
@@ -400,7 +400,7 @@ static inline void unpin(void)
 /* ---------------------------------------------------------------- segment A */
 
 /* Reserves all space outside of segment A, so that a reserve finds space only in A. */
-static inline void hoard_others(struct fixture *f)
+static inline void reserve_others(struct fixture *f)
 {
 	struct daxpin_extent extent, of_a = { 0, 0 };
 

@@ -48,29 +48,29 @@ static _Noreturn void give_up(const char *what, int err)
 	exit(2);
 }
 
-static void hoard_add(struct hoard *hoard, struct daxpin_extent extent,
-		      uint64_t size)
+static void free_space_add(struct free_space *free_space, struct daxpin_extent extent,
+			   uint64_t size)
 {
-	if (hoard->count == hoard->room) {
-		hoard->room = hoard->room ? 2 * hoard->room : 64;
-		hoard->extents = reallocarray(hoard->extents, hoard->room,
-					      sizeof(*hoard->extents));
-		if (!hoard->extents)
+	if (free_space->count == free_space->room) {
+		free_space->room = free_space->room ? 2 * free_space->room : 64;
+		free_space->extents = reallocarray(free_space->extents, free_space->room,
+						   sizeof(*free_space->extents));
+		if (!free_space->extents)
 			give_up("list of extents", -ENOMEM);
 	}
-	hoard->extents[hoard->count++] = extent;
-	hoard->bytes += size;
+	free_space->extents[free_space->count++] = extent;
+	free_space->bytes += size;
 }
 
-void hoard_take(struct hoard *hoard, struct daxpin_pool *pool)
+void free_space_reserve(struct free_space *free_space, struct daxpin_pool *pool)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_extent extent;
 	uint64_t size = DAXPIN_BLOCK_SIZE;
 	int err;
 
-	memset(hoard, 0, sizeof(*hoard));
-	hoard->pool = pool;
+	memset(free_space, 0, sizeof(*free_space));
+	free_space->pool = pool;
 	err = daxpin_pool_info(pool, &info);
 	if (err)
 		give_up("daxpin_pool_info", err);
@@ -79,7 +79,7 @@ void hoard_take(struct hoard *hoard, struct daxpin_pool *pool)
 	while (size >= DAXPIN_BLOCK_SIZE) {
 		err = daxpin_reserve(pool, size, 0, &extent);
 		if (!err)
-			hoard_add(hoard, extent, size);
+			free_space_add(free_space, extent, size);
 		else if (err == -ENOSPC || err == -EFBIG)
 			size /= 2;
 		else
@@ -87,31 +87,31 @@ void hoard_take(struct hoard *hoard, struct daxpin_pool *pool)
 	}
 }
 
-void hoard_release(struct hoard *hoard)
+void free_space_release(struct free_space *free_space)
 {
 	size_t i;
 	int err;
 
-	for (i = 0; i < hoard->count; i++) {
-		err = daxpin_cancel(hoard->pool, hoard->extents[i]);
+	for (i = 0; i < free_space->count; i++) {
+		err = daxpin_cancel(free_space->pool, free_space->extents[i]);
 		if (err)
 			give_up("daxpin_cancel", err);
 	}
-	free(hoard->extents);
-	memset(hoard, 0, sizeof(*hoard));
+	free(free_space->extents);
+	memset(free_space, 0, sizeof(*free_space));
 }
 
-uint64_t hoard_overlap(const struct hoard *hoard, uint64_t addr,
-		       uint64_t length)
+uint64_t free_space_overlap(const struct free_space *free_space, uint64_t addr,
+			    uint64_t length)
 {
 	uint64_t bytes = 0, begin, end;
 	size_t i;
 
-	for (i = 0; i < hoard->count; i++) {
+	for (i = 0; i < free_space->count; i++) {
 		uint64_t size = 0;
 
-		begin = hoard->extents[i].addr;
-		daxpin_size(hoard->pool, hoard->extents[i], &size);
+		begin = free_space->extents[i].addr;
+		daxpin_size(free_space->pool, free_space->extents[i], &size);
 		end = begin + size < addr + length ? begin + size :
 						     addr + length;
 		if (begin < addr)

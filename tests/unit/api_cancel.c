@@ -14,7 +14,7 @@
 #define MIB		(UINT64_C(1) << 20)
 
 /* Arguments that a call needs, and its outputs. */
-struct scene {
+struct context {
 	struct fixture f;
 	char other[80];			/* the path of another pool */
 	char backup[80];
@@ -29,9 +29,9 @@ struct scene {
 
 struct call {
 	const char *name;
-	void (*before)(struct scene *s);
-	int (*run)(struct scene *s);
-	void (*after)(struct scene *s, int ret);
+	void (*before)(struct context *s);
+	int (*run)(struct context *s);
+	void (*after)(struct context *s, int ret);
 	bool is_point;			/* a cancellation point at its beginning */
 };
 
@@ -42,46 +42,46 @@ static struct daxpin_op op_of(uint32_t type, struct daxpin_extent extent)
 	return (struct daxpin_op) { .type = type, .extent = extent };
 }
 
-static void must_work(struct scene *s, int ret)
+static void must_work(struct context *s, int ret)
 {
 	(void)s;
 	must(ret);
 }
 
-static void reserve_one(struct scene *s)
+static void reserve_one(struct context *s)
 {
 	s->extent = reserve(&s->f, 8192);
 }
 
-static void cancel_one(struct scene *s, int ret)
+static void cancel_one(struct context *s, int ret)
 {
 	must(ret);
 	must(daxpin_cancel(s->f.pool, s->extent));
 }
 
-static int run_reserve(struct scene *s)
+static int run_reserve(struct context *s)
 {
 	return daxpin_reserve(s->f.pool, 8192, DAXPIN_RESERVE_ZERO, &s->extent);
 }
 
-static int run_cancel(struct scene *s)
+static int run_cancel(struct context *s)
 {
 	return daxpin_cancel(s->f.pool, s->extent);
 }
 
-static int run_read(struct scene *s)
+static int run_read(struct context *s)
 {
 	char to[4096];
 
 	return daxpin_read(s->f.pool, s->live, 0, sizeof(to), to);
 }
 
-static int run_persist(struct scene *s)
+static int run_persist(struct context *s)
 {
 	return daxpin_persist(s->f.pool, s->live, 0, 0);
 }
 
-static int run_publish(struct scene *s)
+static int run_publish(struct context *s)
 {
 	struct daxpin_op ops[] = {
 		op_of(DAXPIN_OP_KEEP, s->extent),
@@ -94,7 +94,7 @@ static int run_publish(struct scene *s)
 	return daxpin_publish(s->f.pool, ops, 3, NULL, NULL);
 }
 
-static void unpublish(struct scene *s, int ret)
+static void unpublish(struct context *s, int ret)
 {
 	struct daxpin_op ops[] = {
 		op_of(DAXPIN_OP_ROOT, (struct daxpin_extent) { 0, 0 }),
@@ -110,7 +110,7 @@ static void unpublish(struct scene *s, int ret)
  * The extent has a watch and the event descriptor is armed, so that the drop writes to
  * it.
  */
-static void hold_and_watch(struct scene *s)
+static void hold_and_watch(struct context *s)
 {
 	reserve_one(s);
 	must(daxpin_hold(s->f.pool, s->extent, DAXPIN_HOLD_READ));
@@ -119,12 +119,12 @@ static void hold_and_watch(struct scene *s)
 	must(daxpin_event_arm(s->f.pool));
 }
 
-static int run_drop(struct scene *s)
+static int run_drop(struct context *s)
 {
 	return daxpin_drop(s->f.pool, s->extent);
 }
 
-static void expect_the_event(struct scene *s, int ret)
+static void expect_the_event(struct context *s, int ret)
 {
 	struct daxpin_event event;
 
@@ -134,40 +134,40 @@ static void expect_the_event(struct scene *s, int ret)
 	must(daxpin_cancel(s->f.pool, s->extent));
 }
 
-static int run_watch(struct scene *s)
+static int run_watch(struct context *s)
 {
 	s->watch = (struct daxpin_watch) { .arg = NULL };
 	return daxpin_watch(s->f.pool, s->extent, NULL, &s->watch);
 }
 
 /* The extent is idle, so the event is queued during the call. */
-static void unwatch_and_cancel(struct scene *s, int ret)
+static void unwatch_and_cancel(struct context *s, int ret)
 {
 	must(ret);
 	assert_int_equal(daxpin_unwatch(s->f.pool, &s->watch), 1);
 	must(daxpin_cancel(s->f.pool, s->extent));
 }
 
-static int run_hold(struct scene *s)
+static int run_hold(struct context *s)
 {
 	return daxpin_hold(s->f.pool, s->extent, DAXPIN_HOLD_WRITE);
 }
 
-static void drop_and_cancel(struct scene *s, int ret)
+static void drop_and_cancel(struct context *s, int ret)
 {
 	must(ret);
 	must(daxpin_drop(s->f.pool, s->extent));
 	must(daxpin_cancel(s->f.pool, s->extent));
 }
 
-static int run_hold_labelled(struct scene *s)
+static int run_hold_labelled(struct context *s)
 {
 	s->hold = (struct daxpin_hold) { .access = 0 };
 	return daxpin_hold_labelled(s->f.pool, s->extent, DAXPIN_HOLD_READ,
 				    "cancelled", &s->hold);
 }
 
-static void drop_labelled_and_cancel(struct scene *s, int ret)
+static void drop_labelled_and_cancel(struct context *s, int ret)
 {
 	must(ret);
 	must(daxpin_drop_labelled(s->f.pool, &s->hold));
@@ -181,13 +181,13 @@ static void called_back(const struct daxpin_holder *holder, void *arg)
 	pthread_testcancel();
 }
 
-static void hold_one(struct scene *s)
+static void hold_one(struct context *s)
 {
 	reserve_one(s);
 	must(run_hold(s));
 }
 
-static int run_holds(struct scene *s)
+static int run_holds(struct context *s)
 {
 	const struct daxpin_extent all = { 0, 0 };
 	int called = 0;
@@ -207,26 +207,26 @@ static int found_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return 0;
 }
 
-static int run_foreach(struct scene *s)
+static int run_foreach(struct context *s)
 {
 	int called = 0;
 
 	return daxpin_foreach(s->f.pool, found_extent, &called) || called != 1;
 }
 
-static int run_wait_idle(struct scene *s)
+static int run_wait_idle(struct context *s)
 {
 	return daxpin_wait_idle(s->f.pool, s->extent, daxpin_deadline_ms(2)) !=
 	       -ETIMEDOUT;
 }
 
-static int run_drain(struct scene *s)
+static int run_drain(struct context *s)
 {
 	return daxpin_pool_drain(s->f.pool, daxpin_deadline_ms(2)) !=
 	       -ETIMEDOUT;
 }
 
-static int run_register(struct scene *s)
+static int run_register(struct context *s)
 {
 	const struct daxpin_registration_options options = {
 		.size = sizeof(options), .label = "cancelled",
@@ -237,59 +237,59 @@ static int run_register(struct scene *s)
 			       &s->registration);
 }
 
-static void register_one(struct scene *s)
+static void register_one(struct context *s)
 {
 	must(run_register(s));
 }
 
-static int run_unregister(struct scene *s)
+static int run_unregister(struct context *s)
 {
 	return daxpin_unregister(s->registration);
 }
 
-static void unregister_one(struct scene *s, int ret)
+static void unregister_one(struct context *s, int ret)
 {
 	must(ret);
 	must(run_unregister(s));
 }
 
-static int run_pin(struct scene *s)
+static int run_pin(struct context *s)
 {
 	return daxpin_registration_pin(s->registration, 0);
 }
 
-static void pin_one(struct scene *s)
+static void pin_one(struct context *s)
 {
 	register_one(s);
 	must(run_pin(s));
 }
 
-static int run_revoked(struct scene *s)
+static int run_revoked(struct context *s)
 {
 	return daxpin_registration_revoked(s->registration, 0);
 }
 
-static int run_reclaim(struct scene *s)
+static int run_reclaim(struct context *s)
 {
 	return daxpin_reclaim(s->f.pool, NULL, &s->job);
 }
 
-static int run_job_wait(struct scene *s)
+static int run_job_wait(struct context *s)
 {
 	return daxpin_job_wait(s->job, DAXPIN_NO_DEADLINE);
 }
 
-static int run_job_end(struct scene *s)
+static int run_job_end(struct context *s)
 {
 	return daxpin_job_end(s->job);
 }
 
-static int run_refill(struct scene *s)
+static int run_refill(struct context *s)
 {
 	return daxpin_refill(s->f.pool, NULL, &s->job);
 }
 
-static void refill_all(struct scene *s)
+static void refill_all(struct context *s)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 
@@ -300,7 +300,7 @@ static void refill_all(struct scene *s)
 	assert_int_equal(info.hole_bytes, 0);
 }
 
-static void end_job_and_refill(struct scene *s, int ret)
+static void end_job_and_refill(struct context *s, int ret)
 {
 	must(ret);
 	must(run_job_wait(s));
@@ -308,57 +308,57 @@ static void end_job_and_refill(struct scene *s, int ret)
 	refill_all(s);
 }
 
-static void end_job(struct scene *s, int ret)
+static void end_job(struct context *s, int ret)
 {
 	must(ret);
 	must(run_job_wait(s));
 	must(run_job_end(s));
 }
 
-static void reclaim_all(struct scene *s)
+static void reclaim_all(struct context *s)
 {
 	must(run_reclaim(s));
 	must(run_job_wait(s));
 }
 
-static void begin_reclaim(struct scene *s)
+static void begin_reclaim(struct context *s)
 {
 	must(run_reclaim(s));
 }
 
-static void reclaim_to_the_end(struct scene *s)
+static void reclaim_to_the_end(struct context *s)
 {
 	reclaim_all(s);
 	must(run_job_end(s));
 }
 
-static void refill_after_the_end(struct scene *s, int ret)
+static void refill_after_the_end(struct context *s, int ret)
 {
 	must(ret);
 	refill_all(s);
 }
 
 /* The call polls all jobs, and all of them have ended. */
-static int run_next_event(struct scene *s)
+static int run_next_event(struct context *s)
 {
 	struct daxpin_event event;
 
 	return daxpin_next_event(s->f.pool, &event) < 0;
 }
 
-static int run_job_cancel(struct scene *s)
+static int run_job_cancel(struct context *s)
 {
 	return daxpin_job_cancel(s->job);
 }
 
-static int run_job_report(struct scene *s)
+static int run_job_report(struct context *s)
 {
 	struct daxpin_job_summary summary = { .size = sizeof(summary) };
 
 	return daxpin_job_report(s->job, NULL, NULL, &summary);
 }
 
-static void end_job_of_all(struct scene *s, int ret)
+static void end_job_of_all(struct context *s, int ret)
 {
 	must(ret);
 	must(run_job_end(s));
@@ -372,54 +372,54 @@ static const struct daxpin_pool_options small = {
 	.segment_size = DAXPIN_SEGMENT_MIN, .flags = DAXPIN_POOL_OVERWRITE,
 };
 
-static int run_create(struct scene *s)
+static int run_create(struct context *s)
 {
 	return daxpin_pool_create(s->other, &small, &s->pool);
 }
 
-static int run_open(struct scene *s)
+static int run_open(struct context *s)
 {
 	return daxpin_pool_open(s->other, NULL, &s->pool);
 }
 
-static int run_close(struct scene *s)
+static int run_close(struct context *s)
 {
 	return daxpin_pool_close(s->pool);
 }
 
-static void close_other(struct scene *s, int ret)
+static void close_other(struct context *s, int ret)
 {
 	must(ret);
 	must(run_close(s));
 }
 
-static void create_and_close(struct scene *s)
+static void create_and_close(struct context *s)
 {
 	must(run_create(s));
 	must(run_close(s));
 }
 
-static void open_other(struct scene *s)
+static void open_other(struct context *s)
 {
 	must(run_open(s));
 }
 
 /* No lock is left in this process, so the next open succeeds without waiting. */
-static void open_once_more(struct scene *s, int ret)
+static void open_once_more(struct context *s, int ret)
 {
 	must(ret);
 	must(run_open(s));
 	must(run_close(s));
 }
 
-static int run_check(struct scene *s)
+static int run_check(struct context *s)
 {
 	struct daxpin_check_summary summary = { .size = sizeof(summary) };
 
 	return daxpin_check(s->other, NULL, NULL, NULL, &summary);
 }
 
-static int run_repair(struct scene *s)
+static int run_repair(struct context *s)
 {
 	struct daxpin_check_summary summary = { .size = sizeof(summary) };
 
@@ -427,7 +427,7 @@ static int run_repair(struct scene *s)
 }
 
 /* No repair was made, so there is nothing to undo. */
-static int run_repair_undo(struct scene *s)
+static int run_repair_undo(struct context *s)
 {
 	return daxpin_repair_undo(s->other, NULL, s->backup) >= 0;
 }
@@ -469,7 +469,7 @@ static const struct call calls[] = {
 };
 
 /* Uses the pool from reserve to the last drop. */
-static void use_the_pool(struct scene *s)
+static void use_the_pool(struct context *s)
 {
 	struct daxpin_extent extent = live(&s->f, 4096);
 
@@ -481,18 +481,18 @@ static void use_the_pool(struct scene *s)
 
 struct attempt {
 	const struct call *call;
-	struct scene *scene;
+	struct context *context;
 };
 
 static int try_call(void *arg)
 {
 	const struct attempt *attempt = arg;
 
-	return attempt->call->run(attempt->scene);
+	return attempt->call->run(attempt->context);
 }
 
 /* Returns the number of system calls that the call made. */
-static unsigned int cancel_at(struct scene *s, const struct call *call,
+static unsigned int cancel_at(struct context *s, const struct call *call,
 			      unsigned int at)
 {
 	struct attempt attempt = { call, s };
@@ -520,7 +520,7 @@ static unsigned int cancel_at(struct scene *s, const struct call *call,
 
 static void a_call_is_cancelled_at_its_beginning_or_not_at_all(void **state)
 {
-	struct scene *s = *state;
+	struct context *s = *state;
 	unsigned int seen = 0, at;
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
@@ -538,7 +538,7 @@ static void a_call_is_cancelled_at_its_beginning_or_not_at_all(void **state)
 
 static int setup(void **state)
 {
-	struct scene *s = calloc(1, sizeof(*s));
+	struct context *s = calloc(1, sizeof(*s));
 	void *made;
 
 	if (!s || fixture_make(&made, 64 * MIB))

@@ -20,7 +20,7 @@
  */
 enum how { GOOD, BAD, TOO_NEW };
 
-struct scene {
+struct context {
 	struct fixture *f;
 	char errmsg[512];
 	char other[80];
@@ -40,7 +40,7 @@ struct scene {
 		.errmsg = s->errmsg, .errmsg_size = sizeof(s->errmsg),	\
 		__VA_ARGS__ }, .tail = 1 }
 
-static int call_create(struct scene *s, enum how how)
+static int call_create(struct context *s, enum how how)
 {
 	OPTIONS(struct daxpin_pool_options, .pool_size = 32 * MIB,
 		.segment_size = how == BAD ? 33 * MIB : 32 * MIB,
@@ -49,19 +49,19 @@ static int call_create(struct scene *s, enum how how)
 	return daxpin_pool_create(s->other, &options.o, (void *)&s->output);
 }
 
-static int call_open(struct scene *s, enum how how)
+static int call_open(struct context *s, enum how how)
 {
 	OPTIONS(struct daxpin_pool_options, .uuid = { how == BAD });
 
 	return daxpin_pool_open(s->other, &options.o, (void *)&s->output);
 }
 
-static void close_it(struct scene *s)
+static void close_it(struct context *s)
 {
 	assert_int_equal(daxpin_pool_close(s->output), 0);
 }
 
-static int call_check(struct scene *s, enum how how)
+static int call_check(struct context *s, enum how how)
 {
 	OPTIONS(struct daxpin_pool_options);
 	struct daxpin_check_summary summary = { .size = sizeof(summary) };
@@ -76,7 +76,7 @@ static int call_check(struct scene *s, enum how how)
 	return ret;
 }
 
-static int call_repair(struct scene *s, enum how how)
+static int call_repair(struct context *s, enum how how)
 {
 	OPTIONS(struct daxpin_pool_options);
 	struct daxpin_check_summary summary = { .size = sizeof(summary) };
@@ -91,14 +91,14 @@ static int call_repair(struct scene *s, enum how how)
 	return ret;
 }
 
-static int call_undo(struct scene *s, enum how how)
+static int call_undo(struct context *s, enum how how)
 {
 	OPTIONS(struct daxpin_pool_options);
 
 	return daxpin_repair_undo(s->other, &options.o, s->backup);
 }
 
-static int call_publish(struct scene *s, enum how how)
+static int call_publish(struct context *s, enum how how)
 {
 	OPTIONS(struct daxpin_publish_options);
 	struct daxpin_op op = { .type = DAXPIN_OP_KEEP };
@@ -117,7 +117,7 @@ static int call_publish(struct scene *s, enum how how)
 	return ret;
 }
 
-static int call_register(struct scene *s, enum how how)
+static int call_register(struct context *s, enum how how)
 {
 	OPTIONS(struct daxpin_registration_options, .label = "errmsg");
 
@@ -125,12 +125,12 @@ static int call_register(struct scene *s, enum how how)
 			       (void *)&s->output);
 }
 
-static void unregister(struct scene *s)
+static void unregister(struct context *s)
 {
 	assert_int_equal(daxpin_unregister(s->output), 0);
 }
 
-static int call_job(struct scene *s, enum how how,
+static int call_job(struct context *s, enum how how,
 		    int (*begin)(struct daxpin_pool *,
 				 const struct daxpin_job_options *,
 				 struct daxpin_job **))
@@ -140,17 +140,17 @@ static int call_job(struct scene *s, enum how how,
 	return begin(s->f->pool, &options.o, (void *)&s->output);
 }
 
-static int call_reclaim(struct scene *s, enum how how)
+static int call_reclaim(struct context *s, enum how how)
 {
 	return call_job(s, how, daxpin_reclaim);
 }
 
-static int call_refill(struct scene *s, enum how how)
+static int call_refill(struct context *s, enum how how)
 {
 	return call_job(s, how, daxpin_refill);
 }
 
-static void end_job(struct scene *s)
+static void end_job(struct context *s)
 {
 	assert_int_equal(daxpin_job_wait(s->output, DAXPIN_NO_DEADLINE), 0);
 	assert_int_equal(daxpin_job_end(s->output), 0);
@@ -158,8 +158,8 @@ static void end_job(struct scene *s)
 
 static const struct {
 	const char *name;
-	int (*run)(struct scene *s, enum how how);
-	void (*undo)(struct scene *s);
+	int (*run)(struct context *s, enum how how);
+	void (*undo)(struct context *s);
 	bool fails_only;
 } calls[] = {
 	{ "create", call_create, close_it, false },
@@ -173,7 +173,7 @@ static const struct {
 	{ "refill", call_refill, end_job, false },
 };
 
-static void try_call(struct scene *s, size_t i, enum how how)
+static void try_call(struct context *s, size_t i, enum how how)
 {
 	int ret;
 
@@ -197,7 +197,7 @@ static void try_call(struct scene *s, size_t i, enum how how)
 static void errmsg_is_new_after_a_failure_and_empty_after_success(void **state)
 {
 	struct fixture *f = *state;
-	struct scene s = { .f = f };
+	struct context s = { .f = f };
 
 	snprintf(s.other, sizeof(s.other), "%s/other", f->path);
 	snprintf(s.backup, sizeof(s.backup), "%s/backup", f->path);

@@ -387,7 +387,7 @@ static int note_work(const struct daxpin_wait *wait, void *arg)
 	assert_true(!work->reports || wait->done_bytes > work->done);
 	work->done = wait->done_bytes;
 	work->total = wait->total_bytes;
-	put_clock_forward(work->ends_time ? 2 * LONG_MS : 200);
+	advance_clock(work->ends_time ? 2 * LONG_MS : 200);
 	return ++work->reports == work->stop_at;
 }
 
@@ -435,7 +435,7 @@ static int note_reading(const struct daxpin_wait *wait, void *arg)
 	assert_true(wait->done_bytes < wait->total_bytes);
 	reading->done = wait->done_bytes;
 	reading->total = wait->total_bytes;
-	put_clock_forward(200);
+	advance_clock(200);
 	return ++reading->reports == reading->stop_at;
 }
 
@@ -634,7 +634,7 @@ static void a_killed_owners_pool_opens_without_waiting_as_unclean(void **state)
 	struct child child = start_child(f, child_fills, NULL);
 	struct daxpin_pool_info info;
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	kill_child(&child);
 	f->options.flags = DAXPIN_POOL_READONLY;
 	assert_open_fails(f, -EUCLEAN, "open it for writing once");
@@ -788,7 +788,7 @@ static void open_in_another_process_names_the_owner(void **state)
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, child_closes);
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	assert_open_fails(f, -EBUSY, "is open in");
 	assert_names(f, &child);
 	f->options.flags = DAXPIN_POOL_READONLY;
@@ -797,13 +797,13 @@ static void open_in_another_process_names_the_owner(void **state)
 	assert_create_fails(f, -EBUSY, "is open in");
 	assert_names(f, &child);
 	f->options.flags = 0;
-	let_go(&child);
+	release_child(&child);
 	assert_int_equal(end_child(&child), 0);
 	open_pool(f);
 	assert_int_equal(pool_info(f).unclean, 0);
 }
 
-struct told {
+struct reports {
 	int times;
 	int pid;
 	enum daxpin_owner owner;
@@ -813,34 +813,34 @@ struct told {
 	bool ends_time;			/* at the third report */
 };
 
-static int tell(const struct daxpin_wait *wait, void *arg)
+static int on_progress(const struct daxpin_wait *wait, void *arg)
 {
-	struct told *told = arg;
+	struct reports *reports = arg;
 
-	told->pid = wait->pid;
-	told->owner = wait->owner;
-	told->waited_ns = wait->waited_ns;
-	if (++told->times == 2 && told->child)
-		let_go(told->child);
-	if (told->ends_time && told->times == 3)
-		put_clock_forward(2 * LONG_MS);
-	return told->answer;
+	reports->pid = wait->pid;
+	reports->owner = wait->owner;
+	reports->waited_ns = wait->waited_ns;
+	if (++reports->times == 2 && reports->child)
+		release_child(reports->child);
+	if (reports->ends_time && reports->times == 3)
+		advance_clock(2 * LONG_MS);
+	return reports->answer;
 }
 
 static void open_waits_for_the_owner_to_close(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, child_closes);
-	struct told told = { .child = &child };
+	struct reports reports = { .child = &child };
 
 	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
-	f->options.progress = tell;
-	f->options.progress_arg = &told;
+	f->options.progress = on_progress;
+	f->options.progress_arg = &reports;
 	open_pool(f);
-	assert_true(told.times >= 2);
-	assert_int_equal(told.owner, DAXPIN_OWNER_ALIVE);
-	assert_int_equal(told.pid, child.pid);
-	assert_true(told.waited_ns >= 50000000);
+	assert_true(reports.times >= 2);
+	assert_int_equal(reports.owner, DAXPIN_OWNER_ALIVE);
+	assert_int_equal(reports.pid, child.pid);
+	assert_true(reports.waited_ns >= 50000000);
 	assert_int_equal(end_child(&child), 0);
 	assert_int_equal(pool_info(f).unclean, 0);
 }
@@ -849,18 +849,18 @@ static void open_fails_at_the_deadline(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
-	struct told told = { .ends_time = true };
+	struct reports reports = { .ends_time = true };
 	uint64_t deadline = daxpin_deadline_ms(LONG_MS);
 
 	f->options.deadline_ns = deadline;
-	f->options.progress = tell;
-	f->options.progress_arg = &told;
+	f->options.progress = on_progress;
+	f->options.progress_arg = &reports;
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool),
 			 -EBUSY);
 	assert_names(f, &child);
 	assert_true(daxpin_deadline_ms(0) >= deadline);
 	/* The deadline passed with the third report. */
-	assert_int_equal(told.times, 3);
+	assert_int_equal(reports.times, 3);
 	f->options.deadline_ns = 0;
 	kill_child(&child);
 	open_pool(f);
@@ -871,17 +871,17 @@ static void open_fails_when_progress_returns_nonzero(void **state)
 {
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
-	struct told told = { .answer = 1 };
+	struct reports reports = { .answer = 1 };
 
 	f->options.deadline_ns = DAXPIN_NO_DEADLINE;
-	f->options.progress = tell;
-	f->options.progress_arg = &told;
+	f->options.progress = on_progress;
+	f->options.progress_arg = &reports;
 	assert_open_fails(f, -ECANCELED, "gave up");
-	assert_int_equal(told.times, 1);
+	assert_int_equal(reports.times, 1);
 	kill_child(&child);
 }
 
-static int child_tells_owner(struct fixture *f)
+static int child_reports_owner(struct fixture *f)
 {
 	struct daxpin_pool *second = NULL;
 	int ret = daxpin_pool_open(f->path, &f->options, &second);
@@ -895,9 +895,9 @@ static int child_tells_owner(struct fixture *f)
 static void forked_child_names_its_parent(void **state)
 {
 	struct fixture *f = *state;
-	struct child child = start_child(f, child_tells_owner, NULL);
+	struct child child = start_child(f, child_reports_owner, NULL);
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	kill_child(&child);
 }
 
@@ -974,7 +974,7 @@ static int as_other(struct fixture *f, int (*fn)(struct fixture *f))
 	struct child child = start_child(f, fn, NULL);
 
 	kill_child(&child);
-	return child.told;
+	return child.result;
 }
 
 static void open_without_permission_is_eacces(void **state)
@@ -1011,7 +1011,7 @@ static void readers_share_and_exclude_writers(void **state)
 
 	f->options.flags = DAXPIN_POOL_READONLY;
 	child = start_child(f, child_opens, child_closes);
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	open_pool(f);
 	assert_int_equal(pool_info(f).flags, DAXPIN_POOL_READONLY);
 	assert_int_equal(pool_info(f).epoch, 1);	/* unchanged */
@@ -1019,7 +1019,7 @@ static void readers_share_and_exclude_writers(void **state)
 	f->options.flags = 0;
 	assert_open_fails(f, -EBUSY, "is open in");
 	assert_names(f, &child);
-	let_go(&child);
+	release_child(&child);
 	assert_int_equal(end_child(&child), 0);
 	open_pool(f);
 }
@@ -1169,7 +1169,7 @@ static void a_wait_is_logged_once(void **state)
 	struct child child = start_child(f, child_opens, NULL);
 	int ret;
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	log_lines(f);
 	f->options.deadline_ns = daxpin_deadline_ms(350);
 	ret = daxpin_pool_open(f->path, &f->options, &f->pool);
@@ -1184,7 +1184,7 @@ static void what_an_open_finds_is_logged(void **state)
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	kill_child(&child);
 	log_lines(f);
 	open_pool(f);

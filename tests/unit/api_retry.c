@@ -209,7 +209,7 @@ static void start_holder(struct holder *holder, struct daxpin_pool *pool,
 }
 
 /* Lets the holder's thread make its next step, and waits for it. */
-static void let_holder_go_on(struct holder *holder)
+static void resume_holder(struct holder *holder)
 {
 	pthread_barrier_wait(&holder->turn);
 	if (holder->next != ENDS)
@@ -240,7 +240,7 @@ static void a_refused_reserve_empties_other_caches_once(void **state)
 	fences = 0;
 	assert_int_equal(daxpin_reserve(f->pool, CHUNK, 0, &more), -ENOSPC);
 	count = fences;
-	let_holder_go_on(&holder);
+	resume_holder(&holder);
 #ifdef __SANITIZE_THREAD__	/* each thread makes its own */
 	assert_int_equal(count, 0);
 #else
@@ -273,11 +273,11 @@ static int forbid_the_fence(struct fixture *f, enum next next)
 		ret = 1;
 	else if (take_retry(f))
 		ret = 2;
-	let_holder_go_on(&holder);
+	resume_holder(&holder);
 	if (!ret && !take_retry(f))
 		ret = 3;
 #else
-	let_holder_go_on(&holder);
+	resume_holder(&holder);
 #endif
 	if (!ret && daxpin_reserve(f->pool, 500 * 4096, 0, &extent))
 		ret = 4;
@@ -307,11 +307,11 @@ static void what_a_thread_keeps_comes_back(struct fixture *f,
 
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
 	child = start_child(f, fn, NULL);
-	let_go(&child);
+	release_child(&child);
 	end_child(&child);
 	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 }
 
 static void without_membarrier_retry_is_sent_at_the_other_threads_next_free(void **state)

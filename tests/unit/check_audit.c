@@ -57,7 +57,7 @@ static void a_check_changes_nothing(void **state)
 	put_extent(f, 1, 600, 8);
 	put_extent(f, 1, 604, 1);
 	write_raw(f, 2, 1000, 0);
-	spoil_page(f, 2, DP_COPY_OFFSET);
+	corrupt_page(f, 2, DP_COPY_OFFSET);
 	before = fingerprint(f->path);
 	check_pool(f, &found);
 	assert_true(found.summary.damages >= 3);
@@ -84,7 +84,7 @@ static void an_unclean_pool_is_noted_but_not_damage(void **state)
 	struct findings found;
 	char words[32];
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	kill_child(&child);
 	snprintf(words, sizeof(words), "process %d", child.pid);
 	assert_note(f, DAXPIN_STRUCTURE_OWNER, DAXPIN_CURE_OPEN, words);
@@ -99,7 +99,7 @@ static void check_of_an_open_pool_names_its_owner(void **state)
 	struct findings found;
 	char words[32];
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	snprintf(words, sizeof(words), "process %d", child.pid);
 	assert_int_equal(try_check(f, &found), -EBUSY);
 	assert_says(f, words);
@@ -115,7 +115,7 @@ static void check_works_while_a_reader_has_the_pool(void **state)
 	f->options.flags = DAXPIN_POOL_READONLY;
 	child = start_child(f, child_opens, NULL);
 	f->options.flags = 0;
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	assert_clean(f);
 	kill_child(&child);
 }
@@ -202,16 +202,16 @@ static void superblock_pages_are_found(void **state)
 	struct fixture *f = *state;
 
 	for (uint32_t i = 0; i < 3; i++) {
-		spoil_page(f, i, DP_SUPER_OFFSET);
+		corrupt_page(f, i, DP_SUPER_OFFSET);
 		assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK,
 			      DAXPIN_CURE_DERIVED, i, DP_SUPER_OFFSET,
 			      "the superblock is damaged");
-		spoil_page(f, i, DP_SUPER_OFFSET);
-		spoil_page(f, i, DP_COPY_OFFSET);
+		corrupt_page(f, i, DP_SUPER_OFFSET);
+		corrupt_page(f, i, DP_COPY_OFFSET);
 		assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK,
 			      DAXPIN_CURE_DERIVED, i, DP_COPY_OFFSET,
 			      "the superblock's copy is damaged");
-		spoil_page(f, i, DP_COPY_OFFSET);
+		corrupt_page(f, i, DP_COPY_OFFSET);
 	}
 	assert_clean(f);
 }
@@ -221,7 +221,7 @@ static void a_page_older_than_its_copy_is_found(void **state)
 	struct fixture *f = *state;
 	struct dp_super super = read_super(f, 0);
 
-	spoil(f, 0, (super.sequence & 1) * sizeof(super) + 100);
+	corrupt(f, 0, (super.sequence & 1) * sizeof(super) + 100);
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_DERIVED, 0,
 		      DP_SUPER_OFFSET, "the superblock is damaged");
 }
@@ -233,14 +233,14 @@ static void one_torn_superblock_half_is_not_damage(void **state)
 	uint64_t older = (~super.sequence & 1) * sizeof(super) + 100;
 	uint64_t newer = (super.sequence & 1) * sizeof(super) + 100;
 
-	spoil(f, 0, DP_SUPER_OFFSET + older);
+	corrupt(f, 0, DP_SUPER_OFFSET + older);
 	assert_clean(f);
-	spoil(f, 0, DP_COPY_OFFSET + older);
+	corrupt(f, 0, DP_COPY_OFFSET + older);
 	assert_clean(f);
-	spoil(f, 0, DP_SUPER_OFFSET + older);
-	spoil(f, 0, DP_COPY_OFFSET + older);
+	corrupt(f, 0, DP_SUPER_OFFSET + older);
+	corrupt(f, 0, DP_COPY_OFFSET + older);
 	/* The copy is one change older than the page. */
-	spoil(f, 0, DP_COPY_OFFSET + newer);
+	corrupt(f, 0, DP_COPY_OFFSET + newer);
 	assert_clean(f);
 }
 
@@ -249,9 +249,9 @@ static void without_an_intact_superblock_half_there_is_no_cure(void **state)
 	struct fixture *f = *state;
 	struct findings found;
 
-	spoil_page(f, 0, DP_SUPER_OFFSET);
-	spoil_page(f, 0, DP_COPY_OFFSET);
-	spoil(f, 1, word_at(1000));
+	corrupt_page(f, 0, DP_SUPER_OFFSET);
+	corrupt_page(f, 0, DP_COPY_OFFSET);
+	corrupt(f, 1, word_at(1000));
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_NONE, 0, 0,
 		      "no half of the superblock is whole");
 	check_pool(f, &found);
@@ -263,8 +263,8 @@ static void a_later_segment_without_superblocks_is_found(void **state)
 	struct fixture *f = *state;
 	char *zero = calloc(1, DP_CHUNK_SIZE);
 
-	spoil_page(f, 1, DP_SUPER_OFFSET);
-	spoil_page(f, 1, DP_COPY_OFFSET);
+	corrupt_page(f, 1, DP_SUPER_OFFSET);
+	corrupt_page(f, 1, DP_COPY_OFFSET);
 	/* Nothing records which open the file was last part of. */
 	assert_damage(f, DAXPIN_STRUCTURE_SUPERBLOCK, DAXPIN_CURE_LOSSY, 1,
 		      0, "the superblock and its copy are damaged");
@@ -552,15 +552,15 @@ static void damaged_roots_are_found(void **state)
 	open_pool(f);
 	make_root(f, "bell\a");
 	close_pool(f);
-	spoil(f, 0, DP_ROOTS_OFFSET + word);
+	corrupt(f, 0, DP_ROOTS_OFFSET + word);
 	assert_damage(f, DAXPIN_STRUCTURE_ROOT, DAXPIN_CURE_LOSSY, 0,
 		      DP_ROOTS_OFFSET,
 		      "root slot 0, \"bell?\": its word fails its check");
-	spoil(f, 0, DP_ROOTS_OFFSET + word);
-	spoil(f, 0, DP_ROOTS_OFFSET + 2);
+	corrupt(f, 0, DP_ROOTS_OFFSET + word);
+	corrupt(f, 0, DP_ROOTS_OFFSET + 2);
 	assert_damage(f, DAXPIN_STRUCTURE_ROOT, DAXPIN_CURE_LOSSY, 0,
 		      DP_ROOTS_OFFSET, "the name fails its check");
-	spoil(f, 0, DP_ROOTS_OFFSET + 2);
+	corrupt(f, 0, DP_ROOTS_OFFSET + 2);
 	check_pool(f, &found);
 	assert_int_equal(found.summary.roots, 1);
 }

@@ -200,7 +200,7 @@ static void lost_superblock_pages_are_restored(void **state)
 	struct dp_super super = read_super(f, 0);
 
 	need_no_verbs();
-	spoil_page(f, 0, DP_SUPER_OFFSET);
+	corrupt_page(f, 0, DP_SUPER_OFFSET);
 	repair_and_open(f, false);
 	/*
 	 * D15: the repair counts as an open and takes a new epoch, and so does the open
@@ -216,7 +216,7 @@ static void a_superblock_page_older_than_its_copy_is_restored(void **state)
 	struct dp_super super = read_super(f, 0);
 
 	need_no_verbs();
-	spoil(f, 0, (super.sequence & 1) * sizeof(super) + 100);
+	corrupt(f, 0, (super.sequence & 1) * sizeof(super) + 100);
 	repair_and_open(f, false);
 	assert_int_equal(read_super(f, 0).epoch, super.epoch + 2);
 }
@@ -230,7 +230,7 @@ static void an_interrupted_repair_uses_no_epoch_twice(void **state)
 	struct dp_patches patches;
 
 	need_no_verbs();
-	spoil_page(f, 0, DP_SUPER_OFFSET);
+	corrupt_page(f, 0, DP_SUPER_OFFSET);
 	for (uint32_t i = 0; i < 6; i++)
 		look(f, i / 2, dp_super_offset[i % 2], page[i / 2][i % 2],
 		     DP_SUPER_SIZE);
@@ -255,7 +255,7 @@ static void a_lost_superblock_copy_is_restored(void **state)
 	struct fixture *f = *state;
 	struct dp_super half[2][2];
 
-	spoil_page(f, 0, DP_COPY_OFFSET);
+	corrupt_page(f, 0, DP_COPY_OFFSET);
 	repair_and_open(f, false);
 	look(f, 0, DP_SUPER_OFFSET, half[0], DP_SUPER_SIZE);
 	look(f, 0, DP_COPY_OFFSET, half[1], DP_SUPER_SIZE);
@@ -266,10 +266,10 @@ static void superblocks_of_later_segments_are_restored(void **state)
 {
 	struct fixture *f = *state;
 
-	spoil_page(f, 1, DP_SUPER_OFFSET);
+	corrupt_page(f, 1, DP_SUPER_OFFSET);
 	repair_and_open(f, false);
 	forget_backup(f);
-	spoil_page(f, 2, DP_COPY_OFFSET);
+	corrupt_page(f, 2, DP_COPY_OFFSET);
 	repair_and_open(f, false);
 }
 
@@ -296,8 +296,8 @@ static void damage_without_a_cure_is_left_as_it_is(void **state)
 	struct fixture *f = *state;
 	uint64_t before;
 
-	spoil_page(f, 0, DP_SUPER_OFFSET);
-	spoil_page(f, 0, DP_COPY_OFFSET);
+	corrupt_page(f, 0, DP_SUPER_OFFSET);
+	corrupt_page(f, 0, DP_COPY_OFFSET);
 	before = fingerprint(f->path);
 	repair_pool(f, 1, 0);
 	assert_int_equal(fingerprint(f->path), before);
@@ -539,10 +539,10 @@ static void damaged_roots_are_cleared(void **state)
 	make_root(f, "one");
 	make_root(f, "two");
 	close_pool(f);
-	spoil(f, 0, DP_ROOTS_OFFSET + offsetof(struct dp_root, word));
+	corrupt(f, 0, DP_ROOTS_OFFSET + offsetof(struct dp_root, word));
 	repair_and_open(f, true);
 	forget_backup(f);
-	spoil(f, 0, DP_ROOTS_OFFSET + sizeof(struct dp_root));
+	corrupt(f, 0, DP_ROOTS_OFFSET + sizeof(struct dp_root));
 	repair_and_open(f, true);
 	open_pool(f);
 	assert_int_equal(daxpin_root(f->pool, "one", &extent), -ENOENT);
@@ -566,7 +566,7 @@ static void repair_of_an_open_pool_is_busy(void **state)
 	struct fixture *f = *state;
 	struct child child = start_child(f, child_opens, NULL);
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	repair_fails(f, -EBUSY, "is open in process");
 	kill_child(&child);
 	/* Once the owner is dead, the repair works. */
@@ -574,7 +574,7 @@ static void repair_of_an_open_pool_is_busy(void **state)
 	f->options.flags = DAXPIN_POOL_READONLY | DAXPIN_POOL_DEGRADED;
 	child = start_child(f, child_opens, NULL);
 	f->options.flags = 0;
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	repair_fails(f, -EBUSY, "");
 	kill_child(&child);
 }
@@ -591,7 +591,7 @@ static void repair_is_busy_if_the_owner_cannot_be_determined(void **state)
 	struct fixture *f = *state;
 
 	need_no_verbs();
-	spoil_page(f, 0, DP_SUPER_OFFSET);
+	corrupt_page(f, 0, DP_SUPER_OFFSET);
 	assert_busy_without_sockets(f, child_repairs);
 	assert_false(has_backup(f));
 }
@@ -647,7 +647,7 @@ static void undo_is_refused_if_the_pool_was_opened_since(void **state)
 	struct fixture *f = *state;
 
 	need_no_verbs();
-	spoil_page(f, 0, DP_SUPER_OFFSET);
+	corrupt_page(f, 0, DP_SUPER_OFFSET);
 	repair_pool(f, 0, 1);
 	open_pool(f);
 	close_pool(f);

@@ -107,7 +107,7 @@ static void a_lost_first_word_quarantines_its_extent(void **state)
 
 	put(f, 1, 600, 100);
 	put(f, 1, 700, 1);
-	spoil(f, 1, word_at(600));
+	corrupt(f, 1, word_at(600));
 	check_quarantine(f, 1, 600, 700, 0);
 }
 
@@ -347,7 +347,7 @@ static void a_degraded_open_skips_a_damaged_root(void **state)
 	make_root(f, "first");
 	make_root(f, "second");
 	close_pool(f);
-	spoil(f, 0, DP_ROOTS_OFFSET);
+	corrupt(f, 0, DP_ROOTS_OFFSET);
 	assert_open_fails(f, -EUCLEAN, "root slot 0");
 	look(f, 0, DP_ROOTS_OFFSET, &root, sizeof(root));
 	open_degraded(f, 0);

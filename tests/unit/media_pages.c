@@ -140,12 +140,12 @@ static void a_damaged_bitmap_is_refused(void **state)
 	uint64_t bits = 1ull << 16, raw;
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
 
-	spoil(f, 1, DP_PAGES_OFFSET + 3);
+	corrupt(f, 1, DP_PAGES_OFFSET + 3);
 	assert_open_fails(f, -EUCLEAN, "segment 1, page bitmap, offset 0x2000");
-	spoil(f, 1, DP_PAGES_OFFSET + 3);
-	spoil(f, 2, DP_PAGES_OFFSET + 80);
+	corrupt(f, 1, DP_PAGES_OFFSET + 3);
+	corrupt(f, 2, DP_PAGES_OFFSET + 80);
 	assert_open_fails(f, -EUCLEAN, "segment 2, page bitmap, offset 0x2050");
-	spoil(f, 2, DP_PAGES_OFFSET + 80);
+	corrupt(f, 2, DP_PAGES_OFFSET + 80);
 	/* The bitmap has a bit for a page that the table does not have. */
 	raw = dp_pages_encode(seed, 0, bits);
 	patch(f, 0, DP_PAGES_OFFSET, &raw, sizeof(raw));
@@ -162,7 +162,7 @@ static void a_degraded_read_only_open_works_without_the_bitmap(void **state)
 	extent = live(f, 3 * MIB);
 	close_pool(f);
 	for (uint32_t i = 0; i < 3; i++)
-		spoil(f, i, DP_PAGES_OFFSET);
+		corrupt(f, i, DP_PAGES_OFFSET);
 	f->options.flags = DAXPIN_POOL_READONLY | DAXPIN_POOL_DEGRADED;
 	open_pool(f);
 	f->options.flags = 0;
@@ -257,7 +257,7 @@ static void the_table_of_a_large_segment_is_checked_and_repaired(void **state)
 	close_pool(f);
 	at = DP_CHUNK_SIZE + dp_word_offset(extent.addr / DP_BLOCK_SIZE);
 	look(f, 0, at, &word, sizeof(word));
-	spoil(f, 0, at);
+	corrupt(f, 0, at);
 	assert_open_fails(f, -EUCLEAN, "segment 0, descriptor table");
 	patch(f, 0, at, &word, sizeof(word));
 	open_pool(f);

@@ -214,7 +214,7 @@ static void leave_open(struct fixture *f)
 {
 	struct child child = start_child(f, child_opens, NULL);
 
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	kill_child(&child);
 }
 

@@ -53,11 +53,11 @@ static void put_pool(struct fixture *f, const struct pool_halves *all)
 }
 
 /* Damages the halves whose bit is set: page 0, page 1, copy 0, copy 1. */
-static void spoil_halves(struct fixture *f, uint32_t segment, unsigned int mask)
+static void corrupt_halves(struct fixture *f, uint32_t segment, unsigned int mask)
 {
 	for (int i = 0; i < 4; i++)
 		if (mask & 1u << i)
-			spoil(f, segment, place[i / 2] + i % 2 * HALF + 100);
+			corrupt(f, segment, place[i / 2] + i % 2 * HALF + 100);
 }
 
 /* The same rule, computed independently: the newest half that is not in the mask. */
@@ -116,7 +116,7 @@ static void try_one(struct fixture *f, const struct pool_halves *whole,
 						 &from_copy);
 
 	put_pool(f, whole);
-	spoil_halves(f, 0, mask);
+	corrupt_halves(f, 0, mask);
 	if (!from) {
 		assert_open_fails(f, -EUCLEAN, "superblock at offset 0x0");
 		return;
@@ -216,10 +216,10 @@ static void an_unknown_owner_is_cleared_after_the_wait(void **state)
 	assert_open_fails(f, -EUCLEAN, "for writing once");
 	f->options.flags = 0;
 	/* The flag is kept as long as an open fails for another reason. */
-	spoil(f, 1, word_at(1000));
+	corrupt(f, 1, word_at(1000));
 	assert_open_fails(f, -EUCLEAN, "descriptor table");
 	assert_true(read_super(f, 0).flags & DP_SUPER_OWNER_UNKNOWN);
-	spoil(f, 1, word_at(1000));
+	corrupt(f, 1, word_at(1000));
 	open_pool(f);
 	assert_int_equal(read_super(f, 0).flags, DP_SUPER_UNCLEAN);
 	assert_int_equal(pool_info(f).epoch, epoch + 1);
@@ -232,7 +232,7 @@ static void a_lost_record_is_busy_if_rdma_cannot_be_queried(void **state)
 	struct fixture *f = *state;
 
 	need_no_verbs();
-	spoil_halves(f, 0, 3);
+	corrupt_halves(f, 0, 3);
 	assert_busy_without_sockets(f, child_opens);
 	open_pool(f);
 	close_pool(f);
@@ -247,7 +247,7 @@ static void later_segments_are_restored_too(void **state)
 	struct dp_super before = read_super(f, 2), after;
 
 	patch(f, 2, DP_SUPER_OFFSET, zero, sizeof(zero));
-	spoil_halves(f, 1, 3);
+	corrupt_halves(f, 1, 3);
 	f->options.flags = DAXPIN_POOL_READONLY;
 	assert_open_fails(f, -EUCLEAN, "segment 1");
 	assert_says(f, "for writing once");
@@ -275,11 +275,11 @@ static void nothing_is_restored_when_the_open_fails(void **state)
 	struct fixture *f = *state;
 
 	need_no_verbs();
-	spoil_halves(f, 0, 3);
-	spoil_halves(f, 1, 3);
-	spoil(f, 2, word_at(8191));
+	corrupt_halves(f, 0, 3);
+	corrupt_halves(f, 1, 3);
+	corrupt(f, 2, word_at(8191));
 	assert_open_fails(f, -EUCLEAN, "segment 2, descriptor table");
-	spoil(f, 2, word_at(8191));
+	corrupt(f, 2, word_at(8191));
 	open_pool(f);
 	close_pool(f);
 }
@@ -291,7 +291,7 @@ static void the_copy_of_another_pool_is_not_restored(void **state)
 
 	super.uuid[3] ^= 1;
 	write_super(f, 1, super);
-	spoil_halves(f, 1, 3);
+	corrupt_halves(f, 1, 3);
 	assert_open_fails(f, -EUCLEAN, "another segment of this one");
 }
 

@@ -307,7 +307,7 @@ static void a_living_owner_is_not_replaced_after_its_child_unlocked(void **state
 
 	close_pool(f);
 	child = start_child(f, unlock_in_a_child, NULL);
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	ret = try_open(f, LONG_MS, &reports);
 	kill_child(&child);
 	assert_int_equal(ret, -ECANCELED);
@@ -329,8 +329,8 @@ static void a_dup_does_not_keep_the_lock_of_a_closed_pool(void **state)
 	assert_true(fd >= 0);
 	close_pool(f);
 	child = start_child(f, child_opens, child_closes);
-	assert_int_equal(child.told, 0);
-	let_go(&child);
+	assert_int_equal(child.result, 0);
+	release_child(&child);
 	assert_int_equal(end_child(&child), 0);
 	close(fd);
 	open_pool(f);
@@ -538,11 +538,11 @@ static void an_owner_in_another_pid_namespace_is_not_replaced(void **state)
 	struct child child = start_child(f, fails_to_open_in_a_namespace, NULL);
 
 	kill_child(&child);
-	if (child.told == 77) {
+	if (child.result == 77) {
 		print_message("# skipped: this user may not create a pid namespace\n");
 		skip();
 	}
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 }
 
 static int own_in_another_namespace(void *arg, int parent)
@@ -572,13 +572,13 @@ static void an_owner_in_a_child_pid_namespace_is_named_until_it_dies(void **stat
 
 	close_pool(f);
 	child = start_child(f, opens_in_another_namespace, NULL);
-	if (child.told == 77) {
+	if (child.result == 77) {
 		kill_child(&child);
 		open_pool(f);
 		print_message("# skipped: this user may not create a pid namespace\n");
 		skip();
 	}
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	ret = try_open(f, LONG_MS, &reports);
 	/* The owner is a child of this child and is killed when its parent dies. */
 	kill_child(&child);

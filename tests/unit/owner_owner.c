@@ -40,7 +40,7 @@ static int note_report(const struct dp_wait *wait, void *arg)
 
 static void time_is_up(void)
 {
-	put_clock_forward(2 * LONG_MS);
+	advance_clock(2 * LONG_MS);
 }
 
 static int await_with(bool despite)

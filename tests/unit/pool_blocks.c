@@ -111,7 +111,7 @@ static void an_interrupted_refill_without_a_ring_makes_progress(void **state)
 static int pass_deadline(const struct dp_wait *wait, void *arg)
 {
 	*(uint64_t *)arg = wait->done_bytes;
-	put_clock_forward(100000);
+	advance_clock(100000);
 	return 0;
 }
 

@@ -269,7 +269,7 @@ static void open_succeeds_if_the_older_superblock_half_is_damaged(void **state)
 
 	look(f, 0, DP_SUPER_OFFSET, half, sizeof(half));
 	older = half[0].sequence > half[1].sequence;
-	spoil(f, 0, DP_SUPER_OFFSET + older * sizeof(half[0]) + 100);
+	corrupt(f, 0, DP_SUPER_OFFSET + older * sizeof(half[0]) + 100);
 	open_pool(f);
 	assert_int_equal(pool_info(f).unclean, 0);
 	close_pool(f);
@@ -284,8 +284,8 @@ static void open_uses_the_older_superblock_half_if_the_newer_is_torn(void **stat
 
 	look(f, 0, DP_SUPER_OFFSET, half, sizeof(half));
 	newer = half[1].sequence > half[0].sequence;
-	spoil(f, 0, DP_SUPER_OFFSET + newer * sizeof(half[0]) + 100);
-	spoil(f, 0, DP_COPY_OFFSET + newer * sizeof(half[0]) + 100);
+	corrupt(f, 0, DP_SUPER_OFFSET + newer * sizeof(half[0]) + 100);
+	corrupt(f, 0, DP_COPY_OFFSET + newer * sizeof(half[0]) + 100);
 	open_pool(f);
 	assert_int_equal(pool_info(f).unclean, 1);	/* as in the older half */
 	close_pool(f);
@@ -302,13 +302,13 @@ static void open_succeeds_without_the_copy_of_the_superblock(void **state)
 }
 
 /* Damages all halves, so that nothing is left to restore from. */
-static void spoil_all_halves(struct fixture *f, uint32_t segment)
+static void corrupt_all_halves(struct fixture *f, uint32_t segment)
 {
 	const uint64_t half = sizeof(struct dp_super);
 
 	for (int i = 0; i < 2; i++) {
-		spoil(f, segment, DP_SUPER_OFFSET + i * half + 100);
-		spoil(f, segment, DP_COPY_OFFSET + i * half + 100);
+		corrupt(f, segment, DP_SUPER_OFFSET + i * half + 100);
+		corrupt(f, segment, DP_COPY_OFFSET + i * half + 100);
 	}
 }
 
@@ -317,7 +317,7 @@ static void assert_lost_superblock_refused(struct fixture *f, uint32_t segment)
 	char words[32];
 
 	snprintf(words, sizeof(words), "segment %u", segment);
-	spoil_all_halves(f, segment);
+	corrupt_all_halves(f, segment);
 	assert_open_fails(f, -EUCLEAN, "superblock at offset 0x0");
 	assert_says(f, words);
 	assert_says(f, f->path);
@@ -490,12 +490,12 @@ static void open_refuses_a_damaged_word(void **state)
 {
 	struct fixture *f = *state;
 
-	spoil(f, 1, word_at(1000) + 5);
+	corrupt(f, 1, word_at(1000) + 5);
 	assert_table_refused(f, 1, 1000, "fails its check");
-	spoil(f, 1, word_at(1000) + 5);
-	spoil(f, 2, word_at(8191));
+	corrupt(f, 1, word_at(1000) + 5);
+	corrupt(f, 2, word_at(8191));
 	assert_table_refused(f, 2, 8191, "fails its check");
-	spoil(f, 2, word_at(8191));
+	corrupt(f, 2, word_at(8191));
 	open_pool(f);
 	close_pool(f);
 }
@@ -729,12 +729,12 @@ static void assert_lane_refused(struct fixture *f, uint32_t index, size_t offset
 	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
 	char words[64];
 
-	spoil(f, 0, at + offset);
+	corrupt(f, 0, at + offset);
 	snprintf(words, sizeof(words), "redo lane %u at offset 0x%llx", index,
 		 (unsigned long long)at);
 	assert_open_fails(f, -EUCLEAN, words);
 	assert_says(f, "untouched");
-	spoil(f, 0, at + offset);
+	corrupt(f, 0, at + offset);
 }
 
 /* A power failure leaves a torn lane if it interrupts a batch before its commit. */
@@ -742,7 +742,7 @@ static void assert_lane_discarded(struct fixture *f, uint32_t index, size_t offs
 {
 	uint64_t at = DP_LANES_OFFSET + index * sizeof(struct dp_lane);
 
-	spoil(f, 0, at + offset);
+	corrupt(f, 0, at + offset);
 	open_pool(f);
 	close_pool(f);
 }
@@ -790,11 +790,11 @@ static void overwrite_replaces_a_damaged_superblock(void **state)
 
 	need_no_verbs();
 	for (int half = 0; half < 2; half++) {
-		spoil(f, 0, DP_SUPER_OFFSET + half * sizeof(struct dp_super));
+		corrupt(f, 0, DP_SUPER_OFFSET + half * sizeof(struct dp_super));
 		overwrite_and_reopen(f);
 	}
-	spoil(f, 0, DP_SUPER_OFFSET);
-	spoil(f, 0, DP_SUPER_OFFSET + sizeof(struct dp_super));
+	corrupt(f, 0, DP_SUPER_OFFSET);
+	corrupt(f, 0, DP_SUPER_OFFSET + sizeof(struct dp_super));
 	overwrite_and_reopen(f);
 }
 
@@ -812,7 +812,7 @@ static void overwrite_replaces_damaged_segments(void **state)
 {
 	struct fixture *f = *state;
 
-	spoil(f, 1, word_at(1000));
+	corrupt(f, 1, word_at(1000));
 	overwrite_and_reopen(f);
 }
 
@@ -867,7 +867,7 @@ static void overwrite_of_a_lost_superblock_waits_for_all_rdma(void **state)
 {
 	struct fixture *f = *state;
 
-	spoil_all_halves(f, 0);
+	corrupt_all_halves(f, 0);
 	overwrite_is_busy(f, 3, "any of the 3 on this machine may be its own");
 	truncate_segment(f, 0, 5000);
 	overwrite_is_busy(f, -EBUSY, "the test cannot count them");

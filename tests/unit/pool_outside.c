@@ -290,7 +290,7 @@ static void a_file_that_is_a_segment_of_two_pools_has_one_owner(void **state)
 	close_pool(f);
 	make_second_pool(f, second);
 	child = start_child(f, child_opens, NULL);
-	assert_int_equal(child.told, 0);
+	assert_int_equal(child.result, 0);
 	ret = daxpin_pool_open(second, &f->options, &other);
 	kill_child(&child);
 	assert_int_equal(ret, -EBUSY);
@@ -711,7 +711,7 @@ static int open_without_proc_as_overflow_user(void *arg)
 	struct fixture *f = arg;
 	const char *words = "/proc/self/uid_map, which shows whether it is, cannot be read";
 
-	if (!become_poor(NOBODY, 1 << 20))
+	if (!drop_privileges(NOBODY, 1 << 20))
 		return 2;
 	if (daxpin_pool_create(f->path, &f->options, &f->pool))
 		return 3;

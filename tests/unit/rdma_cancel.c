@@ -44,7 +44,7 @@ static int run_grant(void)
 {
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .access = WRITE, .ask_back = on_ask,
-		.done = on_done, .arg = &news, .flags = DAXPIN_GRANT_ZERO,
+		.done = on_done, .arg = &callbacks, .flags = DAXPIN_GRANT_ZERO,
 	};
 
 	return daxpin_rdma_grant(rdma, extent, &options, &grant);

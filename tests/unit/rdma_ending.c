@@ -43,7 +43,7 @@ static int setup_large(void **state)
 {
 	fake_reset();
 	executor.count = executor.taken = executor.refusals = 0;
-	news.asked = news.done = 0;
+	callbacks.asked = callbacks.done = 0;
 	if (fixture_setup_sized(state, 128 << 20))
 		return -1;
 	f = *state;
@@ -87,10 +87,10 @@ static void a_stuck_local_key_does_not_delay_a_revoke(void **state)
 	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
 	fake.stuck_key = first;
 	fake.dereg_error = EIO;
-	put_clock_forward(100);
+	advance_clock(100);
 	assert_int_equal(daxpin_rdma_service(rdma), -EIO);
 	assert_int_equal(info_of(grant), -ESTALE);
-	assert_int_equal(news.done, 1);
+	assert_int_equal(callbacks.done, 1);
 	assert_int_equal(counts().local_mrs, 1);	/* the region that is stuck */
 	fake.stuck_key = 0;
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
@@ -205,7 +205,7 @@ static void *return_it(void *grant)
 static void *revoke_it(void *grant)
 {
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
-	news.result = 1;
+	callbacks.result = 1;
 	return NULL;
 }
 
@@ -224,8 +224,8 @@ static void on_ask_run_meanwhile(void *arg, const struct daxpin_grant_key *key)
 		pthread_join(other, NULL);
 	else
 		usleep(50000);		/* the other thread must still wait */
-	assert_int_equal(news.done, 0);
-	assert_int_equal(news.result, 0);
+	assert_int_equal(callbacks.done, 0);
+	assert_int_equal(callbacks.result, 0);
 }
 
 static struct daxpin_grant *grant_with(void (*ask_back)(void *arg,
@@ -234,10 +234,10 @@ static struct daxpin_grant *grant_with(void (*ask_back)(void *arg,
 {
 	struct daxpin_grant_options options = {
 		.size = sizeof(options), .access = WRITE,
-		.ask_back = ask_back, .done = done, .arg = &news,
+		.ask_back = ask_back, .done = done, .arg = &callbacks,
 	};
 
-	news.result = 0;
+	callbacks.result = 0;
 	assert_int_equal(daxpin_rdma_grant(rdma, extent, &options, &current),
 			 0);
 	return current;
@@ -251,8 +251,8 @@ static void done_is_called_after_ask_back_returned(void **state)
 	meanwhile = return_it;
 	is_joined = true;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
-	assert_int_equal(news.asked, 1);
-	assert_int_equal(news.done, 1);
+	assert_int_equal(callbacks.asked, 1);
+	assert_int_equal(callbacks.done, 1);
 	assert_int_equal(info_of(grant), -ESTALE);
 }
 
@@ -263,7 +263,7 @@ static void on_ask_return(void *arg, const struct daxpin_grant_key *key)
 	/*
 	 * done() is not called from here, although the executor runs jobs immediately.
 	 */
-	assert_int_equal(news.done, 0);
+	assert_int_equal(callbacks.done, 0);
 	assert_int_equal(about(current).state, DAXPIN_GRANT_STATE_QUEUED);
 }
 
@@ -273,7 +273,7 @@ static void a_return_inside_ask_back_is_handled_after_ask_back(void **state)
 
 	(void)state;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
-	assert_int_equal(news.done, 1);
+	assert_int_equal(callbacks.done, 1);
 	assert_int_equal(counts().pending, 0);
 }
 
@@ -286,8 +286,8 @@ static void a_revoke_waits_for_ask_back(void **state)
 	is_joined = false;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
 	pthread_join(other, NULL);
-	assert_int_equal(news.result, 1);
-	assert_int_equal(news.done, 0);
+	assert_int_equal(callbacks.result, 1);
+	assert_int_equal(callbacks.done, 0);
 	assert_int_equal(info_of(grant), -ESTALE);
 }
 
@@ -303,7 +303,7 @@ static void ask_back_can_revoke_its_grant(void **state)
 
 	(void)state;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
-	assert_int_equal(news.done, 0);
+	assert_int_equal(callbacks.done, 0);
 	assert_int_equal(info_of(grant), -ESTALE);
 	assert_int_equal(counts().pending, 0);
 }
@@ -311,13 +311,13 @@ static void ask_back_can_revoke_its_grant(void **state)
 /* If done() reports a failure, it starts the revoke again. */
 static void on_done_again(void *arg, int result)
 {
-	uint32_t before = news.done;
+	uint32_t before = callbacks.done;
 
 	on_done(arg, result);
 	if (!result)
 		return;
 	assert_int_equal(daxpin_rdma_revoke_start(current, 0), 0);
-	assert_int_equal(news.done, before + 1);
+	assert_int_equal(callbacks.done, before + 1);
 }
 
 static void a_revoke_started_in_done_reports_the_end(void **state)
@@ -328,8 +328,8 @@ static void a_revoke_started_in_done_reports_the_end(void **state)
 	fake.dereg_error = EIO;
 	fake.dereg_refusals = 1;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
-	assert_int_equal(news.done, 2);
-	assert_int_equal(news.result, 0);
+	assert_int_equal(callbacks.done, 2);
+	assert_int_equal(callbacks.result, 0);
 	assert_int_equal(info_of(grant), -ESTALE);
 }
 
@@ -341,9 +341,9 @@ static void a_peer_is_not_asked_back_after_done_reported_a_failure(void **state)
 	fake.dereg_error = EIO;
 	fake.dereg_refusals = 1;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
-	assert_int_equal(news.result, -EIO);
+	assert_int_equal(callbacks.result, -EIO);
 	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
-	assert_int_equal(news.asked, 0);
+	assert_int_equal(callbacks.asked, 0);
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 }
 
@@ -426,7 +426,7 @@ static void a_publish_after_the_grant_expired_succeeds(void **state)
 	(void)state;
 	assert_int_equal(daxpin_rdma_revoke_start(grants[0],
 						  daxpin_deadline_ms(50)), 0);
-	put_clock_forward(100);
+	advance_clock(100);
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(counts().expired, 1);
 	assert_int_equal(daxpin_rdma_publish(rdma, grants, 1, &keep, 1), 0);
@@ -512,7 +512,7 @@ static void a_job_that_the_executor_refuses_is_offered_again(void **state)
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(counts().next_deadline_ns, 0);
 	assert_true(run_job());
-	assert_int_equal(news.done, 1);
+	assert_int_equal(callbacks.done, 1);
 	assert_int_equal(info_of(grant), -ESTALE);
 }
 
@@ -530,7 +530,7 @@ static void grants_of_an_executor_that_always_refuses_can_be_revoked(void **stat
 	assert_int_equal(daxpin_rdma_revoke_start(grants[1],
 						  daxpin_deadline_ms(50)), 0);
 	assert_int_equal(daxpin_grant_returned(grants[2]), 0);
-	put_clock_forward(100);
+	advance_clock(100);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(counts().executor_refusals, 2 * 4 + 3);
@@ -539,7 +539,7 @@ static void grants_of_an_executor_that_always_refuses_can_be_revoked(void **stat
 		assert_int_equal(daxpin_rdma_revoke(grants[i]), 0);
 	assert_int_equal(counts().pending | counts().grants, 0);
 	assert_int_equal(counts().next_deadline_ns, 0);
-	assert_int_equal(news.done, 0);
+	assert_int_equal(callbacks.done, 0);
 }
 
 /* The executor runs the job after other attachments have used the same slot. */
@@ -559,7 +559,7 @@ static void a_revoke_ends_a_grant_whose_job_the_executor_lost(void **state)
 		assert_int_equal(attach_with(keep_job), 0);
 	}
 	assert_true(run_job());
-	assert_int_equal(news.done, 0);
+	assert_int_equal(callbacks.done, 0);
 	assert_int_equal(fake.deregs, 1101);
 }
 
@@ -578,10 +578,10 @@ static void a_grant_with_two_jobs_ends_once(void **state)
 	assert_int_equal(daxpin_rdma_revoke(grant), -EIO);
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
 	assert_true(run_job());
-	assert_int_equal(news.done, 1);
+	assert_int_equal(callbacks.done, 1);
 	assert_int_equal(info_of(grant), -ESTALE);
 	assert_true(run_job());
-	assert_int_equal(news.done, 1);
+	assert_int_equal(callbacks.done, 1);
 }
 
 static void *run_cancelled(void *unused)
@@ -611,7 +611,7 @@ static void a_cancelled_executor_ends_its_grant(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, run_cancelled, NULL), 0);
 	pthread_join(thread, &result);
 	assert_ptr_equal(result, PTHREAD_CANCELED);
-	assert_int_equal(news.done, 1);
+	assert_int_equal(callbacks.done, 1);
 	assert_int_equal(info_of(grant), -ESTALE);
 }
 
@@ -661,15 +661,15 @@ static void grants_expire_in_the_order_of_their_deadlines(void **state)
 	qsort(due, left, sizeof(due[0]), compare_deadlines);
 	for (i = 0; i < left;) {
 		assert_int_equal(counts().next_deadline_ns, due[i]);
-		put_clock_forward((due[i] - daxpin_deadline_ms(0)) / 1000000 + 1);
+		advance_clock((due[i] - daxpin_deadline_ms(0)) / 1000000 + 1);
 		assert_int_equal(daxpin_rdma_service(rdma), 0);
 		while (i < left && due[i] <= daxpin_deadline_ms(0))
 			i++;
-		assert_true(news.done <= i);
+		assert_true(callbacks.done <= i);
 	}
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(counts().expired, left);
-	assert_int_equal(news.done, left);
+	assert_int_equal(callbacks.done, left);
 }
 
 /* -------------------------------------------------------- limits of a trial */

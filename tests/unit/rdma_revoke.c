@@ -151,7 +151,7 @@ static void assert_being_ended(void)
 	assert_int_equal(daxpin_rdma_revoke(current), -EALREADY);
 	assert_int_equal(daxpin_rdma_revoke_start(current, 0), -EALREADY);
 	assert_int_equal(daxpin_grant_returned(current), -EALREADY);
-	assert_int_equal(news.done, 0);
+	assert_int_equal(callbacks.done, 0);
 	see_the_hold();
 }
 
@@ -164,7 +164,7 @@ static void revoke_start_leaves_the_device_call_to_the_executor(void **state)
 	fake.in_dereg = assert_being_ended;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
 	assert_int_equal(fake.deregs, 0);
-	assert_int_equal(news.asked, 0);
+	assert_int_equal(callbacks.asked, 0);
 	assert_int_equal(about(grant).state, DAXPIN_GRANT_STATE_QUEUED);
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), -EALREADY);
 	assert_int_equal(counts().pending, 1);
@@ -174,8 +174,8 @@ static void revoke_start_leaves_the_device_call_to_the_executor(void **state)
 	assert_int_equal(fake.deregs, 0);
 	assert_true(run_job());
 	assert_false(run_job());
-	assert_int_equal(news.done, 1);
-	assert_int_equal(news.result, 0);
+	assert_int_equal(callbacks.done, 1);
+	assert_int_equal(callbacks.result, 0);
 	assert_int_equal(counts().pending, 0);
 	assert_int_equal(counts().grants, 0);
 }
@@ -189,12 +189,12 @@ static void a_device_refusal_in_the_executor_is_reported_to_done(void **state)
 	fake.dereg_refusals = 1;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
 	assert_true(run_job());
-	assert_int_equal(news.result, -EIO);
+	assert_int_equal(callbacks.result, -EIO);
 	assert_int_equal(counts().quarantined, 1);
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
 	assert_true(run_job());
-	assert_int_equal(news.done, 2);
-	assert_int_equal(news.result, 0);
+	assert_int_equal(callbacks.done, 2);
+	assert_int_equal(callbacks.result, 0);
 	assert_int_equal(counts().quarantined, 0);
 }
 
@@ -210,15 +210,15 @@ static void without_an_executor_the_service_call_ends_grants(void **state)
 	assert_int_not_equal(counts().next_deadline_ns, 0);
 	assert_true(counts().next_deadline_ns <= daxpin_deadline_ms(0));
 	assert_int_equal(daxpin_rdma_service(rdma), -EIO);
-	assert_int_equal(news.result, -EIO);
+	assert_int_equal(callbacks.result, -EIO);
 	/* The service call does not try again before the next revoke. */
 	assert_int_equal(counts().next_deadline_ns, 0);
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
 	assert_int_equal(fake.deregs, 1);
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
-	assert_int_equal(news.done, 2);
-	assert_int_equal(news.result, 0);
+	assert_int_equal(callbacks.done, 2);
+	assert_int_equal(callbacks.result, 0);
 }
 
 static void detach_at_once(void *arg, int result)
@@ -255,8 +255,8 @@ static void a_revoke_ends_when_the_peer_returns_the_grant(void **state)
 	(void)state;
 	daxpin_grant_key(grant, &key);
 	assert_int_equal(daxpin_rdma_revoke_start(grant, deadline), 0);
-	assert_int_equal(news.asked, 1);
-	assert_memory_equal(&news.key, &key, sizeof(key));
+	assert_int_equal(callbacks.asked, 1);
+	assert_memory_equal(&callbacks.key, &key, sizeof(key));
 	assert_int_equal(about(grant).state, DAXPIN_GRANT_STATE_ASKED);
 	assert_int_equal(about(grant).deadline_ns, deadline);
 	assert_int_equal(counts().next_deadline_ns, deadline);
@@ -265,8 +265,8 @@ static void a_revoke_ends_when_the_peer_returns_the_grant(void **state)
 	see_the_hold();
 	assert_int_equal(daxpin_grant_returned(grant), 0);
 	assert_true(run_job());
-	assert_int_equal(news.done, 1);
-	assert_int_equal(news.result, 0);
+	assert_int_equal(callbacks.done, 1);
+	assert_int_equal(callbacks.result, 0);
 	assert_int_equal(counts().returned, 1);
 	assert_int_equal(counts().expired, 0);
 }
@@ -280,10 +280,10 @@ static void a_grant_whose_peer_does_not_answer_ends_at_the_deadline(void **state
 	assert_int_equal(daxpin_rdma_revoke_start(grant, deadline), 0);
 	do {
 		assert_int_equal(daxpin_rdma_service(rdma), 0);
-		assert_false(news.done && daxpin_deadline_ms(0) < deadline);
+		assert_false(callbacks.done && daxpin_deadline_ms(0) < deadline);
 	} while (!run_job());
-	assert_int_equal(news.done, 1);
-	assert_int_equal(news.asked, 1);
+	assert_int_equal(callbacks.done, 1);
+	assert_int_equal(callbacks.asked, 1);
 	assert_int_equal(counts().returned, 0);
 	assert_int_equal(counts().expired, 1);
 }
@@ -295,8 +295,8 @@ static void a_peer_can_return_a_grant_unasked(void **state)
 	(void)state;
 	assert_int_equal(daxpin_grant_returned(grant), 0);
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
-	assert_int_equal(news.asked, 0);
-	assert_int_equal(news.done, 1);
+	assert_int_equal(callbacks.asked, 0);
+	assert_int_equal(callbacks.done, 1);
 	assert_int_equal(counts().returned, 1);
 }
 
@@ -308,11 +308,11 @@ static void a_second_revoke_start_can_shorten_the_deadline(void **state)
 	(void)state;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
 	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
-	assert_int_equal(news.asked, 1);
+	assert_int_equal(callbacks.asked, 1);
 	assert_int_equal(counts().pending, 1);
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
 	assert_int_equal(daxpin_rdma_service(rdma), 0);
-	assert_int_equal(news.done, 1);
+	assert_int_equal(callbacks.done, 1);
 	/*
 	 * This revoke runs in the caller's thread: it returns the result, and done() is
 	 * not called.
@@ -321,7 +321,7 @@ static void a_second_revoke_start_can_shorten_the_deadline(void **state)
 	other = grant_of(another, NULL);
 	assert_int_equal(daxpin_rdma_revoke_start(other, NEVER), 0);
 	assert_int_equal(daxpin_rdma_revoke(other), 0);
-	assert_int_equal(news.done, 1);
+	assert_int_equal(callbacks.done, 1);
 	assert_int_equal(counts().pending, 0);
 	assert_int_equal(counts().next_deadline_ns, 0);
 }
@@ -383,7 +383,7 @@ static void an_excess_drop_is_reported_by_the_revoke(void **state)
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	assert_int_equal(daxpin_rdma_revoke_start(grant, 0), 0);
 	assert_int_equal(daxpin_rdma_service(rdma), -EINVAL);
-	assert_int_equal(news.result, -EINVAL);
+	assert_int_equal(callbacks.result, -EINVAL);
 	assert_int_equal(counts().ended, 2);
 	assert_int_equal(counts().grants | counts().pending, 0);
 }
@@ -606,7 +606,7 @@ static void concurrent_revokes_end_each_grant_once(void **state)
 	assert_int_equal(info.ended, THREADS * ROUNDS);
 	assert_int_equal(info.grants | info.pending | info.quarantined, 0);
 	assert_int_equal(fake.deregs, THREADS * ROUNDS);
-	assert_true(news.done <= executor.count);
+	assert_true(callbacks.done <= executor.count);
 }
 
 /* A device call can be a cancellation point, as any system call can. */

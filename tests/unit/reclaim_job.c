@@ -258,7 +258,7 @@ static void pass_deadline(struct fixture *f, struct daxpin_job *job)
 	while (pool_info(f).hole_bytes < 15 * CHUNK)
 		assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(10)),
 				 -ETIMEDOUT);
-	put_clock_forward(2 * HANG_MS);
+	advance_clock(2 * HANG_MS);
 	assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(HANG_MS)), 0);
 }
 

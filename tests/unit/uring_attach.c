@@ -679,7 +679,7 @@ static int attach_with_little_memlock(void *arg)
 	struct world w = { .uring = NULL };
 
 	(void)arg;
-	if (!become_poor(NOBODY, 1 << 20))
+	if (!drop_privileges(NOBODY, 1 << 20))
 		return 2;
 	target = SHMEM;
 	if (create_pool(&w) || io_uring_queue_init(8, &w.ring, 0))

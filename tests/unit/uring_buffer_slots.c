@@ -718,7 +718,7 @@ static int run_limited(void *arg)
 	/*
 	 * A user id of its own, so that rings of other processes are not charged to it.
 	 */
-	MUST(become_poor(100000 + getpid(), limited->bytes));
+	MUST(drop_privileges(100000 + getpid(), limited->bytes));
 	ret = create_pool(&w);
 	strcpy(child_pool_path, w.f.path);
 	MUST(!ret);

@@ -19,7 +19,7 @@ static int adopt(const char *path, unsigned int flags)
 	if (ret) {
 		fprintf(stderr, "daxpin: %s\n",
 			errmsg[0] ? errmsg : strerror(-ret));
-		return EXIT_CANNOT_TELL;
+		return EXIT_UNKNOWN;
 	}
 	ret = daxpin_pool_info(pool, &info);
 	if (!ret)
@@ -27,7 +27,7 @@ static int adopt(const char *path, unsigned int flags)
 	if (ret) {
 		fprintf(stderr, "daxpin: %s: the pool was opened, but could not be closed: %s\n",
 			path, strerror(-ret));
-		return EXIT_CANNOT_TELL;
+		return EXIT_UNKNOWN;
 	}
 	printf("%s: %s, and the pool is closed now\n", path, info.unclean ?
 	       "what its last owner had committed is in place" :
@@ -46,7 +46,7 @@ static int run(int argc, char **argv)
 	}
 	if (argc != at + 1 || argv[at][0] == '-') {
 		fprintf(stderr, "usage: daxpin adopt [--despite-rdma] PATH\n");
-		return EXIT_CANNOT_TELL;
+		return EXIT_UNKNOWN;
 	}
 	return adopt(argv[at], flags);
 }

@@ -297,14 +297,14 @@ static int look(struct check *check)
 static enum exit_status verdict(const struct check *check, int ret)
 {
 	if (ret)
-		return ret == -EUCLEAN ? EXIT_DAMAGED : EXIT_CANNOT_TELL;
+		return ret == -EUCLEAN ? EXIT_DAMAGED : EXIT_UNKNOWN;
 	return check->summary.damages ? EXIT_DAMAGED : EXIT_CLEAN;
 }
 
 static const char *const verdict_name[] = {
 	[EXIT_CLEAN] = "clean",
 	[EXIT_DAMAGED] = "damaged",
-	[EXIT_CANNOT_TELL] = "cannot tell",
+	[EXIT_UNKNOWN] = "cannot tell",
 };
 
 static void end_json(struct check *check, int ret, enum exit_status status)
@@ -355,7 +355,7 @@ static int restore(struct check *check)
 
 	if (ret) {
 		fprintf(stderr, "daxpin check: %s\n", check->errmsg);
-		return EXIT_CANNOT_TELL;
+		return EXIT_UNKNOWN;
 	}
 	printf("%s: the metadata is as it was before the repair\n", check->options.path);
 	return EXIT_CLEAN;
@@ -369,7 +369,7 @@ static int run(int argc, char **argv)
 
 	if (!parse(&check.options, argc, argv)) {
 		fputs(check_command.help, stderr);
-		return EXIT_CANNOT_TELL;
+		return EXIT_UNKNOWN;
 	}
 	check.pool = (struct daxpin_pool_options) {
 		.size = sizeof(check.pool),
@@ -394,7 +394,7 @@ static int run(int argc, char **argv)
 		end_text(&check, ret, status);
 	if (fflush(stdout) || ferror(stdout)) {
 		perror("daxpin check: the report");
-		return EXIT_CANNOT_TELL;
+		return EXIT_UNKNOWN;
 	}
 	return status;
 }

@@ -7,7 +7,7 @@
 enum exit_status {
 	EXIT_CLEAN = 0,
 	EXIT_DAMAGED = 1,		/* doctor: something does not work */
-	EXIT_CANNOT_TELL = 2,		/* also for invalid arguments */
+	EXIT_UNKNOWN = 2,		/* also for invalid arguments */
 };
 
 struct command {

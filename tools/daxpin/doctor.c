@@ -88,8 +88,8 @@ static void json_answer(struct json *json, const struct answer *answer,
 	json_end_object(json);
 }
 
-void doctor_say(struct doctor *doctor, struct answer answer,
-		const char *observed, ...)
+void doctor_report(struct doctor *doctor, struct answer answer,
+		   const char *observed, ...)
 {
 	char text[TEXT_SIZE];
 	va_list arguments;
@@ -108,16 +108,16 @@ void doctor_say(struct doctor *doctor, struct answer answer,
 	fflush(stdout);
 }
 
-void doctor_say_no_ground(struct doctor *doctor, enum subject subject,
-			  bool needed)
+void doctor_report_no_testbed(struct doctor *doctor, enum subject subject,
+			      bool needed)
 {
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = subject, .verdict = VERDICT_UNKNOWN,
 		.needed = needed,
 		.remedy = doctor->place.in_use ?
 			"run this again when no process has the pool open" :
 			"run this as a user who has permission to write to the path",
-	}, "%s", doctor->ground.errmsg);
+	}, "%s", doctor->testbed.errmsg);
 }
 
 /* One "no" decides, even if other answers are unknown. */
@@ -125,13 +125,13 @@ static enum exit_status verdict_of(const struct doctor *doctor)
 {
 	if (doctor->wrong)
 		return EXIT_DAMAGED;
-	return doctor->unknown ? EXIT_CANNOT_TELL : EXIT_CLEAN;
+	return doctor->unknown ? EXIT_UNKNOWN : EXIT_CLEAN;
 }
 
 static const char *const status_name[] = {
 	[EXIT_CLEAN] = "works",
 	[EXIT_DAMAGED] = "does not all work",
-	[EXIT_CANNOT_TELL] = "cannot tell",
+	[EXIT_UNKNOWN] = "cannot tell",
 };
 
 static void begin_json(struct doctor *doctor, const char *path)
@@ -203,7 +203,7 @@ static bool parse(struct doctor *doctor, const char **ret_path, int argc,
 
 static void look(struct doctor *doctor)
 {
-	ground_open(&doctor->ground, &doctor->place);
+	testbed_open(&doctor->testbed, &doctor->place);
 	doctor_place(doctor);
 	doctor_memory(doctor);
 	doctor_files(doctor);
@@ -211,7 +211,7 @@ static void look(struct doctor *doctor)
 	doctor_uring(doctor);
 	doctor_container(doctor);
 	doctor_rdma(doctor);
-	ground_close(&doctor->ground);
+	testbed_close(&doctor->testbed);
 }
 
 static int run(int argc, char **argv)
@@ -224,7 +224,7 @@ static int run(int argc, char **argv)
 
 	if (!parse(&doctor, &path, argc, argv)) {
 		fputs(doctor_command.help, stderr);
-		return EXIT_CANNOT_TELL;
+		return EXIT_UNKNOWN;
 	}
 	if (doctor.as_json)
 		begin_json(&doctor, path);
@@ -232,14 +232,14 @@ static int run(int argc, char **argv)
 	if (!ret)
 		look(&doctor);
 	place_close(&doctor.place);
-	status = ret ? EXIT_CANNOT_TELL : verdict_of(&doctor);
+	status = ret ? EXIT_UNKNOWN : verdict_of(&doctor);
 	if (doctor.as_json)
 		end_json(&doctor, status, ret ? errmsg : NULL);
 	else
 		end_text(&doctor, status, path, ret ? errmsg : NULL);
 	if (fflush(stdout) || ferror(stdout)) {
 		perror("daxpin doctor: the report");
-		return EXIT_CANNOT_TELL;
+		return EXIT_UNKNOWN;
 	}
 	return status;
 }

@@ -81,7 +81,7 @@ struct place {
  * Memory to try things on: a file without a name in the directory, or the first
  * unit of the device, into which nothing may be stored.
  */
-struct ground {
+struct testbed {
 	int fd;				/* -1: there is no such memory */
 	char *base;			/* NULL: it cannot be mapped */
 	uint64_t size;
@@ -95,17 +95,17 @@ struct doctor {
 	bool as_json;
 	struct json json;
 	struct place place;
-	struct ground ground;
+	struct testbed testbed;
 	unsigned int wrong, unknown;	/* of what is needed */
 };
 
 /* Report one answer; `observed` is a sentence without a full stop. */
-void doctor_say(struct doctor *doctor, struct answer answer,
-		const char *observed, ...)
+void doctor_report(struct doctor *doctor, struct answer answer,
+		   const char *observed, ...)
 	__attribute__((format(printf, 3, 4)));
 /* Report that a subject was not tried because there is no memory to try it on. */
-void doctor_say_no_ground(struct doctor *doctor, enum subject subject,
-			  bool needed);
+void doctor_report_no_testbed(struct doctor *doctor, enum subject subject,
+			      bool needed);
 const char *doctor_source_name(enum daxpin_source source);
 
 /* doctor_place.c. Returns -errno and writes errmsg if nothing can be tried. */
@@ -114,26 +114,26 @@ int place_find(struct place *place, const char *path, char *errmsg,
 void place_close(struct place *place);
 void doctor_place(struct doctor *doctor);
 
-/* doctor_ground.c */
-void ground_open(struct ground *ground, const struct place *place);
-void ground_close(struct ground *ground);
+/* doctor_testbed.c */
+void testbed_open(struct testbed *testbed, const struct place *place);
+void testbed_close(struct testbed *testbed);
 /* Map a file's first bytes at a multiple of 2 MiB; NULL and errno. */
-void *ground_map(int fd, uint64_t size, int flags);
+void *testbed_map(int fd, uint64_t size, int flags);
 /*
  * Have the kernel make the pages present (MADV_POPULATE_*), for writing only in a
  * scratch file. On a bad medium this returns an error, where a load or a store by
  * this process would be a SIGBUS.
  */
-int ground_touch(void *at, uint64_t size, bool write);
+int testbed_touch(void *at, uint64_t size, bool write);
 /*
  * Create a scratch file that has a name, with backing store. Returns its descriptor or
- * -errno. The caller removes it by its name; ground_sweep() removes those that a killed
+ * -errno. The caller removes it by its name; testbed_sweep() removes those that a killed
  * run left behind.
  */
 #define SCRATCH_NAME_SIZE	64
-int ground_named_file(const struct place *place, uint64_t size,
-		      char name[SCRATCH_NAME_SIZE]);
-void ground_sweep(const struct place *place);
+int testbed_named_file(const struct place *place, uint64_t size,
+		       char name[SCRATCH_NAME_SIZE]);
+void testbed_sweep(const struct place *place);
 
 /* doctor_memory.c */
 void doctor_memory(struct doctor *doctor);

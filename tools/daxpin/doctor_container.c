@@ -56,18 +56,18 @@ static int count_ids(void)
 	return count;
 }
 
-static void say_boot_id(struct doctor *doctor)
+static void report_boot_id(struct doctor *doctor)
 {
 	int ret = look_at(BOOT_ID, PROC_SUPER_MAGIC);
 
 	if (!ret) {
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_BOOT_ID, .verdict = VERDICT_YES,
 			.needed = false,
 		}, "it is the kernel's own, so a changed boot id proves a reboot");
 		return;
 	}
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_BOOT_ID,
 		.verdict = ret == -EXDEV ? VERDICT_NO : VERDICT_UNKNOWN,
 		.needed = false,
@@ -76,11 +76,11 @@ static void say_boot_id(struct doctor *doctor)
 	   strerror(-ret));
 }
 
-static void say_proc(struct doctor *doctor)
+static void report_proc(struct doctor *doctor)
 {
 	int count = count_ids();
 
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_PROC,
 		.verdict = count == 1 ? VERDICT_YES :
 			   count ? VERDICT_NO : VERDICT_UNKNOWN,
@@ -88,10 +88,10 @@ static void say_proc(struct doctor *doctor)
 		.remedy = count == 1 ? NULL : "mount /proc of the process's own pid namespace, without hiding other users' processes (hidepid)",
 	}, count == 1 ? "/proc is of this pid namespace, so an open can distinguish other processes' verbs contexts from the last owner's" :
 	   count ? "/proc is of another pid namespace than this process" :
-		   "/proc does not show this process");
+		      "/proc does not show this process");
 }
 
-static void say_netlink(struct doctor *doctor)
+static void report_netlink(struct doctor *doctor)
 {
 	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_RDMA);
 	int error = fd < 0 ? errno : 0;
@@ -101,7 +101,7 @@ static void say_netlink(struct doctor *doctor)
 
 	if (fd >= 0)
 		close(fd);
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_NETLINK,
 		.verdict = !error ? VERDICT_YES :
 			   none ? VERDICT_UNKNOWN : VERDICT_NO,
@@ -126,14 +126,14 @@ static char read_first(const char *path)
 	return c == EOF ? 0 : (char)c;
 }
 
-static void say_network(struct doctor *doctor)
+static void report_network(struct doctor *doctor)
 {
 	char mode = read_first("/sys/module/ib_core/parameters/netns_mode");
 	bool initial = !look_at("/proc/sys/net/core/netdev_budget",
 				PROC_SUPER_MAGIC) &&
 		       !look_at("/sys/class/net", SYSFS_MAGIC);
 
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_NETWORK,
 		.verdict = mode == 'N' ? VERDICT_NO :
 			   mode == 'Y' && initial ? VERDICT_YES :
@@ -149,8 +149,8 @@ static void say_network(struct doctor *doctor)
 
 void doctor_container(struct doctor *doctor)
 {
-	say_boot_id(doctor);
-	say_proc(doctor);
-	say_netlink(doctor);
-	say_network(doctor);
+	report_boot_id(doctor);
+	report_proc(doctor);
+	report_netlink(doctor);
+	report_network(doctor);
 }

@@ -35,46 +35,46 @@ static int takes_mark(int fd)
 	return marked(fd);
 }
 
-static void say_pool_defrag(struct doctor *doctor, struct answer answer)
+static void report_pool_defrag(struct doctor *doctor, struct answer answer)
 {
 	switch (doctor->place.info.movable) {
 	case DAXPIN_NO:
 		answer.verdict = VERDICT_YES;
-		doctor_say(doctor, answer,
-			   "xfs_fsr leaves the pool's files alone: each is marked");
+		doctor_report(doctor, answer,
+			      "xfs_fsr leaves the pool's files alone: each is marked");
 		break;
 	case DAXPIN_YES:
 		answer.verdict = VERDICT_NO;
 		answer.remedy = "open the pool for writing once, as the owner of its files or root, or mark them: xfs_io -c 'chattr +f'";
-		doctor_say(doctor, answer,
-			   "xfs_fsr may move blocks of the pool while hardware writes there, and such writes are lost");
+		doctor_report(doctor, answer,
+			      "xfs_fsr may move blocks of the pool while hardware writes there, and such writes are lost");
 		break;
 	default:
 		answer.verdict = VERDICT_UNKNOWN;
 		answer.remedy = "do not run xfs_fsr on this filesystem while the pool is open";
-		doctor_say(doctor, answer,
-			   "whether the pool's files are marked so that xfs_fsr leaves them alone could not be read");
+		doctor_report(doctor, answer,
+			      "whether the pool's files are marked so that xfs_fsr leaves them alone could not be read");
 	}
 }
 
 static void try_mark(struct doctor *doctor, struct answer answer)
 {
-	int ret = takes_mark(doctor->ground.fd);
+	int ret = takes_mark(doctor->testbed.fd);
 
 	answer.verdict = ret > 0 ? VERDICT_YES : VERDICT_NO;
 	if (ret > 0) {
-		doctor_say(doctor, answer,
-			   "a new file can be marked so that xfs_fsr leaves it alone; each open for writing marks the pool's files%s",
-			   doctor->place.in_use ? "; those of this pool were not examined, because it is in use" : "");
+		doctor_report(doctor, answer,
+			      "a new file can be marked so that xfs_fsr leaves it alone; each open for writing marks the pool's files%s",
+			      doctor->place.in_use ? "; those of this pool were not examined, because it is in use" : "");
 		return;
 	}
 	answer.remedy = "do not run xfs_fsr on this filesystem while a pool is open";
-	doctor_say(doctor, answer,
-		   "a new file cannot be marked so that xfs_fsr leaves it alone%s%s",
-		   ret ? ": " : "", ret ? strerror(-ret) : "");
+	doctor_report(doctor, answer,
+		      "a new file cannot be marked so that xfs_fsr leaves it alone%s%s",
+		      ret ? ": " : "", ret ? strerror(-ret) : "");
 }
 
-static void say_defrag(struct doctor *doctor)
+static void report_defrag(struct doctor *doctor)
 {
 	const struct place *place = &doctor->place;
 	struct answer answer = {
@@ -85,13 +85,13 @@ static void say_defrag(struct doctor *doctor)
 	if (strcmp(place->filesystem, "XFS") != 0) {
 		answer.needed = false;
 		answer.verdict = VERDICT_UNKNOWN;
-		doctor_say(doctor, answer,
-			   "daxpin cannot check whether a tool moves blocks on %s: run no such tool on the files of an open pool",
-			   place->filesystem);
+		doctor_report(doctor, answer,
+			      "daxpin cannot check whether a tool moves blocks on %s: run no such tool on the files of an open pool",
+			      place->filesystem);
 	} else if (place->opened) {
-		say_pool_defrag(doctor, answer);
-	} else if (doctor->ground.fd < 0) {
-		doctor_say_no_ground(doctor, SUBJECT_DEFRAG, answer.needed);
+		report_pool_defrag(doctor, answer);
+	} else if (doctor->testbed.fd < 0) {
+		doctor_report_no_testbed(doctor, SUBJECT_DEFRAG, answer.needed);
 	} else {
 		try_mark(doctor, answer);
 	}
@@ -102,11 +102,11 @@ static void say_defrag(struct doctor *doctor)
 /* 1: two files can have the same blocks; 0: they cannot; or -errno. */
 static int try_reflink(const struct place *place)
 {
-	struct ground from, to;
+	struct testbed from, to;
 	int ret = -EACCES;
 
-	ground_open(&from, place);
-	ground_open(&to, place);
+	testbed_open(&from, place);
+	testbed_open(&to, place);
 	if (from.fd >= 0 && to.fd >= 0) {
 		struct file_clone_range range = {
 			.src_fd = from.fd, .src_length = PAGE,
@@ -116,8 +116,8 @@ static int try_reflink(const struct place *place)
 		if (ret == -EOPNOTSUPP || ret == -ENOTTY || ret == -EINVAL)
 			ret = 0;
 	}
-	ground_close(&to);
-	ground_close(&from);
+	testbed_close(&to);
+	testbed_close(&from);
 	return ret;
 }
 
@@ -130,7 +130,7 @@ static uint64_t room(const struct place *place)
 	return (uint64_t)fs.f_bavail * fs.f_frsize;
 }
 
-static void say_reflinks(struct doctor *doctor)
+static void report_reflinks(struct doctor *doctor)
 {
 	const struct place *place = &doctor->place;
 	int can = try_reflink(place);
@@ -143,25 +143,25 @@ static void say_reflinks(struct doctor *doctor)
 	if (can <= 0) {
 		answer.remedy = can ? "run this as a user who has permission to write to the path" :
 				      NULL;
-		doctor_say(doctor, answer, can ?
-			   "whether files can share blocks could not be tried: %s" :
-			   "no file can share a pool's blocks, so a copy of the pool never causes stores to the pool to need new space",
-			   strerror(-can));
+		doctor_report(doctor, answer, can ?
+			      "whether files can share blocks could not be tried: %s" :
+			      "no file can share a pool's blocks, so a copy of the pool never causes stores to the pool to need new space",
+			      strerror(-can));
 		return;
 	}
 	if (room(place) < place->media_bytes)
 		answer.verdict = VERDICT_NO;
 	answer.remedy = "create the filesystem with mkfs.xfs -m reflink=0; or keep the files at mode 0600, copy them with cp --reflink=never, and keep as much space free as the pool has";
-	doctor_say(doctor, answer,
-		   "cp shares blocks by default, and then a store to a mapped pool needs new space and is a SIGBUS if there is none: %" PRIu64 " MiB are free, %s %" PRIu64 " MiB",
-		   room(place) / MIB, place->media_bytes ? "the pool has" :
-		   "and there is no pool yet:", place->media_bytes / MIB);
+	doctor_report(doctor, answer,
+		      "cp shares blocks by default, and then a store to a mapped pool needs new space and is a SIGBUS if there is none: %" PRIu64 " MiB are free, %s %" PRIu64 " MiB",
+		      room(place) / MIB, place->media_bytes ? "the pool has" :
+		      "and there is no pool yet:", place->media_bytes / MIB);
 }
 
 /* ------------------------------------------------------------------- blocks */
 
 /* How much the next open for writing will allocate, as an open for reading reports. */
-static void say_blocks(struct doctor *doctor)
+static void report_blocks(struct doctor *doctor)
 {
 	const struct daxpin_pool_info *info = &doctor->place.info;
 	bool fsdax = doctor->place.source == DAXPIN_SOURCE_FSDAX;
@@ -176,13 +176,13 @@ static void say_blocks(struct doctor *doctor)
 	if (!doctor->place.opened)
 		return;
 	if (!info->sparse_bytes && !info->shared_bytes)
-		doctor_say(doctor, answer,
-			   "none of the pool's blocks is shared with another file, or missing");
+		doctor_report(doctor, answer,
+			      "none of the pool's blocks is shared with another file, or missing");
 	else
-		doctor_say(doctor, answer,
-			   "%" PRIu64 " MiB of the pool share blocks with other files, %" PRIu64 " MiB in use are holes: no data is lost; the next open for writing allocates %" PRIu64 " MiB, and %" PRIu64 " MiB are free",
-			   info->shared_bytes / MIB, info->sparse_bytes / MIB,
-			   need / MIB, room(&doctor->place) / MIB);
+		doctor_report(doctor, answer,
+			      "%" PRIu64 " MiB of the pool share blocks with other files, %" PRIu64 " MiB in use are holes: no data is lost; the next open for writing allocates %" PRIu64 " MiB, and %" PRIu64 " MiB are free",
+			      info->shared_bytes / MIB, info->sparse_bytes / MIB,
+			      need / MIB, room(&doctor->place) / MIB);
 }
 
 void doctor_files(struct doctor *doctor)
@@ -190,7 +190,7 @@ void doctor_files(struct doctor *doctor)
 	if (doctor->place.source != DAXPIN_SOURCE_FSDAX &&
 	    doctor->place.source != DAXPIN_SOURCE_DISK)
 		return;
-	say_defrag(doctor);
-	say_reflinks(doctor);
-	say_blocks(doctor);
+	report_defrag(doctor);
+	report_reflinks(doctor);
+	report_blocks(doctor);
 }

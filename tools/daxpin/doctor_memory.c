@@ -24,24 +24,24 @@ static bool is_dax(const struct place *place)
 /* ----------------------------------------------------------------- MAP_SYNC */
 
 /* A device has no filesystem whose metadata could be late. */
-static void say_map_sync(struct doctor *doctor)
+static void report_map_sync(struct doctor *doctor)
 {
-	const struct ground *ground = &doctor->ground;
+	const struct testbed *testbed = &doctor->testbed;
 	bool needed = doctor->place.source == DAXPIN_SOURCE_FSDAX;
 
-	if (!ground->base)
-		doctor_say_no_ground(doctor, SUBJECT_MAP_SYNC, needed);
-	else if (!ground->sync_error)
-		doctor_say(doctor, (struct answer) {
+	if (!testbed->base)
+		doctor_report_no_testbed(doctor, SUBJECT_MAP_SYNC, needed);
+	else if (!testbed->sync_error)
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_MAP_SYNC, .verdict = VERDICT_YES,
 			.needed = needed,
 		}, "a file was mapped with it");
 	else
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_MAP_SYNC, .verdict = VERDICT_NO,
 			.needed = needed,
 			.remedy = needed ? "put the filesystem on persistent memory where a CPU flush makes a store durable; on virtio-pmem it does not" : NULL,
-		}, "refused: %s", strerror(ground->sync_error));
+		}, "refused: %s", strerror(testbed->sync_error));
 }
 
 /* --------------------------------------------------------------- huge pages */
@@ -58,15 +58,15 @@ static long page_faults(void)
  * Count the page faults that each 2 MiB takes. smaps cannot be used: on some kernels it
  * shows no huge pages of a device or a DAX file.
  */
-static int count_huge(const struct ground *ground, unsigned int *ret_huge,
+static int count_huge(const struct testbed *testbed, unsigned int *ret_huge,
 		      long *ret_most)
 {
 	*ret_huge = 0;
 	*ret_most = 0;
-	for (uint64_t at = 0; at < ground->size; at += CHUNK) {
+	for (uint64_t at = 0; at < testbed->size; at += CHUNK) {
 		long before = page_faults(), faults;
-		int ret = ground_touch(ground->base + at, CHUNK,
-				       ground->scratch);
+		int ret = testbed_touch(testbed->base + at, CHUNK,
+					testbed->scratch);
 
 		if (ret)
 			return ret;
@@ -102,11 +102,11 @@ static const char *pool_alignment(const struct place *place, char text[96])
 	return text;
 }
 
-static void say_huge_pages(struct doctor *doctor)
+static void report_huge_pages(struct doctor *doctor)
 {
 	const struct place *place = &doctor->place;
-	const struct ground *ground = &doctor->ground;
-	unsigned int huge, chunks = ground->size / CHUNK;
+	const struct testbed *testbed = &doctor->testbed;
+	unsigned int huge, chunks = testbed->size / CHUNK;
 	struct answer answer = {
 		.subject = SUBJECT_HUGE_PAGES, .needed = is_dax(place),
 		.verdict = VERDICT_UNKNOWN,
@@ -115,16 +115,16 @@ static void say_huge_pages(struct doctor *doctor)
 	long most;
 	int ret;
 
-	if (!ground->base) {
-		doctor_say_no_ground(doctor, answer.subject, answer.needed);
+	if (!testbed->base) {
+		doctor_report_no_testbed(doctor, answer.subject, answer.needed);
 		return;
 	}
-	ret = count_huge(ground, &huge, &most);
+	ret = count_huge(testbed, &huge, &most);
 	if (ret) {
 		answer.remedy = ret == -EINVAL ? "Linux 5.14 or later" :
 			"check in the kernel's log whether the medium is bad";
-		doctor_say(doctor, answer, "the kernel cannot make the memory present: %s",
-			   strerror(-ret));
+		doctor_report(doctor, answer, "the kernel cannot make the memory present: %s",
+			      strerror(-ret));
 		return;
 	}
 	answer.verdict = huge == chunks && !(place->opened && is_dax(place) &&
@@ -132,9 +132,9 @@ static void say_huge_pages(struct doctor *doctor)
 			 VERDICT_YES : VERDICT_NO;
 	if (answer.verdict == VERDICT_NO)
 		answer.remedy = huge_remedy(place);
-	doctor_say(doctor, answer,
-		   "%u of the %u chunks of 2 MiB that were tried took one page fault, and none took more than %ld%s",
-		   huge, chunks, most, pool_alignment(place, text));
+	doctor_report(doctor, answer,
+		      "%u of the %u chunks of 2 MiB that were tried took one page fault, and none took more than %ld%s",
+		      huge, chunks, most, pool_alignment(place, text));
 }
 
 /* --------------------------------------------------------------- bad blocks */
@@ -190,7 +190,7 @@ static bool name_list(const struct place *place, char path[160])
 	return true;
 }
 
-static void say_bad_blocks(struct doctor *doctor)
+static void report_bad_blocks(struct doctor *doctor)
 {
 	const struct place *place = &doctor->place;
 	char path[160], text[64] = "";
@@ -204,19 +204,19 @@ static void say_bad_blocks(struct doctor *doctor)
 	if (place->opened)
 		known = !place->info.bad_unknown;
 	if (!known)
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_BAD_BLOCKS, .verdict = VERDICT_NO,
 			.needed = true,
 			.remedy = "run the owner as root; a device-mapper device, and memory that is not an NVDIMM, has no list, and daxpin uses bad blocks there like others",
 		}, "the list cannot be read completely");
 	else if (place->opened)
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_BAD_BLOCKS, .verdict = VERDICT_YES,
 			.needed = true,
 		}, "the list was read: %" PRIu64 " KiB of the pool are bad, and are never allocated",
-			   place->info.bad_bytes >> 10);
+			      place->info.bad_bytes >> 10);
 	else
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_BAD_BLOCKS, .verdict = VERDICT_YES,
 			.needed = true,
 		}, "the list was read, and %s", text[0] ? "has bad blocks" : "is empty");
@@ -242,8 +242,8 @@ static bool may_lock_all(void)
 	       data[0].effective & (1u << CAP_IPC_LOCK);
 }
 
-static void say_limit(struct doctor *doctor, struct answer answer,
-		      uint64_t limit)
+static void report_limit(struct doctor *doctor, struct answer answer,
+			 uint64_t limit)
 {
 	uint64_t bytes = doctor->place.media_bytes;
 	uint64_t need = bytes ? bytes : DAXPIN_SEGMENT_MIN;
@@ -251,15 +251,15 @@ static void say_limit(struct doctor *doctor, struct answer answer,
 	answer.verdict = limit >= need ? VERDICT_YES : VERDICT_NO;
 	if (answer.verdict == VERDICT_NO)
 		answer.remedy = "raise RLIMIT_MEMLOCK (ulimit -l; systemd: LimitMEMLOCK=), or give CAP_IPC_LOCK; without that, attach rings with DAXPIN_URING_PLAIN";
-	doctor_say(doctor, answer,
-		   "the limit is %" PRIu64 " KiB, for a process's fixed buffers and memory regions; %s %" PRIu64 " KiB",
-		   limit >> 10,
-		   !bytes ? "the smallest segment has" :
-		   doctor->place.device[0] ? "the device has" : "the pool has",
-		   need >> 10);
+	doctor_report(doctor, answer,
+		      "the limit is %" PRIu64 " KiB, for a process's fixed buffers and memory regions; %s %" PRIu64 " KiB",
+		      limit >> 10,
+		      !bytes ? "the smallest segment has" :
+		      doctor->place.device[0] ? "the device has" : "the pool has",
+		      need >> 10);
 }
 
-static void say_memlock(struct doctor *doctor)
+static void report_memlock(struct doctor *doctor)
 {
 	const struct place *place = &doctor->place;
 	struct answer answer = {
@@ -271,17 +271,17 @@ static void say_memlock(struct doctor *doctor)
 
 	getrlimit(RLIMIT_MEMLOCK, &limit);
 	if (may_lock_all())
-		doctor_say(doctor, answer, "there is no limit, because this process has CAP_IPC_LOCK");
+		doctor_report(doctor, answer, "there is no limit, because this process has CAP_IPC_LOCK");
 	else if (limit.rlim_cur == RLIM_INFINITY)
-		doctor_say(doctor, answer, "there is no limit");
+		doctor_report(doctor, answer, "there is no limit");
 	else
-		say_limit(doctor, answer, limit.rlim_cur);
+		report_limit(doctor, answer, limit.rlim_cur);
 }
 
 void doctor_memory(struct doctor *doctor)
 {
-	say_map_sync(doctor);
-	say_huge_pages(doctor);
-	say_bad_blocks(doctor);
-	say_memlock(doctor);
+	report_map_sync(doctor);
+	report_huge_pages(doctor);
+	report_bad_blocks(doctor);
+	report_memlock(doctor);
 }

@@ -4,7 +4,7 @@
 
 void doctor_rdma(struct doctor *doctor)
 {
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_RDMA, .verdict = VERDICT_UNKNOWN,
 		.needed = doctor->rdma != NULL,
 		.remedy = "build daxpin with libibverbs",

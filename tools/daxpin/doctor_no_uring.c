@@ -4,7 +4,7 @@
 
 void doctor_uring(struct doctor *doctor)
 {
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_URING, .verdict = VERDICT_UNKNOWN,
 		.needed = doctor->place.source != DAXPIN_SOURCE_DISK,
 		.remedy = "build daxpin with liburing",

@@ -12,7 +12,7 @@
 
 /* --------------------------------------------------------------- descriptors */
 
-static void say_descriptors(struct doctor *doctor)
+static void report_descriptors(struct doctor *doctor)
 {
 	uint64_t segments = doctor->place.segments ? doctor->place.segments : 1;
 	struct answer answer = {
@@ -26,10 +26,10 @@ static void say_descriptors(struct doctor *doctor)
 		answer.verdict = VERDICT_NO;
 		answer.remedy = "raise RLIMIT_NOFILE (ulimit -n; systemd: LimitNOFILE=), or create the pool with a larger segment_size";
 	}
-	doctor_say(doctor, answer,
-		   "%" PRIu64 " for each process; %s of %" PRIu64 " segment(s) needs %" PRIu64 ", and all open pools of a user together can have as many segments as the limit (more is ETOOMANYREFS)",
-		   (uint64_t)limit.rlim_cur, doctor->place.segments ?
-		   "the pool" : "a pool", segments, segments + SPARE);
+	doctor_report(doctor, answer,
+		      "%" PRIu64 " for each process; %s of %" PRIu64 " segment(s) needs %" PRIu64 ", and all open pools of a user together can have as many segments as the limit (more is ETOOMANYREFS)",
+		      (uint64_t)limit.rlim_cur, doctor->place.segments ?
+		      "the pool" : "a pool", segments, segments + SPARE);
 }
 
 /* ---------------------------------------------------------- memory for tables */
@@ -44,7 +44,7 @@ static uint64_t machine_memory(void)
 	return (uint64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
 }
 
-static void say_tables(struct doctor *doctor)
+static void report_tables(struct doctor *doctor)
 {
 	uint64_t size = doctor->place.media_bytes, memory = machine_memory();
 	uint64_t empty = size / MIB * TABLES_PER_TIB / MIB;
@@ -60,11 +60,11 @@ static void say_tables(struct doctor *doctor)
 		answer.verdict = empty > memory ? VERDICT_NO : VERDICT_UNKNOWN;
 		answer.remedy = "use larger extents, or smaller pools: the tables grow with the blocks that were in use";
 	}
-	doctor_say(doctor, answer,
-		   "an open of %" PRIu64 " MiB needs %" PRIu64 " KiB of memory for its tables, and at most %" PRIu64 " KiB when all blocks have been in use; the machine has %" PRIu64 " MiB; a pool has at most %u TiB",
-		   size / MIB, empty >> 10, full >> 10, memory / MIB,
-		   (unsigned int)(DAXPIN_SEGMENTS_MAX *
-				  (uint64_t)DAXPIN_SEGMENT_MAX >> 40));
+	doctor_report(doctor, answer,
+		      "an open of %" PRIu64 " MiB needs %" PRIu64 " KiB of memory for its tables, and at most %" PRIu64 " KiB when all blocks have been in use; the machine has %" PRIu64 " MiB; a pool has at most %u TiB",
+		      size / MIB, empty >> 10, full >> 10, memory / MIB,
+		      (unsigned int)(DAXPIN_SEGMENTS_MAX *
+				     (uint64_t)DAXPIN_SEGMENT_MAX >> 40));
 }
 
 /* --------------------------------------------------------------------- ublk */
@@ -85,7 +85,7 @@ static int count_ublk(void)
 }
 
 /* Only for memory that can be pinned for long, which excludes DAX filesystems. */
-static void say_ublk(struct doctor *doctor)
+static void report_ublk(struct doctor *doctor)
 {
 	int count = count_ublk();
 	struct answer answer = {
@@ -97,23 +97,23 @@ static void say_ublk(struct doctor *doctor)
 	    doctor->place.source != DAXPIN_SOURCE_SHMEM)
 		return;
 	if (!count) {
-		doctor_say(doctor, answer,
-			   "the machine has no ublk device, so none has this memory pinned");
+		doctor_report(doctor, answer,
+			      "the machine has no ublk device, so none has this memory pinned");
 		return;
 	}
 	answer.remedy = "give no memory of a pool to a ublk server; if a server has ended, delete its device before the pool is opened again";
 	if (count < 0)
-		doctor_say(doctor, answer,
-			   "/sys is not mounted, so whether there are ublk devices is unknown");
+		doctor_report(doctor, answer,
+			      "/sys is not mounted, so whether there are ublk devices is unknown");
 	else
-		doctor_say(doctor, answer,
-			   "there are %d ublk device(s): the kernel does not show which memory they have pinned, and from Linux 7.1 on a device with UBLK_F_SHMEM_ZC keeps its pins when its server ends",
-			   count);
+		doctor_report(doctor, answer,
+			      "there are %d ublk device(s): the kernel does not show which memory they have pinned, and from Linux 7.1 on a device with UBLK_F_SHMEM_ZC keeps its pins when its server ends",
+			      count);
 }
 
 /* ---------------------------------------------------------- dirty shutdowns */
 
-static void say_shutdowns(struct doctor *doctor)
+static void report_shutdowns(struct doctor *doctor)
 {
 	const struct place *place = &doctor->place;
 	struct answer answer = { .subject = SUBJECT_SHUTDOWNS };
@@ -124,27 +124,27 @@ static void say_shutdowns(struct doctor *doctor)
 	if (place->opened && place->info.dirty_shutdown == DAXPIN_NO) {
 		answer.verdict = VERDICT_YES;
 		answer.needed = true;
-		doctor_say(doctor, answer,
-			   "the NVDIMMs count them, and none happened while the pool was open");
+		doctor_report(doctor, answer,
+			      "the NVDIMMs count them, and none happened while the pool was open");
 	} else if (place->opened && place->info.dirty_shutdown == DAXPIN_YES) {
 		answer.verdict = VERDICT_NO;
 		answer.needed = true;
 		answer.remedy = "check what is in the pool's extents, or restore a backup";
-		doctor_say(doctor, answer,
-			   "power failed while the pool was open, before all that was durable had reached the NVDIMMs");
+		doctor_report(doctor, answer,
+			      "power failed while the pool was open, before all that was durable had reached the NVDIMMs");
 	} else {
 		answer.verdict = VERDICT_UNKNOWN;
 		answer.remedy = "open with DAXPIN_POOL_NEED_FLUSHED if a pool that may lack durable data must not be opened";
-		doctor_say(doctor, answer, place->opened ?
-			   "sysfs shows no count for the pool's NVDIMMs (/sys/bus/nd/devices/nmem*/nfit/dirty_shutdown), or showed none when the pool was opened" :
-			   "an open records their count in the pool, and no pool could be opened here");
+		doctor_report(doctor, answer, place->opened ?
+			      "sysfs shows no count for the pool's NVDIMMs (/sys/bus/nd/devices/nmem*/nfit/dirty_shutdown), or showed none when the pool was opened" :
+			      "an open records their count in the pool, and no pool could be opened here");
 	}
 }
 
 void doctor_outside(struct doctor *doctor)
 {
-	say_descriptors(doctor);
-	say_tables(doctor);
-	say_ublk(doctor);
-	say_shutdowns(doctor);
+	report_descriptors(doctor);
+	report_tables(doctor);
+	report_ublk(doctor);
+	report_shutdowns(doctor);
 }

@@ -148,16 +148,16 @@ static int is_dax(int fd, const char *name)
 }
 
 /* Ask for the pool's first file if it exists, and otherwise for a new scratch file. */
-static int tell_dax(const struct place *place)
+static int classify_dax(const struct place *place)
 {
 	int ret = is_dax(place->fd, FIRST_SEGMENT);
-	struct ground file;
+	struct testbed file;
 
 	if (ret >= 0)
 		return ret;
-	ground_open(&file, place);
+	testbed_open(&file, place);
 	ret = file.fd < 0 ? -EACCES : is_dax(file.fd, "");
-	ground_close(&file);
+	testbed_close(&file);
 	return ret;
 }
 
@@ -200,7 +200,7 @@ static int find_directory(struct place *place, char *errmsg, size_t errmsg_size)
 		place->source = DAXPIN_SOURCE_SHMEM;
 		return 0;
 	}
-	ret = tell_dax(place);
+	ret = classify_dax(place);
 	if (ret < 0) {
 		snprintf(errmsg, errmsg_size,
 			 "%s: no scratch file can be created in this directory to determine its kind: run this as a user who has permission to write to it",
@@ -244,46 +244,46 @@ void place_close(struct place *place)
 
 /* -------------------------------------------------------------- what to say */
 
-static void say_opened(struct doctor *doctor)
+static void report_opened(struct doctor *doctor)
 {
 	const struct daxpin_pool_info *info = &doctor->place.info;
 	bool damaged = info->quarantined_bytes;
 
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_POOL, .needed = true,
 		.verdict = damaged ? VERDICT_NO : VERDICT_YES,
 		.remedy = damaged ? "run `daxpin check`, which reports the damage" : NULL,
 	}, "%u segment(s) of %" PRIu64 " MiB, %s%s", info->segments,
-		   info->segment_size / MIB,
-		   info->unclean ? "not closed by its last owner" : "closed",
-		   damaged ? ", damaged" : "");
+		      info->segment_size / MIB,
+		      info->unclean ? "not closed by its last owner" : "closed",
+		      damaged ? ", damaged" : "");
 }
 
-static void say_pool(struct doctor *doctor)
+static void report_pool(struct doctor *doctor)
 {
 	const struct place *place = &doctor->place;
 
 	if (place->opened)
-		say_opened(doctor);
+		report_opened(doctor);
 	else if (place->in_use)
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_POOL, .verdict = VERDICT_YES,
 			.needed = true,
 		}, "it is in use, so it was not examined: %s", place->pool_errmsg);
 	else if (place->pool_error == -EMEDIUMTYPE)
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_POOL, .verdict = VERDICT_NO,
 		}, "there is no pool yet");
 	else
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_POOL, .verdict = VERDICT_NO,
 			.needed = true,
 			.remedy = "run `daxpin check`, which reports more",
 		}, "%s", place->pool_errmsg[0] ? place->pool_errmsg :
-			   strerror(-place->pool_error));
+			      strerror(-place->pool_error));
 }
 
-static void say_source(struct doctor *doctor)
+static void report_source(struct doctor *doctor)
 {
 	const struct place *place = &doctor->place;
 	struct answer answer = {
@@ -293,30 +293,30 @@ static void say_source(struct doctor *doctor)
 
 	switch (place->source) {
 	case DAXPIN_SOURCE_DEVDAX:
-		doctor_say(doctor, answer,
-			   "device-dax %s, %" PRIu64 " MiB, mapped in units of %" PRIu64 " KiB",
-			   place->device, place->media_bytes / MIB,
-			   place->align >> 10);
+		doctor_report(doctor, answer,
+			      "device-dax %s, %" PRIu64 " MiB, mapped in units of %" PRIu64 " KiB",
+			      place->device, place->media_bytes / MIB,
+			      place->align >> 10);
 		break;
 	case DAXPIN_SOURCE_FSDAX:
-		doctor_say(doctor, answer, "a DAX filesystem, %s",
-			   place->filesystem);
+		doctor_report(doctor, answer, "a DAX filesystem, %s",
+			      place->filesystem);
 		break;
 	case DAXPIN_SOURCE_SHMEM:
-		doctor_say(doctor, answer,
-			   "shmem, %s: ordinary memory, for tests and caches in place of persistent memory",
-			   place->filesystem);
+		doctor_report(doctor, answer,
+			      "shmem, %s: ordinary memory, for tests and caches in place of persistent memory",
+			      place->filesystem);
 		break;
 	case DAXPIN_SOURCE_DISK:
 		answer.remedy = "for DMA use a device-dax node, or a directory on ext4 or XFS that is mounted with -o dax on persistent memory";
-		doctor_say(doctor, answer,
-			   "an ordinary directory, %s: only the CPU can use a pool here, and hardware must not write to it",
-			   place->filesystem);
+		doctor_report(doctor, answer,
+			      "an ordinary directory, %s: only the CPU can use a pool here, and hardware must not write to it",
+			      place->filesystem);
 		break;
 	}
 }
 
-static void say_durable(struct doctor *doctor)
+static void report_durable(struct doctor *doctor)
 {
 	static const char *const by[] = {
 		[DAXPIN_GRANULARITY_BYTE] = "the store itself",
@@ -330,11 +330,11 @@ static void say_durable(struct doctor *doctor)
 		dax ? DAXPIN_GRANULARITY_CACHE_LINE : DAXPIN_GRANULARITY_PAGE;
 
 	if (place->source == DAXPIN_SOURCE_SHMEM)
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_DURABLE, .verdict = VERDICT_NO,
 		}, "no store is durable: this memory loses its contents with the power");
 	else
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_DURABLE, .verdict = VERDICT_YES,
 			.needed = true,
 		}, "by %s", by[granularity]);
@@ -342,7 +342,7 @@ static void say_durable(struct doctor *doctor)
 
 void doctor_place(struct doctor *doctor)
 {
-	say_pool(doctor);
-	say_source(doctor);
-	say_durable(doctor);
+	report_pool(doctor);
+	report_source(doctor);
+	report_durable(doctor);
 }

@@ -7,7 +7,7 @@
  *
  * The pinned page itself is never punched: kernels before 6.15 warn about that if they
  * do not wait. The pipe is emptied before the file is closed, and the file has a name
- * until then, for the reason in doctor_ground.c.
+ * until then, for the reason in doctor_testbed.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -47,7 +47,7 @@ static int fill(struct trial *t)
 	int ret = fallocate(t->fd, 0, CHUNK, CHUNK) ? -errno : 0;
 
 	if (!ret)
-		ret = ground_touch(t->base + CHUNK, PAGE, true);
+		ret = testbed_touch(t->base + CHUNK, PAGE, true);
 	if (!ret)
 		memset(t->base + CHUNK, MARK, PAGE);
 	return ret;
@@ -64,14 +64,14 @@ static bool is_filled(const struct trial *t, char byte)
 static int pin(struct trial *t)
 {
 	struct iovec iov = { t->base, PAGE };
-	int ret = ground_touch(t->base, PAGE, true);
+	int ret = testbed_touch(t->base, PAGE, true);
 
 	if (ret)
 		return ret;
 	return vmsplice(t->pipe[1], &iov, 1, 0) == (ssize_t)PAGE ? 0 : -EIO;
 }
 
-static void let_go(struct trial *t)
+static void release_child(struct trial *t)
 {
 	char bytes[PAGE];
 	ssize_t got;
@@ -123,33 +123,33 @@ static void take_back(struct trial *t, struct taken_back *ret_back)
 
 /* -------------------------------------------------------------- what to say */
 
-static void say_unknown(struct trial *t, const char *what, int error)
+static void report_unknown(struct trial *t, const char *what, int error)
 {
-	doctor_say(t->doctor, (struct answer) {
+	doctor_report(t->doctor, (struct answer) {
 		.subject = SUBJECT_PUNCH_WAITS, .verdict = VERDICT_UNKNOWN,
 		.needed = t->doctor->place.source == DAXPIN_SOURCE_FSDAX,
 		.remedy = "free some space in the directory, and run this as a user who has permission to write to it",
 	}, "%s: %s", what, strerror(-error));
 }
 
-static void say_no_wait(struct trial *t, int result)
+static void report_no_wait(struct trial *t, int result)
 {
 	bool dax = t->doctor->place.source == DAXPIN_SOURCE_FSDAX;
 
-	doctor_say(t->doctor, (struct answer) {
+	doctor_report(t->doctor, (struct answer) {
 		.subject = SUBJECT_PUNCH_WAITS, .verdict = VERDICT_NO,
 		.needed = dax,
 		.remedy = dax ? "let no hardware write here: this kernel frees blocks under it" : NULL,
 	}, "a punch beside a pinned page ended at once, with result %d%s",
-		   result,
-		   dax ? "" : "; daxpin revokes what it registered before it punches");
+		      result,
+		      dax ? "" : "; daxpin revokes what it registered before it punches");
 }
 
-static void say_cancel(struct trial *t, const struct taken_back *back)
+static void report_cancel(struct trial *t, const struct taken_back *back)
 {
 	bool good = back->over && back->result && back->intact;
 
-	doctor_say(t->doctor, (struct answer) {
+	doctor_report(t->doctor, (struct answer) {
 		.subject = SUBJECT_PUNCH_CANCEL, .needed = true,
 		.verdict = good ? VERDICT_YES : VERDICT_NO,
 		.remedy = good ? NULL : "use a newer kernel: on this one a punch cannot have a deadline",
@@ -158,22 +158,22 @@ static void say_cancel(struct trial *t, const struct taken_back *back)
 	   "the punch continued to wait although it was cancelled (%d)", back->result);
 }
 
-static void say_waits(struct trial *t, bool over, int result)
+static void report_waits(struct trial *t, bool over, int result)
 {
 	bool good = over && !result && is_filled(t, 0);
 
-	doctor_say(t->doctor, (struct answer) {
+	doctor_report(t->doctor, (struct answer) {
 		.subject = SUBJECT_PUNCH_WAITS, .needed = true,
 		.verdict = good ? VERDICT_YES : VERDICT_NO,
 		.remedy = good ? NULL : "use another kernel: on this one a wait for pinned memory does not end when the memory is released",
 	}, good ? "a punch waited while a page of its file was pinned (watched for %u ms), and completed when the page was released" :
 	   "a punch waited %u ms for a pinned page, and did not complete when the page was released",
-		   t->waited_ms);
+		      t->waited_ms);
 }
 
-static void say_idle(struct trial *t, bool waits)
+static void report_idle(struct trial *t, bool waits)
 {
-	doctor_say(t->doctor, (struct answer) {
+	doctor_report(t->doctor, (struct answer) {
 		.subject = SUBJECT_IDLE_AT_ZERO,
 		.verdict = waits ? VERDICT_YES : VERDICT_NO,
 	}, waits ? "a punch waits for a pinned page even in a file that is not mapped, as from Linux 6.15 on" :
@@ -209,14 +209,14 @@ static bool try_wait(struct trial *t)
 			punch(t);
 	}
 	if (ended(t, t->waited_ms, &result)) {
-		let_go(t);
-		say_no_wait(t, result);
+		release_child(t);
+		report_no_wait(t, result);
 		return false;
 	}
-	let_go(t);
+	release_child(t);
 	over = ended(t, WAIT_LIMIT_MS, &result);
-	say_waits(t, over, result);
-	say_cancel(t, &back);
+	report_waits(t, over, result);
+	report_cancel(t, &back);
 	return over && !result;
 }
 
@@ -234,11 +234,11 @@ static int try_unmapped(struct trial *t)
 	t->base = NULL;
 	punch(t);
 	waits = !ended(t, t->waited_ms, &result);
-	let_go(t);
+	release_child(t);
 	if (!ended(t, WAIT_LIMIT_MS, &result))
 		return -ETIMEDOUT;
 	if (!result)
-		say_idle(t, waits);
+		report_idle(t, waits);
 	return result;
 }
 
@@ -249,20 +249,20 @@ static void run_trial(struct trial *t)
 	if (!ret)
 		ret = measure(t);
 	if (ret) {
-		say_unknown(t, "a scratch file cannot be punched by the ring",
-			    ret);
+		report_unknown(t, "a scratch file cannot be punched by the ring",
+			       ret);
 		return;
 	}
 	ret = pin(t);
 	if (ret) {
-		say_unknown(t, "a page cannot be pinned by vmsplice()", ret);
+		report_unknown(t, "a page cannot be pinned by vmsplice()", ret);
 		return;
 	}
 	if (!try_wait(t))
 		return;
 	ret = try_unmapped(t);
 	if (ret)
-		doctor_say(t->doctor, (struct answer) {
+		doctor_report(t->doctor, (struct answer) {
 			.subject = SUBJECT_IDLE_AT_ZERO,
 			.verdict = VERDICT_UNKNOWN,
 		}, "the trial with a file that is not mapped failed: %s", strerror(-ret));
@@ -274,11 +274,11 @@ static int set_up(struct trial *t)
 {
 	int ret;
 
-	ret = ground_named_file(&t->doctor->place, 2 * CHUNK, t->name);
+	ret = testbed_named_file(&t->doctor->place, 2 * CHUNK, t->name);
 	if (ret < 0)
 		return ret;
 	t->fd = ret;
-	t->base = ground_map(t->fd, 2 * CHUNK, MAP_SHARED);
+	t->base = testbed_map(t->fd, 2 * CHUNK, MAP_SHARED);
 	if (!t->base)
 		return -errno;
 	if (pipe2(t->pipe, O_CLOEXEC | O_NONBLOCK))
@@ -294,7 +294,7 @@ static void tear_down(struct trial *t)
 	struct taken_back back;
 
 	if (t->pipe[0] >= 0)
-		let_go(t);
+		release_child(t);
 	if (t->in_flight)
 		take_back(t, &back);
 	if (t->ring.ring_fd >= 0)
@@ -320,12 +320,12 @@ void doctor_punch(struct doctor *doctor)
 	sigset_t all, before;
 	int ret;
 
-	ground_sweep(&doctor->place);
+	testbed_sweep(&doctor->place);
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &before);
 	ret = set_up(&t);
 	if (ret)
-		say_unknown(&t, "no scratch file can be created in the directory", ret);
+		report_unknown(&t, "no scratch file can be created in the directory", ret);
 	else
 		run_trial(&t);
 	tear_down(&t);

@@ -85,14 +85,14 @@ static const char *pinned_remedy(const struct place *place, int error)
 }
 
 /* The command must not write to a device's memory, so it only registers it. */
-static void try_untouched(struct bench *bench, const struct ground *ground)
+static void try_untouched(struct bench *bench, const struct testbed *testbed)
 {
 	struct daxpin_rdma_finding *finding = &bench->report.pinned;
 	struct ibv_mr *mr = NULL;
 
 	for (int i = 0; !mr && i < EINTR_TRIES; i++) {
 		errno = 0;
-		mr = ibv_reg_mr(bench->pd, ground->base, CHUNK,
+		mr = ibv_reg_mr(bench->pd, testbed->base, CHUNK,
 				IBV_ACCESS_LOCAL_WRITE |
 				IBV_ACCESS_REMOTE_WRITE |
 				IBV_ACCESS_REMOTE_READ);
@@ -109,20 +109,20 @@ static void try_untouched(struct bench *bench, const struct ground *ground)
 }
 
 /* Nothing was tried: the memory is bad, or there is none. */
-static void say_no_memory(struct doctor *doctor, const struct bench *bench,
-			  struct answer answer)
+static void report_no_memory(struct doctor *doctor, const struct bench *bench,
+			     struct answer answer)
 {
 	if (!bench->touch_error) {
-		doctor_say_no_ground(doctor, answer.subject, answer.needed);
+		doctor_report_no_testbed(doctor, answer.subject, answer.needed);
 		return;
 	}
 	answer.verdict = VERDICT_UNKNOWN;
 	answer.remedy = "check in the kernel's log whether the medium is bad";
-	doctor_say(doctor, answer, "the kernel cannot make the memory present: %s",
-		   strerror(-bench->touch_error));
+	doctor_report(doctor, answer, "the kernel cannot make the memory present: %s",
+		      strerror(-bench->touch_error));
 }
 
-static void say_pinned(struct doctor *doctor, struct bench *bench)
+static void report_pinned(struct doctor *doctor, struct bench *bench)
 {
 	const struct daxpin_rdma_finding *finding = &bench->report.pinned;
 	struct answer answer = {
@@ -130,21 +130,21 @@ static void say_pinned(struct doctor *doctor, struct bench *bench)
 		.needed = doctor->place.source != DAXPIN_SOURCE_FSDAX,
 	};
 
-	if (doctor->ground.base && !doctor->ground.scratch)
-		try_untouched(bench, &doctor->ground);
+	if (doctor->testbed.base && !doctor->testbed.scratch)
+		try_untouched(bench, &doctor->testbed);
 	if (finding->verdict == DAXPIN_RDMA_UNTRIED) {
-		say_no_memory(doctor, bench, answer);
+		report_no_memory(doctor, bench, answer);
 		return;
 	}
 	answer.verdict = verdict_of(finding);
 	if (answer.verdict != VERDICT_YES)
 		answer.remedy = pinned_remedy(&doctor->place, finding->error);
-	doctor_say(doctor, answer, "%s", finding->what);
+	doctor_report(doctor, answer, "%s", finding->what);
 }
 
 /* -------------------------------------------------------- on-demand regions */
 
-static void say_odp(struct doctor *doctor, struct bench *bench)
+static void report_odp(struct doctor *doctor, struct bench *bench)
 {
 	const struct daxpin_rdma_finding *finding = &bench->report.odp;
 	struct answer answer = {
@@ -154,19 +154,19 @@ static void say_odp(struct doctor *doctor, struct bench *bench)
 	};
 
 	if (finding->verdict == DAXPIN_RDMA_UNTRIED) {
-		say_no_memory(doctor, bench, answer);
+		report_no_memory(doctor, bench, answer);
 		return;
 	}
 	if (answer.verdict != VERDICT_YES)
 		answer.remedy = answer.needed ?
 			"attach with DAXPIN_RDMA_BOUNCE, so that grants use a copy of the extent, or use a device-dax pool for RDMA" :
 			"nothing needs to be done: daxpin uses pinned regions on this memory";
-	doctor_say(doctor, answer, "%s", finding->what);
+	doctor_report(doctor, answer, "%s", finding->what);
 }
 
 /* ----------------------------------------------------------- memory windows */
 
-static void say_windows(struct doctor *doctor, struct bench *bench)
+static void report_windows(struct doctor *doctor, struct bench *bench)
 {
 	const struct daxpin_rdma_report *report = &bench->report;
 	struct answer answer = {
@@ -175,39 +175,39 @@ static void say_windows(struct doctor *doctor, struct bench *bench)
 		.remedy = "nothing needs to be done: without windows each grant has a region of its own",
 	};
 
-	doctor_say(doctor, answer, "type 2: %s; type 1: %s",
-		   report->window2.what, report->window1.what);
+	doctor_report(doctor, answer, "type 2: %s; type 1: %s",
+		      report->window2.what, report->window1.what);
 }
 
 /* ---------------------------------------------------------------------- all */
 
-static void say_unasked(struct doctor *doctor)
+static void report_unasked(struct doctor *doctor)
 {
 	char names[256] = "";
 
 	visit(NULL, names, sizeof(names));
 	if (names[0])
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_RDMA, .verdict = VERDICT_UNKNOWN,
 			.remedy = "name a device with --rdma DEVICE",
 		}, "no device was tried; this machine has: %s", names);
 	else
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_RDMA, .verdict = VERDICT_NO,
 		}, "this machine has no RDMA device");
 }
 
-static void say_unusable(struct doctor *doctor, int error)
+static void report_unusable(struct doctor *doctor, int error)
 {
 	char names[256] = "";
 
 	visit(NULL, names, sizeof(names));
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_RDMA, .verdict = VERDICT_NO,
 		.needed = true,
 		.remedy = "name a device of this machine that has a port that is up (rdma link)",
 	}, "%s cannot be connected with itself: %s; this machine has: %s",
-		   doctor->rdma, strerror(-error), names[0] ? names : "none");
+		      doctor->rdma, strerror(-error), names[0] ? names : "none");
 }
 
 /* On a device, to which nothing may be stored, on-demand regions are tried on ordinary
@@ -219,54 +219,54 @@ static int try_device(struct doctor *doctor, struct bench *bench)
 	bench->report.size = sizeof(bench->report);
 	if (doctor->place.source != DAXPIN_SOURCE_DISK)
 		tries = DAXPIN_RDMA_TRY_ODP | DAXPIN_RDMA_TRY_WINDOWS;
-	if (tries && doctor->ground.scratch)
+	if (tries && doctor->testbed.scratch)
 		tries |= DAXPIN_RDMA_TRY_PINNED;
 	if (bench->memory)
-		bench->touch_error = ground_touch(bench->memory,
-						  DAXPIN_RDMA_TRY_BYTES, true);
+		bench->touch_error = testbed_touch(bench->memory,
+						   DAXPIN_RDMA_TRY_BYTES, true);
 	if (!bench->memory || bench->touch_error)
 		tries &= DAXPIN_RDMA_TRY_WINDOWS;
 	return daxpin_rdma_probe(bench->pd, bench->memory,
 				 DAXPIN_RDMA_TRY_BYTES, tries, &bench->report);
 }
 
-static void say_all(struct doctor *doctor, struct bench *bench)
+static void report_all(struct doctor *doctor, struct bench *bench)
 {
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_RDMA, .verdict = VERDICT_YES,
 		.needed = true,
 	}, "%s was connected with itself", doctor->rdma);
 	if (doctor->place.source == DAXPIN_SOURCE_DISK) {
-		doctor_say(doctor, (struct answer) {
+		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_PINNED_MR, .verdict = VERDICT_NO,
 		}, "it was not tried: the page cache loses what a device writes to its pages");
 		return;
 	}
-	say_pinned(doctor, bench);
-	say_odp(doctor, bench);
-	say_windows(doctor, bench);
+	report_pinned(doctor, bench);
+	report_odp(doctor, bench);
+	report_windows(doctor, bench);
 }
 
 void doctor_rdma(struct doctor *doctor)
 {
-	const struct ground *ground = &doctor->ground;
+	const struct testbed *testbed = &doctor->testbed;
 	struct bench bench = { 0 };
 	int ret;
 
 	if (!doctor->rdma) {
-		say_unasked(doctor);
+		report_unasked(doctor);
 		return;
 	}
-	bench.memory = ground->scratch ? ground->base :
+	bench.memory = testbed->scratch ? testbed->base :
 		       aligned_alloc(PAGE, DAXPIN_RDMA_TRY_BYTES);
 	ret = open_bench(&bench, doctor->rdma);
 	if (!ret)
 		ret = try_device(doctor, &bench);
 	if (ret)
-		say_unusable(doctor, ret);
+		report_unusable(doctor, ret);
 	else
-		say_all(doctor, &bench);
+		report_all(doctor, &bench);
 	close_bench(&bench);
-	if (!ground->scratch)
+	if (!testbed->scratch)
 		free(bench.memory);
 }

@@ -78,19 +78,19 @@ static const char *disabled_switch(char text[64])
 	return text;
 }
 
-static void say_no_ring(struct doctor *doctor, bool needed, int error)
+static void report_no_ring(struct doctor *doctor, bool needed, int error)
 {
 	char text[64];
 
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_URING, .verdict = VERDICT_NO,
 		.needed = needed, .remedy = ring_remedy(error),
 	}, "refused: %s%s", strerror(-error), disabled_switch(text));
 }
 
-static void say_ring(struct doctor *doctor, bool needed)
+static void report_ring(struct doctor *doctor, bool needed)
 {
-	doctor_say(doctor, (struct answer) {
+	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_URING, .verdict = VERDICT_YES,
 		.needed = needed,
 	}, "a ring was created");
@@ -99,7 +99,7 @@ static void say_ring(struct doctor *doctor, bool needed)
 /* ------------------------------------------------------------ fixed buffers */
 
 /* On scratch memory: do the bytes of a fixed read arrive? */
-static int read_fixed(struct io_uring *ring, const struct ground *ground)
+static int read_fixed(struct io_uring *ring, const struct testbed *testbed)
 {
 	unsigned char bytes[PAGE];
 	struct io_uring_sqe *sqe;
@@ -108,34 +108,34 @@ static int read_fixed(struct io_uring *ring, const struct ground *ground)
 	if (pipe2(ends, O_CLOEXEC))
 		return -errno;
 	memset(bytes, 0x5a, sizeof(bytes));
-	memset(ground->base, 0, sizeof(bytes));
+	memset(testbed->base, 0, sizeof(bytes));
 	if (write(ends[1], bytes, sizeof(bytes)) != (ssize_t)sizeof(bytes))
 		goto close;
 	sqe = io_uring_get_sqe(ring);
-	io_uring_prep_read_fixed(sqe, ends[0], ground->base, sizeof(bytes), 0,
+	io_uring_prep_read_fixed(sqe, ends[0], testbed->base, sizeof(bytes), 0,
 				 0);
 	sqe->user_data = 1;
 	io_uring_submit(ring);
 	if (!ring_await(ring, 1, WAIT_LIMIT_MS, &ret))
 		ret = -ETIMEDOUT;
 	if (ret >= 0)
-		ret = memcmp(ground->base, bytes, sizeof(bytes)) ? -EIO : 0;
+		ret = memcmp(testbed->base, bytes, sizeof(bytes)) ? -EIO : 0;
 close:
 	close(ends[0]);
 	close(ends[1]);
 	return ret;
 }
 
-static int try_fixed(struct io_uring *ring, const struct ground *ground)
+static int try_fixed(struct io_uring *ring, const struct testbed *testbed)
 {
-	struct iovec iov = { ground->base, CHUNK };
+	struct iovec iov = { testbed->base, CHUNK };
 	int ret = io_uring_register_buffers(ring, &iov, 1);
 
 	if (ret)
 		return ret;
 	/* A device is not ours to read into. */
-	if (ground->scratch)
-		ret = read_fixed(ring, ground);
+	if (testbed->scratch)
+		ret = read_fixed(ring, testbed);
 	io_uring_unregister_buffers(ring);
 	return ret;
 }
@@ -151,33 +151,33 @@ static const char *fixed_remedy(const struct place *place, int error)
 	return NULL;
 }
 
-static void say_fixed(struct doctor *doctor, struct io_uring *ring, bool needed)
+static void report_fixed(struct doctor *doctor, struct io_uring *ring, bool needed)
 {
-	const struct ground *ground = &doctor->ground;
+	const struct testbed *testbed = &doctor->testbed;
 	struct answer answer = {
 		.subject = SUBJECT_FIXED_BUFFERS, .needed = needed,
 	};
 	int ret;
 
-	if (!ground->base) {
-		doctor_say_no_ground(doctor, answer.subject, needed);
+	if (!testbed->base) {
+		doctor_report_no_testbed(doctor, answer.subject, needed);
 		return;
 	}
-	ret = try_fixed(ring, ground);
+	ret = try_fixed(ring, testbed);
 	if (ret) {
 		answer.verdict = VERDICT_NO;
 		answer.remedy = fixed_remedy(&doctor->place, ret);
-		doctor_say(doctor, answer, "2 MiB were refused: %s",
-			   strerror(-ret));
+		doctor_report(doctor, answer, "2 MiB were refused: %s",
+			      strerror(-ret));
 		return;
 	}
 	answer.verdict = VERDICT_YES;
-	doctor_say(doctor, answer, ground->scratch ?
-		   "2 MiB were registered, and a read into them arrived" :
-		   "2 MiB were registered, and nothing was stored to them");
+	doctor_report(doctor, answer, testbed->scratch ?
+		      "2 MiB were registered, and a read into them arrived" :
+		      "2 MiB were registered, and nothing was stored to them");
 }
 
-static void say_slots(struct doctor *doctor, struct io_uring *ring)
+static void report_slots(struct doctor *doctor, struct io_uring *ring)
 {
 	struct answer answer = {
 		.subject = SUBJECT_SLOTS, .verdict = VERDICT_YES,
@@ -187,17 +187,17 @@ static void say_slots(struct doctor *doctor, struct io_uring *ring)
 
 	if (!ret) {
 		io_uring_unregister_buffers(ring);
-		doctor_say(doctor, answer,
-			   "a table of %u slots was created; a pool needs one slot for each segment, %u at most",
-			   SLOTS, DAXPIN_SEGMENTS_MAX);
+		doctor_report(doctor, answer,
+			      "a table of %u slots was created; a pool needs one slot for each segment, %u at most",
+			      SLOTS, DAXPIN_SEGMENTS_MAX);
 		return;
 	}
 	/* Kernels before 5.19 cannot create an empty table. */
 	answer.verdict = ret == -EINVAL ? VERDICT_UNKNOWN : VERDICT_NO;
 	answer.remedy = ret == -EINVAL ? "use Linux 5.19 or later, where this can be tried" :
 		"raise RLIMIT_MEMLOCK, or the memory of the cgroup";
-	doctor_say(doctor, answer, "a table of %u slots was refused: %s", SLOTS,
-		   strerror(-ret));
+	doctor_report(doctor, answer, "a table of %u slots was refused: %s", SLOTS,
+		      strerror(-ret));
 }
 
 /* ------------------------------------------- the barrier of an open (fsdax) */
@@ -229,7 +229,7 @@ static bool has_other_barrier(int fd)
 				     fs.f_type == EXT4_SUPER_MAGIC);
 }
 
-static void say_barrier(struct doctor *doctor, struct io_uring *ring)
+static void report_barrier(struct doctor *doctor, struct io_uring *ring)
 {
 	struct answer answer = {
 		.subject = SUBJECT_BARRIER, .verdict = VERDICT_YES,
@@ -237,39 +237,39 @@ static void say_barrier(struct doctor *doctor, struct io_uring *ring)
 	};
 	int ret;
 
-	if (doctor->ground.fd < 0) {
-		doctor_say_no_ground(doctor, answer.subject, true);
+	if (doctor->testbed.fd < 0) {
+		doctor_report_no_testbed(doctor, answer.subject, true);
 		return;
 	}
-	ret = try_ftruncate(ring, doctor->ground.fd);
+	ret = try_ftruncate(ring, doctor->testbed.fd);
 	if (!ret) {
-		doctor_say(doctor, answer,
-			   "a scratch file was truncated to its size by the ring");
+		doctor_report(doctor, answer,
+			      "a scratch file was truncated to its size by the ring");
 		return;
 	}
-	if (ret == -EINVAL && has_other_barrier(doctor->ground.fd)) {
-		doctor_say(doctor, answer,
-			   "the ring does not truncate (Linux 6.9 and later): fallocate() past the end of each file is used instead");
+	if (ret == -EINVAL && has_other_barrier(doctor->testbed.fd)) {
+		doctor_report(doctor, answer,
+			      "the ring does not truncate (Linux 6.9 and later): fallocate() past the end of each file is used instead");
 		return;
 	}
 	answer.verdict = VERDICT_NO;
 	answer.remedy = "use Linux 6.9 or later; before, an open after a crash needs DAXPIN_NO_DEADLINE and no progress function, and its wait has no limit";
-	doctor_say(doctor, answer, "ftruncate by the ring was refused: %s",
-		   strerror(-ret));
+	doctor_report(doctor, answer, "ftruncate by the ring was refused: %s",
+		      strerror(-ret));
 }
 
-static void say_all(struct doctor *doctor, struct io_uring *ring)
+static void report_all(struct doctor *doctor, struct io_uring *ring)
 {
 	enum daxpin_source source = doctor->place.source;
 	bool fixed = source == DAXPIN_SOURCE_DEVDAX ||
 		     source == DAXPIN_SOURCE_SHMEM;
 
-	say_ring(doctor, source != DAXPIN_SOURCE_DISK);
-	say_fixed(doctor, ring, fixed);
+	report_ring(doctor, source != DAXPIN_SOURCE_DISK);
+	report_fixed(doctor, ring, fixed);
 	if (fixed)
-		say_slots(doctor, ring);
+		report_slots(doctor, ring);
 	if (source == DAXPIN_SOURCE_FSDAX)
-		say_barrier(doctor, ring);
+		report_barrier(doctor, ring);
 }
 
 void doctor_uring(struct doctor *doctor)
@@ -279,10 +279,10 @@ void doctor_uring(struct doctor *doctor)
 	int ret = io_uring_queue_init(ENTRIES, &ring, 0);
 
 	if (ret) {
-		say_no_ring(doctor, source != DAXPIN_SOURCE_DISK, ret);
+		report_no_ring(doctor, source != DAXPIN_SOURCE_DISK, ret);
 		return;
 	}
-	say_all(doctor, &ring);
+	report_all(doctor, &ring);
 	io_uring_queue_exit(&ring);
 	if (source == DAXPIN_SOURCE_FSDAX || source == DAXPIN_SOURCE_SHMEM)
 		doctor_punch(doctor);

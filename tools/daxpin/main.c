@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2) {
 		help(stderr);
-		return EXIT_CANNOT_TELL;
+		return EXIT_UNKNOWN;
 	}
 	if (wants_help(argv[1])) {
 		help(stdout);
@@ -56,7 +56,7 @@ int main(int argc, char **argv)
 	if (!command) {
 		fprintf(stderr, "daxpin: there is no command %s\n", argv[1]);
 		help(stderr);
-		return EXIT_CANNOT_TELL;
+		return EXIT_UNKNOWN;
 	}
 	if (argc > 2 && wants_help(argv[2])) {
 		fputs(command->help, stdout);

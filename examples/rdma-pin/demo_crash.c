@@ -36,7 +36,7 @@ struct handover {
 	char errmsg[256];
 };
 
-struct tale {
+struct demo {
 	struct stage *stage;
 	struct source source;
 	struct handover handover;
@@ -44,7 +44,7 @@ struct tale {
 	uint64_t landed;		/* bytes changed before the open */
 	double corrupted_ms;		/* ms after the kill */
 	struct daxpin_pool *pool;	/* the successor's */
-	struct hoard hoard;
+	struct free_space free_space;
 };
 
 /* ------------------------------------------------------------- the owner */
@@ -85,23 +85,23 @@ int owner_main(const struct stage *stage)
 
 /* --------------------------------------------------------- the successor */
 
-static void receive_handover(struct tale *tale, int fd, pid_t pid)
+static void receive_handover(struct demo *demo, int fd, pid_t pid)
 {
 	struct pollfd pollfd = { .fd = fd, .events = POLLIN };
 
 	if (poll(&pollfd, 1, START_MS) <= 0 ||
-	    recv(fd, &tale->handover, sizeof(tale->handover), 0) !=
-	    (ssize_t)sizeof(tale->handover))
+	    recv(fd, &demo->handover, sizeof(demo->handover), 0) !=
+	    (ssize_t)sizeof(demo->handover))
 		give_up("the owner (process %d) did not start its read within 30 s",
 			(int)pid);
-	if (tale->handover.err)
+	if (demo->handover.err)
 		give_up("the owner (process %d): %s (%s)", (int)pid,
-			tale->handover.errmsg, strerror(-tale->handover.err));
+			demo->handover.errmsg, strerror(-demo->handover.err));
 }
 
-static void kill_an_owner(struct tale *tale)
+static void kill_an_owner(struct demo *demo)
 {
-	const struct stage *stage = tale->stage;
+	const struct stage *stage = demo->stage;
 	const char *arguments[] = {
 		"rdma-pin", "--role", "owner", "--pool", stage->pool_path,
 		stage->unsafe ? "--unsafe" : "--safe",
@@ -110,121 +110,121 @@ static void kill_an_owner(struct tale *tale)
 	pid_t pid;
 	int fd;
 
-	pid = start_role(arguments, stage->slow ? -1 : tale->source.fd, &fd);
-	receive_handover(tale, fd, pid);
-	tale->killed_ns = now_ns();
+	pid = start_role(arguments, stage->slow ? -1 : demo->source.fd, &fd);
+	receive_handover(demo, fd, pid);
+	demo->killed_ns = now_ns();
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	close(fd);
 	fact("pid", (uint64_t)pid);
-	fact("in_flight_us", (tale->killed_ns - tale->handover.begin_ns) / 1000);
-	fact("reaped_us", (now_ns() - tale->killed_ns) / 1000);
-	say("kill", "process %d opens the pool, starts a read into 0x%" PRIx64 ", and is killed %.1f ms later; it has exited %.1f ms after that",
-	    (int)pid, tale->handover.addr,
-	    (double)(tale->killed_ns - tale->handover.begin_ns) / 1e6,
-	    ms_since(tale->killed_ns));
+	fact("in_flight_us", (demo->killed_ns - demo->handover.begin_ns) / 1000);
+	fact("reaped_us", (now_ns() - demo->killed_ns) / 1000);
+	print_event("kill", "process %d opens the pool, starts a read into 0x%" PRIx64 ", and is killed %.1f ms later; it has exited %.1f ms after that",
+		    (int)pid, demo->handover.addr,
+		    (double)(demo->killed_ns - demo->handover.begin_ns) / 1e6,
+		    ms_since(demo->killed_ns));
 }
 
-static void succeed(struct tale *tale)
+static void succeed(struct demo *demo)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 
-	tale->pool = open_pool(tale->stage, OPEN_MS);
-	must(daxpin_pool_info(tale->pool, &info), "daxpin_pool_info");
-	fact("after_kill_us", (now_ns() - tale->killed_ns) / 1000);
-	fact("after_submit_us", (now_ns() - tale->handover.begin_ns) / 1000);
+	demo->pool = open_pool(demo->stage, OPEN_MS);
+	must(daxpin_pool_info(demo->pool, &info), "daxpin_pool_info");
+	fact("after_kill_us", (now_ns() - demo->killed_ns) / 1000);
+	fact("after_submit_us", (now_ns() - demo->handover.begin_ns) / 1000);
 	claim(info.unclean, "open", "the next owner's open returns %.1f ms after the kill, %.1f ms after the read began, and reports that the pool was not closed",
-	      ms_since(tale->killed_ns), ms_since(tale->handover.begin_ns));
+	      ms_since(demo->killed_ns), ms_since(demo->handover.begin_ns));
 }
 
 /* All space is free, since the dead owner had published nothing. */
-static void take_the_block(struct tale *tale)
+static void take_the_block(struct demo *demo)
 {
-	const struct handover *handover = &tale->handover;
+	const struct handover *handover = &demo->handover;
 	uint64_t overlap;
 
-	hoard_take(&tale->hoard, tale->pool);
-	overlap = hoard_overlap(&tale->hoard, handover->addr, handover->bytes);
-	tale->landed = hoard_wrong(&tale->hoard, handover->addr, handover->bytes,
-				   PATTERN_OWNER);
-	hoard_fill(&tale->hoard, handover->addr, handover->bytes, PATTERN_NEW);
-	fact("landed_bytes", tale->landed);
+	free_space_reserve(&demo->free_space, demo->pool);
+	overlap = free_space_overlap(&demo->free_space, handover->addr, handover->bytes);
+	demo->landed = free_space_wrong(&demo->free_space, handover->addr, handover->bytes,
+					PATTERN_OWNER);
+	free_space_fill(&demo->free_space, handover->addr, handover->bytes, PATTERN_NEW);
+	fact("landed_bytes", demo->landed);
 	claim(overlap == handover->bytes, "reuse",
 	      "it reserves the same %" PRIu64 " bytes, of which the dead owner's read has changed %" PRIu64 ", and fills them",
-	      overlap, tale->landed);
-	if (tale->stage->slow && !tale->stage->unsafe)
-		claim(tale->landed > 0, "landed",
+	      overlap, demo->landed);
+	if (demo->stage->slow && !demo->stage->unsafe)
+		claim(demo->landed > 0, "landed",
 		      "so the read outlived its process, and the open waited for the read");
 }
 
-static void watch(struct tale *tale)
+static void watch(struct demo *demo)
 {
 	uint64_t wrong = 0, begin;
 	unsigned int ms = WATCH_MS;
 
-	if (tale->stage->slow)
-		ms += (unsigned int)(2 * tale->stage->read_ns / 1000000);
+	if (demo->stage->slow)
+		ms += (unsigned int)(2 * demo->stage->read_ns / 1000000);
 	else
-		source_release(&tale->source);
+		source_release(&demo->source);
 	begin = now_ns();
 	while (!wrong && ms_since(begin) < ms) {
 		sleep_ms(20);
-		wrong = hoard_wrong(&tale->hoard, tale->handover.addr,
-				    tale->handover.bytes, PATTERN_NEW);
+		wrong = free_space_wrong(&demo->free_space, demo->handover.addr,
+					 demo->handover.bytes, PATTERN_NEW);
 	}
-	tale->corrupted_ms = ms_since(tale->killed_ns);
+	demo->corrupted_ms = ms_since(demo->killed_ns);
 	fact("watched_us", (now_ns() - begin) / 1000);
-	if (!tale->stage->unsafe)
+	if (!demo->stage->unsafe)
 		claim(!wrong, "intact",
 		      "after another %.0f ms its bytes are intact: %" PRIu64 " of %" PRIu64,
-		      ms_since(begin), tale->handover.bytes - wrong,
-		      tale->handover.bytes);
+		      ms_since(begin), demo->handover.bytes - wrong,
+		      demo->handover.bytes);
 	else if (wrong)
 		sleep_ms(WATCH_MS);	/* by then the whole read has landed */
 }
 
-static void tell_corruption(struct tale *tale)
+static void print_corruption(struct demo *demo)
 {
-	uint64_t wrong = hoard_wrong(&tale->hoard, tale->handover.addr,
-				     tale->handover.bytes, PATTERN_NEW);
+	uint64_t wrong = free_space_wrong(&demo->free_space, demo->handover.addr,
+					  demo->handover.bytes, PATTERN_NEW);
 
-	tale->stage->corrupted = wrong;
+	demo->stage->corrupted = wrong;
 	fact("corrupted_bytes", wrong);
 	if (wrong)
 		claim(true, "corrupted",
 		      "the dead owner's read lands %.0f ms after the kill: %" PRIu64 " of the next owner's bytes are destroyed, and no call reports an error",
-		      tale->corrupted_ms, wrong);
+		      demo->corrupted_ms, wrong);
 	else
-		say("unshown", "nothing was destroyed this time: %s",
-		    tale->landed ? "the read had landed before the open returned" :
-		    "no read landed");
+		print_event("unshown", "nothing was destroyed this time: %s",
+			    demo->landed ? "the read had landed before the open returned" :
+			    "no read landed");
 }
 
-static void tell_once(struct tale *tale)
+static void run_once(struct demo *demo)
 {
-	kill_an_owner(tale);
-	succeed(tale);
-	take_the_block(tale);
-	watch(tale);
-	if (tale->stage->unsafe)
-		tell_corruption(tale);
-	hoard_release(&tale->hoard);
-	close_pool(tale->pool);
+	kill_an_owner(demo);
+	succeed(demo);
+	take_the_block(demo);
+	watch(demo);
+	if (demo->stage->unsafe)
+		print_corruption(demo);
+	free_space_release(&demo->free_space);
+	close_pool(demo->pool);
 }
 
-void story_crash(struct stage *stage)
+void demo_crash(struct stage *stage)
 {
-	struct tale tale = { .stage = stage };
+	struct demo demo = { .stage = stage };
 	int tries = stage->unsafe && stage->slow ? TRIES_UNSAFE : 1;
 
-	story("crash", "the owner of %s is killed with a read in flight%s",
-	      stage->pool_path,
-	      stage->unsafe ? ", without daxpin's protection" : "");
-	source_open(&tale.source, stage);
+	print_section("crash", "the owner of %s is killed with a read in flight%s",
+		      stage->pool_path,
+		      stage->unsafe ? ", without daxpin's protection" : "");
+	source_open(&demo.source, stage);
 	if (!stage->slow)
-		say("pipe", "a read from a pipe is cancelled when its process dies, so this shows only when the next owner gets the pool; --slow DISK shows DMA that outlives its process");
+		print_event("pipe", "a read from a pipe is cancelled when its process dies, so this shows only when the next owner gets the pool; --slow DISK shows DMA that outlives its process");
 	do
-		tell_once(&tale);
+		run_once(&demo);
 	while (!stage->corrupted && --tries > 0);
-	source_close(&tale.source);
+	source_close(&demo.source);
 }

@@ -56,8 +56,8 @@ static int allocate(int fd, uint64_t size)
 	return fallocate(fd, 0, 0, size) ? -errno : 0;
 }
 
-int ground_named_file(const struct place *place, uint64_t size,
-		      char name[SCRATCH_NAME_SIZE])
+int testbed_named_file(const struct place *place, uint64_t size,
+		       char name[SCRATCH_NAME_SIZE])
 {
 	int fd = create_named(place->fd, name);
 	int ret;
@@ -83,7 +83,7 @@ static void remove_abandoned(int dir, const char *name)
 	close(fd);
 }
 
-void ground_sweep(const struct place *place)
+void testbed_sweep(const struct place *place)
 {
 	int fd = openat(place->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
@@ -116,7 +116,7 @@ static int create_nameless(int dir)
 
 /* ------------------------------------------------------------------ mapping */
 
-void *ground_map(int fd, uint64_t size, int flags)
+void *testbed_map(int fd, uint64_t size, int flags)
 {
 	char *hole, *at, *base;
 	int error;
@@ -141,88 +141,88 @@ void *ground_map(int fd, uint64_t size, int flags)
 }
 
 /* The kernel chooses the address of a device's mapping, to suit its alignment. */
-static char *map_with(const struct ground *ground, int flags)
+static char *map_with(const struct testbed *testbed, int flags)
 {
 	void *base;
 
-	if (ground->scratch)
-		return ground_map(ground->fd, ground->size, flags);
-	base = mmap(NULL, ground->size, PROT_READ | PROT_WRITE, flags,
-		    ground->fd, 0);
+	if (testbed->scratch)
+		return testbed_map(testbed->fd, testbed->size, flags);
+	base = mmap(NULL, testbed->size, PROT_READ | PROT_WRITE, flags,
+		    testbed->fd, 0);
 	return base == MAP_FAILED ? NULL : base;
 }
 
-static void map(struct ground *ground)
+static void map(struct testbed *testbed)
 {
-	ground->base = map_with(ground, MAP_SHARED_VALIDATE | MAP_SYNC);
-	if (ground->base)
+	testbed->base = map_with(testbed, MAP_SHARED_VALIDATE | MAP_SYNC);
+	if (testbed->base)
 		return;
-	ground->sync_error = errno;
-	ground->base = map_with(ground, MAP_SHARED);
-	if (!ground->base)
-		snprintf(ground->errmsg, sizeof(ground->errmsg),
+	testbed->sync_error = errno;
+	testbed->base = map_with(testbed, MAP_SHARED);
+	if (!testbed->base)
+		snprintf(testbed->errmsg, sizeof(testbed->errmsg),
 			 "the memory cannot be mapped: %s", strerror(errno));
 }
 
-int ground_touch(void *at, uint64_t size, bool write)
+int testbed_touch(void *at, uint64_t size, bool write)
 {
 	int advice = write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
 
 	return madvise(at, size, advice) ? -errno : 0;
 }
 
-static void open_scratch(struct ground *ground, const struct place *place)
+static void open_scratch(struct testbed *testbed, const struct place *place)
 {
 	int ret;
 
-	ground->scratch = true;
-	ground->size = SCRATCH_SIZE;
+	testbed->scratch = true;
+	testbed->size = SCRATCH_SIZE;
 	ret = create_nameless(place->fd);
-	ground->fd = ret < 0 ? -1 : ret;
+	testbed->fd = ret < 0 ? -1 : ret;
 	if (ret >= 0)
-		ret = allocate(ground->fd, ground->size);
+		ret = allocate(testbed->fd, testbed->size);
 	if (ret) {
-		snprintf(ground->errmsg, sizeof(ground->errmsg),
+		snprintf(testbed->errmsg, sizeof(testbed->errmsg),
 			 "no scratch file of %" PRIu64 " MiB can be created in the directory: %s",
 			 SCRATCH_SIZE / MIB, strerror(-ret));
 		return;
 	}
-	map(ground);
+	map(testbed);
 }
 
-static void open_device(struct ground *ground, const struct place *place)
+static void open_device(struct testbed *testbed, const struct place *place)
 {
 	if (place->in_use) {
-		snprintf(ground->errmsg, sizeof(ground->errmsg),
+		snprintf(testbed->errmsg, sizeof(testbed->errmsg),
 			 "the device is in use, and nothing is tried on it");
 		return;
 	}
 	if (place->fd < 0) {
-		snprintf(ground->errmsg, sizeof(ground->errmsg),
+		snprintf(testbed->errmsg, sizeof(testbed->errmsg),
 			 "%s cannot be opened for writing", place->path);
 		return;
 	}
-	ground->fd = place->fd;
-	ground->size = place->align > CHUNK ? place->align : CHUNK;
-	map(ground);
+	testbed->fd = place->fd;
+	testbed->size = place->align > CHUNK ? place->align : CHUNK;
+	map(testbed);
 }
 
-void ground_open(struct ground *ground, const struct place *place)
+void testbed_open(struct testbed *testbed, const struct place *place)
 {
-	memset(ground, 0, sizeof(*ground));
-	ground->fd = -1;
+	memset(testbed, 0, sizeof(*testbed));
+	testbed->fd = -1;
 	if (place->device[0])
-		open_device(ground, place);
+		open_device(testbed, place);
 	else
-		open_scratch(ground, place);
+		open_scratch(testbed, place);
 }
 
-void ground_close(struct ground *ground)
+void testbed_close(struct testbed *testbed)
 {
-	if (ground->base)
-		munmap(ground->base, ground->size);
-	if (ground->scratch && ground->fd >= 0)
-		close(ground->fd);
-	ground->base = NULL;
-	ground->fd = -1;
+	if (testbed->base)
+		munmap(testbed->base, testbed->size);
+	if (testbed->scratch && testbed->fd >= 0)
+		close(testbed->fd);
+	testbed->base = NULL;
+	testbed->fd = -1;
 }
