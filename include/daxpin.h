@@ -133,8 +133,8 @@ struct daxpin_wait {
  * the RDMA of a dead owner, and do not refuse the pool if its state is unknown.
  * If a peer of that owner still writes, it overwrites the pool's present data. For
  * an administrator who has checked, never for a program that starts automatically.
- * A context that a living process opened is -EBUSY nevertheless. The flag is independent
- * of DAXPIN_POOL_ADOPT: RDMA of an earlier owner reaches no copy.
+ * A context that a living process opened is -EBUSY nevertheless. The flag is
+ * independent of DAXPIN_POOL_ADOPT: RDMA of an earlier owner reaches no copy.
  */
 #define DAXPIN_POOL_DESPITE_RDMA	0x100u
 /* Accept directories and files that other users own or can write to. They can

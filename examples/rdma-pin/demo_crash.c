@@ -144,10 +144,12 @@ static void take_the_block(struct demo *demo)
 	uint64_t overlap;
 
 	free_space_reserve(&demo->free_space, demo->pool);
-	overlap = free_space_overlap(&demo->free_space, handover->addr, handover->bytes);
-	demo->landed = free_space_wrong(&demo->free_space, handover->addr, handover->bytes,
-					PATTERN_OWNER);
-	free_space_fill(&demo->free_space, handover->addr, handover->bytes, PATTERN_NEW);
+	overlap = free_space_overlap(&demo->free_space, handover->addr,
+				     handover->bytes);
+	demo->landed = free_space_wrong(&demo->free_space, handover->addr,
+					handover->bytes, PATTERN_OWNER);
+	free_space_fill(&demo->free_space, handover->addr, handover->bytes,
+			PATTERN_NEW);
 	fact("landed_bytes", demo->landed);
 	claim(overlap == handover->bytes, "reuse",
 	      "it reserves the same %" PRIu64 " bytes, of which the dead owner's read has changed %" PRIu64 ", and fills them",

@@ -243,7 +243,8 @@ static void reuse_is_deferred(struct demo *demo)
 	claim(holds == 1 && !daxpin_idle(demo->pool, demo->extent), "busy",
 	      "so the extent is not idle: it has %d hold", holds);
 	free_space_reserve(&demo->free_space, demo->pool);
-	overlap = free_space_overlap(&demo->free_space, demo->extent.addr, EXTENT_BYTES);
+	overlap = free_space_overlap(&demo->free_space, demo->extent.addr,
+				     EXTENT_BYTES);
 	err = daxpin_reserve(demo->pool, DAXPIN_BLOCK_SIZE, 0, &extent);
 	fact("extents", demo->free_space.count);
 	fact("bytes", demo->free_space.bytes);
@@ -444,7 +445,8 @@ void demo_rdma(struct stage *stage)
 	struct demo demo = { .stage = stage };
 
 	print_section("rdma", "a remote peer writes to an extent of %s, by the device %s%s",
-		      stage->pool_path, stage->device, stage->unsafe ? ", without daxpin's protection" : "");
+		      stage->pool_path, stage->device,
+		      stage->unsafe ? ", without daxpin's protection" : "");
 	/* Before the pool is opened, since a child cannot use its parent's pool. */
 	peer_start(&demo.writer, "the writer", stage->device);
 	peer_start(&demo.reader, "the reader", stage->device);

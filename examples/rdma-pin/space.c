@@ -47,8 +47,9 @@ static void free_space_add(struct free_space *free_space, struct daxpin_extent e
 {
 	if (free_space->count == free_space->room) {
 		free_space->room = free_space->room ? 2 * free_space->room : 64;
-		free_space->extents = reallocarray(free_space->extents, free_space->room,
-						   sizeof(*free_space->extents));
+		free_space->extents =
+			reallocarray(free_space->extents, free_space->room,
+				     sizeof(*free_space->extents));
 		if (!free_space->extents)
 			give_up("no memory for a list of extents");
 	}
@@ -95,7 +96,8 @@ void free_space_release(struct free_space *free_space)
 	memset(free_space, 0, sizeof(*free_space));
 }
 
-/* The part of an extent that lies in a range: its size, and its offset in the extent. */
+/* The part of an extent that lies in a range: its size, and its offset in the
+ * extent. */
 struct part {
 	uint64_t length, in_extent;
 };
@@ -129,8 +131,8 @@ uint64_t free_space_overlap(const struct free_space *free_space, uint64_t addr,
 	return bytes;
 }
 
-void free_space_fill(const struct free_space *free_space, uint64_t addr, uint64_t length,
-		     uint32_t seed)
+void free_space_fill(const struct free_space *free_space, uint64_t addr,
+		     uint64_t length, uint32_t seed)
 {
 	struct part part;
 	size_t i;
@@ -138,14 +140,15 @@ void free_space_fill(const struct free_space *free_space, uint64_t addr, uint64_
 	for (i = 0; i < free_space->count; i++) {
 		part = cut(free_space, i, addr, length);
 		if (part.length)
-			pattern_fill(daxpin_ptr(free_space->pool, free_space->extents[i],
+			pattern_fill(daxpin_ptr(free_space->pool,
+						free_space->extents[i],
 						part.in_extent),
 				     part.length, seed);
 	}
 }
 
-uint64_t free_space_wrong(const struct free_space *free_space, uint64_t addr, uint64_t length,
-			  uint32_t seed)
+uint64_t free_space_wrong(const struct free_space *free_space, uint64_t addr,
+			  uint64_t length, uint32_t seed)
 {
 	uint64_t wrong = 0;
 	struct part part;

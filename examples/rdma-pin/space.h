@@ -24,10 +24,10 @@ uint64_t free_space_overlap(const struct free_space *free_space, uint64_t addr,
 			    uint64_t length);
 void free_space_release(struct free_space *free_space);
 
-/* Fills and checks the part of the free_space in [addr, addr + length). */
-void free_space_fill(const struct free_space *free_space, uint64_t addr, uint64_t length,
-		     uint32_t seed);
-uint64_t free_space_wrong(const struct free_space *free_space, uint64_t addr, uint64_t length,
-			  uint32_t seed);
+/* Fills and checks the part of the reserved space in [addr, addr + length). */
+void free_space_fill(const struct free_space *free_space, uint64_t addr,
+		     uint64_t length, uint32_t seed);
+uint64_t free_space_wrong(const struct free_space *free_space, uint64_t addr,
+			  uint64_t length, uint32_t seed);
 
 #endif

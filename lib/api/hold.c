@@ -179,7 +179,8 @@ DP_EXPORT int daxpin_hold_many(struct daxpin_pool *pool,
 		else
 			i += run;
 	}
-	/* The holds that were taken are dropped in full, with wake-ups (I28, I36, I38). */
+	/* The holds that were taken are dropped in full, with wake-ups (I28, I36,
+	 * I38). */
 	if (ret)
 		hold_drop_all(pool, extents, i, &unused);
 	if (ret && failed)

@@ -36,8 +36,8 @@ void dp_image_close(struct dp_image *image);
 
 /*
  * Look at a segment. size 0: it is not known yet, and only the superblocks are
- * read, whether this is a pool or not. -ENOENT: its file is missing; -EUCLEAN: it is too short; each
- * with a sentence.
+ * read, whether this is a pool or not. -ENOENT: its file is missing; -EUCLEAN: it is
+ * too short; each with a sentence.
  */
 int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
 		     const struct dp_errmsg *errmsg);

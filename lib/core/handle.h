@@ -18,8 +18,8 @@
 
 /*
  * The number of locks for the words of SETs, hashed by address. Each batch holds its
- * locks during the fences of a publish; with this number, two batches of 16 SETs have no
- * lock in common in 15 of 16 cases.
+ * locks during the fences of a publish; with this number, two batches of 16 SETs have
+ * no lock in common in 15 of 16 cases.
  */
 #define DP_WORD_LOCKS	4096u
 

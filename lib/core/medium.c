@@ -20,8 +20,8 @@ static bool medium_is_listed(const struct daxpin_pool *pool, uint32_t segment,
 				 begin, end, &run);
 }
 
-/* After a degraded open quarantine also has blocks whose words are damaged: of those the
- * data can be read. */
+/* After a degraded open quarantine also has blocks whose words are damaged: of those
+ * the data can be read. */
 bool dp_is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 	       uint64_t length)
 {

@@ -499,7 +499,8 @@ static int step_persist_payload(struct batch *batch, const struct step *step)
 	int ret = dp_range(batch->pool, step->handle.block, step->op->offset,
 			   &length);
 
-	if (!ret && dp_is_bad(batch->pool, step->handle.block, step->op->offset, length))
+	if (!ret && dp_is_bad(batch->pool, step->handle.block, step->op->offset,
+			      length))
 		ret = -EIO;
 	return ret ? ret :
 	       dp_persist_flush(&media->persist, media->geometry.base +
@@ -559,7 +560,8 @@ static int batch_write(struct batch *batch)
 		assert(entry[i].addr % sizeof(entry[i].value) == 0);
 	}
 	lane = dp_lane_take(lanes, dp_thread_slot());
-	/* If the last batch in this lane failed, the lane is open and must stay as it is. */
+	/* If the last batch in this lane failed, the lane is open and must stay as
+	 * it is. */
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
 		ret = dp_lane_run(lanes, lane, entry, batch->count);
@@ -675,8 +677,8 @@ static int batch_run(struct batch *batch, const struct daxpin_op *ops)
 	return batch_write_and_settle(batch);
 }
 
-/* Each field is set separately, because compilers clear a struct of this size with a slow
- * instruction. */
+/* Each field is set separately, because compilers clear a struct of this size with a
+ * slow instruction. */
 static void batch_init(struct batch *batch, struct daxpin_pool *pool,
 		       size_t count)
 {

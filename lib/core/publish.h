@@ -14,9 +14,10 @@ static inline bool dp_op_names_nothing(const struct daxpin_op *op)
 
 /*
  * The pool must be writable, count must be 1 to DP_LANE_ENTRIES, and each op must be
- * well formed: known type and flags, unused fields 0, a handle that dp_handle() accepts.
- * The errors are those of daxpin_publish(3). On failure, and only then, *failed is the
- * index of the operation that failed, or count if the failure is of no single operation.
+ * well formed: known type and flags, unused fields 0, a handle that dp_handle()
+ * accepts. The errors are those of daxpin_publish(3). On failure, and only then,
+ * *failed is the index of the operation that failed, or count if the failure is of no
+ * single operation.
  */
 int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	       size_t count, size_t *failed);

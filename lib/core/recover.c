@@ -71,8 +71,9 @@ static void recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 }
 
 /*
- * W7: an extent in a hole is complete; its bytes are zeroes. Its chunks are backed before
- * the first store (recover_allocate_missing()), so their blocks are treated like others.
+ * W7: an extent in a hole is complete; its bytes are zeroes. Its chunks are backed
+ * before the first store (recover_allocate_missing()), so their blocks are treated like
+ * others.
  */
 static void recover_want_chunks(struct daxpin_pool *pool, uint32_t index,
 				uint32_t block, uint32_t blocks)
@@ -443,8 +444,8 @@ void dp_discard(struct daxpin_pool *pool)
 
 /*
  * The parent's threads do not exist in the child. A mutex that one of them held remains
- * locked, and data that it was changing is inconsistent. So no mutex is taken and no list
- * is followed, and the memory that they refer to is not freed.
+ * locked, and data that it was changing is inconsistent. So no mutex is taken and no
+ * list is followed, and the memory that they refer to is not freed.
  */
 void dp_close_inherited(struct daxpin_pool *pool)
 {

@@ -6,8 +6,8 @@
 #include "core/handle.h"
 
 /*
- * Open or create the media (dp_pool_open(), dp_pool_create()), build the pool in memory,
- * and begin the next epoch.
+ * Open or create the media (dp_pool_open(), dp_pool_create()), build the pool in
+ * memory, and begin the next epoch.
  */
 int dp_recover(struct dp_pool_request *request,
 	       int (*media)(struct dp_pool *, struct dp_pool_request *),
@@ -16,7 +16,8 @@ int dp_recover(struct dp_pool_request *request,
 /* Free everything in memory. The media must be closed already. */
 void dp_discard(struct daxpin_pool *pool);
 
-/* In a forked child: unmap and close what it inherited. The parent's pool remains open. */
+/* In a forked child: unmap and close what it inherited. The parent's pool remains
+ * open. */
 void dp_close_inherited(struct daxpin_pool *pool);
 
 #endif

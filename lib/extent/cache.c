@@ -19,18 +19,18 @@
  *
  * (5) is membarrier(2): during the call each other thread of the process executes a
  * full fence. If (1) is before that fence, (6) reads busy and waits; (3) is a release,
- * so that the thief then sees the thread's changes. If (1) is after it, (2) is after (4)
- * and the thread does not enter. So the thread itself needs no fence, which would cost
- * as much as the rest of a reserve. If membarrier is forbidden, mode has FENCED: (1) and
- * (3) are then atomic exchanges, which only dp_cache_enter() and dp_cache_leave() make,
- * and (5) is not needed.
+ * so that the thief then sees the thread's changes. If (1) is after it, (2) is after
+ * (4) and the thread does not enter. So the thread itself needs no fence, which would
+ * cost as much as the rest of a reserve. If membarrier is forbidden, mode has FENCED:
+ * (1) and (3) are then atomic exchanges, which only dp_cache_enter() and
+ * dp_cache_leave() make, and (5) is not needed.
  *
  * A seccomp filter may forbid it after the pool was opened. The thief whose (5) fails
  * sets FENCED. A thread that has not read FENCED since may have stored busy without the
  * thief seeing it. So the thief does not empty that thread's cache until (8): either
- * the thread has set `fenced` of its cache (dp_caches_note_fenced(), outside of the cache), or
- * it has ended, so that its slot is free and the next thread with the slot reads
- * FENCED. In both cases RETRY is posted if a thread was refused.
+ * the thread has set `fenced` of its cache (dp_caches_note_fenced(), outside of the
+ * cache), or it has ended, so that its slot is free and the next thread with the slot
+ * reads FENCED. In both cases RETRY is posted if a thread was refused.
  *
  * A cache has room for blocks only after its bit in `used` was set by an atomic
  * operation (cache_begin()); before that, dp_cache_pop() and dp_cache_push() set busy

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Caches of free runs of 1 to 16 blocks, one for each thread. A thread reserves the runs
- * that it freed last, without a lock that other threads take. See cache.c.
+ * Caches of free runs of 1 to 16 blocks, one for each thread. A thread reserves the
+ * runs that it freed last, without a lock that other threads take. See cache.c.
  */
 #ifndef DP_CACHE_H
 #define DP_CACHE_H
@@ -55,8 +55,9 @@ bool dp_caches_have_one_user(const struct dp_caches *caches);
  * Empty all caches, pass their runs to fn, and keep them empty until
  * dp_caches_release(). Sleeps until threads between enter and leave have left, and
  * until another thread's steal has ended. If membarrier(2) fails, the caches of threads
- * that have not called dp_caches_note_fenced() since then are not emptied. If a call was
- * refused, the event RETRY follows when such a thread calls dp_caches_note_fenced() or ends.
+ * that have not called dp_caches_note_fenced() since then are not emptied. If a call
+ * was refused, the event RETRY follows when such a thread calls dp_caches_note_fenced()
+ * or ends.
  */
 void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg);
 void dp_caches_release(struct dp_caches *caches);

@@ -21,8 +21,8 @@
  *	hold:	increment inc; CAS 0->1;  fence; read the gate
  *	closer:	increment the gate;       fence; read decs, incs
  *
- * so either the hold reads that the gate is closed and backs out by an ordinary drop, or
- * the closer reads its inc (I31).
+ * so either the hold reads that the gate is closed and backs out by an ordinary drop,
+ * or the closer reads its inc (I31).
  *
  * Invariants:
  *	D13	a hold reads the gate after its CAS, whatever the count was

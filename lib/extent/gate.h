@@ -65,8 +65,8 @@ static inline void dp_gate_raise_inc(struct dp_gates *gates, uint32_t segment)
 	dp_gate_go_up(&gates->gate[segment].slot[slot].inc, slot);
 }
 
-/* Call it after the CAS that took the count to 0, and after the last other access to the
- * pool. */
+/* Call it after the CAS that took the count to 0, and after the last other access to
+ * the pool. */
 static inline void dp_gate_raise_dec(struct dp_gates *gates, uint32_t segment)
 {
 	unsigned int slot = dp_thread_slot();

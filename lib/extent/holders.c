@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Labelled holds and registrations, for reports. Decisions use the counts in state.c and
- * gate.c, except that a close reads the number of registrations, and a reclaim their
- * pins.
+ * Labelled holds and registrations, for reports. Decisions use the counts in state.c
+ * and gate.c, except that a close reads the number of registrations, and a reclaim
+ * their pins.
  *
  * A registration BY_SEGMENT has a pin for each segment:
  *
@@ -132,9 +132,9 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 
 /*
  * Mistakes of callers are detected under the mutex. If two threads drop one struct, the
- * second finds prev NULL. If it is a copy, prev does not point to it. prev of a copy may
- * also point to freed memory, so the header forbids copies. A hold of another pool is
- * protected by that pool's mutex, so its list is not read.
+ * second finds prev NULL. If it is a copy, prev does not point to it. prev of a copy
+ * may also point to freed memory, so the header forbids copies. A hold of another pool
+ * is protected by that pool's mutex, so its list is not read.
  */
 int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 {

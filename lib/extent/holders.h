@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Labelled holds and registrations, for reports. Decisions use the counts in state.c and
- * gate.c, except that registrations prevent a close, and their pins a reclaim.
+ * Labelled holds and registrations, for reports. Decisions use the counts in state.c
+ * and gate.c, except that registrations prevent a close, and their pins a reclaim.
  */
 #ifndef DP_HOLDER_H
 #define DP_HOLDER_H
@@ -138,8 +138,9 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment);
 uint32_t dp_registration_count(struct dp_holders *holders);
 
 /*
- * Call fn for the holders of each of these extents: each labelled hold, and all unlabelled
- * holds as one. If there are very many holds, this is faster than one call for each.
+ * Call fn for the holders of each of these extents: each labelled hold, and all
+ * unlabelled holds as one. If there are very many holds, this is faster than one call
+ * for each.
  */
 void dp_holders_of(struct dp_holders *holders, const struct dp_held *held,
 		   uint32_t count, dp_holder_fn *fn, void *arg);

@@ -2,8 +2,8 @@
 /*
  * Bounds of the longest free run, for each segment and for each group of 64.
  *
- * A segment's bound is written only under the segment's lock, by a plain store. It may be
- * too high but never too low; a thread whose search of the segment fails lowers it.
+ * A segment's bound is written only under the segment's lock, by a plain store. It may
+ * be too high but never too low; a thread whose search of the segment fails lowers it.
  *
  * A thread that raises a segment's bound raises the bound of its group afterwards. A
  * searching thread that finds no segment of the group with the wanted length lowers the

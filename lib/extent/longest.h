@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Bounds for finding a run of a wanted length: for each segment of a pool an upper bound
- * of its free runs, and for each group of segments an upper bound of theirs.
+ * Bounds for finding a run of a wanted length: for each segment of a pool an upper
+ * bound of its free runs, and for each group of segments an upper bound of theirs.
  */
 #ifndef DP_LONGEST_H
 #define DP_LONGEST_H

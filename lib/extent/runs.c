@@ -226,7 +226,8 @@ bool dp_runs_take_at(struct dp_runs *runs, uint32_t block, uint32_t blocks)
 {
 	if (!dp_bits_are_free(runs->bits, block, blocks))
 		return false;
-	runs_cut(runs, *runs_tag(runs, dp_bits_begin(runs->bits, block)), block, blocks);
+	runs_cut(runs, *runs_tag(runs, dp_bits_begin(runs->bits, block)), block,
+		 blocks);
 	return true;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The free runs of a segment, found by their length. A run is a maximal sequence of free
- * blocks. One thread at a time.
+ * The free runs of a segment, found by their length. A run is a maximal sequence of
+ * free blocks. One thread at a time.
  */
 #ifndef DP_RUNS_H
 #define DP_RUNS_H
@@ -14,7 +14,8 @@
 struct run_node {
 	uint32_t block;
 	uint32_t blocks;
-	uint32_t next;			/* in its list, or in the list of unused nodes */
+	uint32_t next;			/* in its list, or in the list of unused
+					   nodes */
 	uint32_t prev;
 };
 
@@ -29,8 +30,8 @@ struct dp_runs {
 	uint32_t list[DP_RUN_CLASSES];
 };
 
-/* Build the runs of the blocks that are free now. Afterwards only these functions change
- * bits. -ENOMEM. */
+/* Build the runs of the blocks that are free now. Afterwards only these functions
+ * change bits. -ENOMEM. */
 int dp_runs_init(struct dp_runs *runs, struct dp_bits *bits);
 void dp_runs_fini(struct dp_runs *runs);
 

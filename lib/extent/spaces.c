@@ -144,7 +144,8 @@ static bool spaces_may_have(const struct dp_spaces *spaces, uint32_t blocks)
 	       (dp_longest_of_all(&spaces->longest) + 1ull) * (kept + 1) > blocks;
 }
 
-/* Join all free runs, and search again. May sleep until threads have left their caches. */
+/* Join all free runs, and search again. May sleep until threads have left their
+ * caches. */
 static bool spaces_claim_last(struct dp_spaces *spaces, uint32_t blocks,
 			      uint64_t *ret_block)
 {

@@ -60,7 +60,8 @@ void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 
 /* Claim a run inside one segment; *ret_block is its first block. False: there is none
  * among the free runs of segments and in this thread's cache. There may be one after
- * runs in caches, and blocks that were returned, have been joined: dp_spaces_claim(). */
+ * runs in caches, and blocks that were returned, have been joined:
+ * dp_spaces_claim(). */
 static inline bool dp_spaces_try(struct dp_spaces *spaces, uint32_t blocks,
 				 uint64_t *ret_block)
 {
@@ -73,7 +74,8 @@ static inline bool dp_spaces_try(struct dp_spaces *spaces, uint32_t blocks,
 }
 
 /* Call it after dp_spaces_try() has failed and events->refused was set. -ENOSPC: no
- * segment has such a run, even after all caches were emptied; it may sleep before that. */
+ * segment has such a run, even after all caches were emptied; it may sleep before
+ * that. */
 int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_block);
 
 /* Free a run. Never waits, because a drop calls it. */

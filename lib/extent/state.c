@@ -13,7 +13,8 @@
  *	  +---------not held----------+               |
  *	  +------------------last drop----------------+
  *
- *	FREE -> RESERVED	[dp_state_reserve], by the thread that claimed the blocks
+ *	FREE -> RESERVED	[dp_state_reserve], by the thread that claimed the
+ *				blocks
  *	RESERVED -> LIVE	[dp_state_settle], claimed by a publish
  *	RESERVED -> FREE	[dp_state_cancel], while not held
  *	RESERVED -> RETIRED	[dp_state_cancel], while held
@@ -47,11 +48,11 @@
  *		after it; the last drop increments dec after everything else (also
  *		D16): see gate.c
  *
- *	C7	exclusive means that there is one hold, which excludes others. It is set by
- *		the CAS that takes the count from 0 to 1, and only if no publish has a
- *		claim. While it is set, holds (a SET needs one), clones and claims for a
- *		KEEP fail. So of an exclusive hold and an operation that it excludes, the
- *		second fails, because its CAS finds the first in this word.
+ *	C7	exclusive means that there is one hold, which excludes others. It is set
+ *		by the CAS that takes the count from 0 to 1, and only if no publish has
+ *		a claim. While it is set, holds (a SET needs one), clones and claims for
+ *		a KEEP fail. So of an exclusive hold and an operation that it excludes,
+ *		the second fails, because its CAS finds the first in this word.
  *
  * A call takes or drops one or more holds with one CAS; a CAS from n to 0 wakes and
  * frees like one from 1 to 0.
@@ -85,8 +86,8 @@
 #define GENERATION_SHIFT	24
 
 static_assert(GENERATION_SHIFT + DP_GENERATION_BITS == 64, "the word is full");
-/* The smallest table that gets huge pages. Smaller ones, of pools below a GiB, would take
- * more memory than they need. */
+/* The smallest table that gets huge pages. Smaller ones, of pools below a GiB, would
+ * take more memory than they need. */
 #define HUGE_TABLE	(4u << 20)
 
 static_assert(sizeof(struct dp_extent_state) * 4 == DP_CACHE_LINE,
@@ -153,7 +154,8 @@ static uint64_t state_table_size(const struct dp_states *states)
 
 /*
  * State words are accessed at random, and an open touches those of all extents:
- * huge pages cause fewer faults and TLB misses. If the kernel has none it uses small ones.
+ * huge pages cause fewer faults and TLB misses. If the kernel has none it uses small
+ * ones.
  */
 static void state_use_huge_pages(void *base, uint64_t size)
 {
@@ -249,7 +251,7 @@ uint32_t dp_state_blocks(struct dp_states *states, uint64_t block)
 				    memory_order_relaxed);
 }
 
-/* ----------------------------------------------------------- the end of a generation */
+/* -------------------------------------------------- the end of a generation */
 
 static void state_wake(struct dp_states *states, uint64_t block)
 {
@@ -341,8 +343,8 @@ uint64_t dp_state_reserve(struct dp_states *states, uint64_t block,
 	uint64_t word = state_load(states, block);
 
 	/* Only the thread that claimed the blocks changes a free word (I16, I17), so a
-	 * store is enough. Calls with a handle of an earlier generation read the word and
-	 * fail. */
+	 * store is enough. Calls with a handle of an earlier generation read the
+	 * word and fail. */
 	assert(word == word_generation(word) << GENERATION_SHIFT);
 	state_set_blocks(states, block, blocks);
 	atomic_store_explicit(state_word(states, block),
@@ -631,8 +633,8 @@ int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
 /* ------------------------------------------------------------------- wait */
 
 /*
- * Request a wake-up by setting the waiters bit. True, with the word to sleep on; false if
- * the extent is idle. The CAS that makes it idle clears the bit.
+ * Request a wake-up by setting the waiters bit. True, with the word to sleep on; false
+ * if the extent is idle. The CAS that makes it idle clears the bit.
  */
 static bool state_ask_wake(struct dp_states *states, uint64_t block,
 			   uint64_t generation, uint64_t *ret_word)

@@ -95,7 +95,8 @@ static inline uint32_t dp_states_shift(const struct dp_states *states)
 void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
 		      uint64_t generation, enum dp_state state);
 
-/* True if the block is the first of an extent of that generation, which has not ended. */
+/* True if the block is the first of an extent of that generation, which has not
+ * ended. */
 bool dp_state_is_current(struct dp_states *states, uint64_t block,
 			 uint64_t generation);
 struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block);
@@ -110,15 +111,15 @@ int dp_state_cancel(struct dp_states *states, uint64_t block,
 		    uint64_t generation);
 
 /*
- * Quarantine a bad block, so that it is never reserved again. -ESTALE: it is neither free
- * nor a block of this extent, whose generation may have ended during the call; nothing
- * was changed. -ENOMEM. May sleep.
+ * Quarantine a bad block, so that it is never reserved again. -ESTALE: it is neither
+ * free nor a block of this extent, whose generation may have ended during the call;
+ * nothing was changed. -ENOMEM. May sleep.
  */
 int dp_state_quarantine(struct dp_states *states, uint64_t block,
 			uint64_t generation, uint64_t bad_block);
 
-/* Claim an extent for a publish: its state must be `from`, and if no_writers is set there
- * must be no write hold. */
+/* Claim an extent for a publish: its state must be `from`, and if no_writers is set
+ * there must be no write hold. */
 int dp_state_claim(struct dp_states *states, uint64_t block,
 		   uint64_t generation, enum dp_state from, bool no_writers);
 /* End the claim and change nothing. */

@@ -96,7 +96,8 @@ unsigned int dp_thread_slot_take(void)
 
 uint64_t dp_thread_slots_free(void)
 {
-	/* A write, so that a thread that takes a slot later sees this thread's stores. */
+	/* A write, so that a thread that takes a slot later sees this thread's
+	 * stores. */
 	return ~atomic_fetch_or(&taken, 0);
 }
 

@@ -33,8 +33,8 @@ unsigned int dp_thread_slot_take(void);
 uint64_t dp_thread_slots_free(void);
 
 /*
- * Call fn in each thread that ends, after its slot was released, under a mutex that these
- * two functions take. -ENOMEM. A forked child has no watches.
+ * Call fn in each thread that ends, after its slot was released, under a mutex that
+ * these two functions take. -ENOMEM. A forked child has no watches.
  */
 int dp_thread_ends_watch(struct dp_thread_end *end);
 void dp_thread_ends_unwatch(struct dp_thread_end *end);

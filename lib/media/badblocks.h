@@ -48,7 +48,8 @@ struct dp_badblocks_view {
 	const char *base;
 	int fd;				/* -1: none */
 	const int *pipe;		/* for copies from the mapping; used by one
-					   thread at a time. NULL: each read makes one */
+					   thread at a time. NULL: each read
+					   makes one */
 };
 
 /*

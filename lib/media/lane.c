@@ -256,8 +256,8 @@ static int lane_write_done(struct dp_lanes *lanes, uint32_t index)
 	return dp_persist_flush(lanes->persist, done, sizeof(*done));
 }
 
-/* Set `done` to the sequence number of the torn batch, unless an earlier recovery, which
- * was interrupted, has done so. */
+/* Set `done` to the sequence number of the torn batch, unless an earlier recovery,
+ * which was interrupted, has done so. */
 static int lane_use_up(struct dp_lanes *lanes, uint32_t index)
 {
 	const struct dp_lane_control *control = &lanes->lane[index];

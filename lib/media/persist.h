@@ -20,7 +20,8 @@ enum dp_granularity {		/* as enum daxpin_granularity */
 };
 
 struct dp_persist {
-	const int *pipe;		/* super.c reads through it, see pool.h; or NULL */
+	const int *pipe;		/* super.c reads through it, see pool.h; or
+					   NULL */
 	enum dp_granularity granularity;
 	_Atomic int error;
 	struct pmem2_map *map;

@@ -20,9 +20,9 @@
  * after it: each store of a change is a release after the store that makes version
  * odd, and each load of a search is an acquire before the second load of version. So a
  * search that read any store of a change finds version changed, and a search that read
- * none saw the names from before it. After LOOKUP_TRIES invalid searches the thread takes the
- * mutex, under which names do not change: a thread that was preempted in the middle of
- * a change does not make others spin.
+ * none saw the names from before it. After LOOKUP_TRIES invalid searches the thread
+ * takes the mutex, under which names do not change: a thread that was preempted in the
+ * middle of a change does not make others spin.
  *
  * version does not protect the word of a slot: the word is changed by one store, and
  * the slot had the name when the word was loaded.
@@ -281,7 +281,8 @@ static void root_skip_damaged(struct dp_roots *roots, uint32_t slot)
 	root_mark_used(roots, slot);
 }
 
-/* If degraded, unreadable blocks are zeroes, so that the check of each word fails (D6). */
+/* If degraded, unreadable blocks are zeroes, so that the check of each word fails
+ * (D6). */
 static int root_read_slots(const struct dp_roots *roots, bool degraded,
 			   struct dp_root *copy)
 {

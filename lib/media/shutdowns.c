@@ -120,7 +120,8 @@ struct dp_shutdowns dp_shutdowns_of_device(const char *device)
 	return shutdowns_of_region(region);
 }
 
-/* A disk's device is a namespace, or belongs to one, and is one level below its region. */
+/* A disk's device is a namespace, or belongs to one, and is one level below its
+ * region. */
 struct dp_shutdowns dp_shutdowns_of_disk(int fd)
 {
 	char dir[PATH_SIZE / 3], path[PATH_SIZE / 2];
@@ -138,8 +139,8 @@ struct dp_shutdowns dp_shutdowns_of_disk(int fd)
 	return shutdowns_of_region(path);
 }
 
-/* A count never falls by itself. A lower one was reset, and it is unknown what the NVDIMM
- * has counted since the record. */
+/* A count never falls by itself. A lower one was reset, and it is unknown what the
+ * NVDIMM has counted since the record. */
 static enum dp_tristate shutdowns_compare_one(uint64_t before, uint64_t now)
 {
 	if (now > before)

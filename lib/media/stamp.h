@@ -27,14 +27,16 @@ enum dp_stamp_fit {
 	DP_STAMP_OLDER,
 	DP_STAMP_NEWER,
 	DP_STAMP_OTHER,			/* of another copy, opened equally often */
-	DP_STAMP_LEFT_OPEN,		/* of the same open, but from before its close */
+	DP_STAMP_LEFT_OPEN,		/* of the same open, but from before its
+					   close */
 };
 
 /* Compare a later segment with segment 0's superblock. */
 enum dp_stamp_fit dp_stamp_fit(const struct dp_super *first,
 			       const struct dp_stamp *later);
 
-/* Counts over all later segments, to find the one that does not fit. Begins as zeroes. */
+/* Counts over all later segments, to find the one that does not fit. Begins as
+ * zeroes. */
 struct dp_stamp_tally {
 	uint32_t later;			/* how many were counted */
 	uint32_t mismatches;

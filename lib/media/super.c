@@ -2,9 +2,9 @@
 /*
  * A change writes the older half, fence, the copy's older half, fence. So after any cut
  * one half of the page is whole, and is as new as the copy or one change newer. If no
- * half of the page is whole, or its newest is older than the copy's, the page is damaged
- * and the copy replaces it. A torn or damaged older half is ignored, and is invalidated
- * before the next change writes over it.
+ * half of the page is whole, or its newest is older than the copy's, the page is
+ * damaged and the copy replaces it. A torn or damaged older half is ignored, and is
+ * invalidated before the next change writes over it.
  */
 #include <errno.h>
 #include "media/super.h"
@@ -185,8 +185,8 @@ static int super_write_half(char *base, struct dp_persist *persist, int page,
 	return flush(persist, to, sizeof(*super));
 }
 
-/* Clear the check of a half that is neither whole nor blank, so that it can never become
- * whole. */
+/* Clear the check of a half that is neither whole nor blank, so that it can never
+ * become whole. */
 static int super_unmake(char *base, struct dp_persist *persist, int page,
 			uint64_t sequence, super_flush_fn *flush)
 {

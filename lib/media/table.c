@@ -372,8 +372,8 @@ static int table_read_page(const struct dp_table *table, uint32_t page,
 	return 0;
 }
 
-/* Read the used pages [page, end): with one read and, if that fails and tolerant is set,
- * each by itself. */
+/* Read the used pages [page, end): with one read and, if that fails and tolerant is
+ * set, each by itself. */
 static int table_read_run(const struct dp_table *table, bool tolerant,
 			  uint32_t page, uint32_t end, char *copy)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The descriptor table of one segment: one word per block, and the word of an
- * extent's first block is the only record of the extent (docs/format.md). Pages that were
- * never used (pages.h) are not read: all their words are FREE.
+ * extent's first block is the only record of the extent (docs/format.md). Pages that
+ * were never used (pages.h) are not read: all their words are FREE.
  */
 #ifndef DP_TABLE_H
 #define DP_TABLE_H
@@ -87,9 +87,9 @@ bool dp_table_is_page(const struct dp_table *table, uint32_t page,
 		      const char *bytes);
 
 /*
- * Read each used page once, as the table will be when the pending lanes are applied, and
- * call fn for the word of each extent's first block and for each FREE word that was used
- * before (its generation is not 0).
+ * Read each used page once, as the table will be when the pending lanes are applied,
+ * and call fn for the word of each extent's first block and for each FREE word that was
+ * used before (its generation is not 0).
  *
  * -EIO		a page is unreadable
  * -EUCLEAN	the check of a word fails, or extents contradict each other

@@ -152,8 +152,8 @@ uint64_t dp_os_now_coarse_ns(void);
 void dp_os_sleep_ns(uint64_t ns);
 int dp_os_random(void *to, size_t size);
 /*
- * Can dp_os_membarrier() be called by this process? It takes milliseconds the first time,
- * and does not change later unless a seccomp filter is installed.
+ * Can dp_os_membarrier() be called by this process? It takes milliseconds the first
+ * time, and does not change later unless a seccomp filter is installed.
  */
 bool dp_os_has_membarrier(void);
 /* When it returns true, each thread of the process has made a full fence meanwhile. */

@@ -43,8 +43,10 @@ static inline void dp_short_lock_take(struct dp_short_lock *lock)
 			return;
 		dp_cpu_relax();
 	}
-	while (atomic_exchange(&lock->state, DP_SHORT_LOCK_WANTED) != DP_SHORT_LOCK_OPEN)
-		dp_os_futex_wait((void *)&lock->state, DP_SHORT_LOCK_WANTED, UINT64_MAX);
+	while (atomic_exchange(&lock->state, DP_SHORT_LOCK_WANTED) !=
+	       DP_SHORT_LOCK_OPEN)
+		dp_os_futex_wait((void *)&lock->state, DP_SHORT_LOCK_WANTED,
+				 UINT64_MAX);
 }
 
 static inline void dp_short_lock_release(struct dp_short_lock *lock)

@@ -282,7 +282,8 @@ static void blocks_end(struct dp_blocks *blocks)
 		dp_falloc_close(blocks->falloc);
 }
 
-int dp_blocks_allocate_missing(struct dp_segments *segments, struct dp_wait_policy *policy,
+int dp_blocks_allocate_missing(struct dp_segments *segments,
+			       struct dp_wait_policy *policy,
 			       const struct dp_errmsg *errmsg)
 {
 	struct dp_blocks blocks = {

@@ -52,7 +52,8 @@ int dp_blocks_create(struct dp_segments *segments,
 uint64_t dp_blocks_lacking(const struct dp_segments *segments);
 /* Allocate and unshare these blocks, and list the chunks again. The contents do not
  * change (W7). */
-int dp_blocks_allocate_missing(struct dp_segments *segments, struct dp_wait_policy *policy,
+int dp_blocks_allocate_missing(struct dp_segments *segments,
+			       struct dp_wait_policy *policy,
 			       const struct dp_errmsg *errmsg);
 
 #endif

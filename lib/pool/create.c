@@ -2,8 +2,8 @@
 /*
  * Creating a pool. If there was a pool, the create waits first like an open: for the
  * owner lock, then for the verbs contexts of a dead owner. Segment 0's superblock has
- * the flag CREATING before anything else is written, and loses it last, so that the next
- * create completes one that was interrupted.
+ * the flag CREATING before anything else is written, and loses it last, so that the
+ * next create completes one that was interrupted.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -359,7 +359,8 @@ static int create_check_medium(const struct dp_pool *pool,
 }
 
 /* All decisions are made under the locks. Before the last of them, files are made, grow
- * and get blocks (create_undo() removes that), but no byte of an old file is changed. */
+ * and get blocks (create_undo() removes that), but no byte of an old file is
+ * changed. */
 static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 {
 	bool blank = false;

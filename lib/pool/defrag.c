@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * xfs_fsr exchanges the blocks of a file with those of a copy, and on a DAX file the
- * kernel does not wait for pins: a read in flight succeeds, but its bytes go to the file
- * that is removed next. So each file of a pool on XFS gets FS_XFLAG_NODEFRAG before it
- * is used, at each open for writing, because a restored file lacks the flag. A directory
- * that a create makes gets it as well; files that are restored into it inherit it. Files
- * that are not DAX are marked too, because the next mount may make them DAX.
+ * kernel does not wait for pins: a read in flight succeeds, but its bytes go to the
+ * file that is removed next. So each file of a pool on XFS gets FS_XFLAG_NODEFRAG
+ * before it is used, at each open for writing, because a restored file lacks the flag.
+ * A directory that a create makes gets it as well; files that are restored into it
+ * inherit it. Files that are not DAX are marked too, because the next mount may make
+ * them DAX.
  *
- * The flag is read back. If it cannot be set (-EPERM for a process that may write to the
- * file through its group but does not own it), the open continues, daxpin_pool_info()
- * reports that blocks may be moved, and the log has the reason and the cure. Other
- * filesystems are reported as unknown.
+ * The flag is read back. If it cannot be set (-EPERM for a process that may write to
+ * the file through its group but does not own it), the open continues,
+ * daxpin_pool_info() reports that blocks may be moved, and the log has the reason and
+ * the cure. Other filesystems are reported as unknown.
  */
 #include "os/os.h"
 #include "pool/defrag.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Keeps W4 and W5 for an open: media/stamp.c has the rules. A degraded open treats a
- * segment from another time as foreign: it neither reads nor writes it, so the next open
- * that is not degraded still refuses it.
+ * segment from another time as foreign: it neither reads nor writes it, so the next
+ * open that is not degraded still refuses it.
  *
  * An open and a close write a superblock to every segment, in the order of
  * dp_super_write(): first the remains of a power cut are repaired in all segments, then

@@ -22,14 +22,15 @@ struct dp_epochs {
 struct dp_epochs_rules {
 	bool degraded_readonly;		/* only read, and accept a superblock's copy */
 	bool degraded;			/* skip segments from another time */
-	bool adopt;			/* accept a copy of a pool that was not closed */
+	bool adopt;			/* accept a copy of a pool that was not
+					   closed */
 };
 
 /*
  * Test the superblock of each segment: it must have the right index, pool, size and
  * open. Either all segments are in the files that they record, or none is. -EUCLEAN
- * with a sentence. If degraded_readonly is set, a superblock that is lost or unreadable is
- * accepted if its copy is whole; other read-only opens refuse it.
+ * with a sentence. If degraded_readonly is set, a superblock that is lost or unreadable
+ * is accepted if its copy is whole; other read-only opens refuse it.
  */
 int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
 		    const struct dp_super *first,
@@ -47,13 +48,14 @@ bool dp_epochs_are_copied(const struct dp_epochs *epochs);
 bool dp_epochs_is_foreign(const struct dp_epochs *epochs, uint32_t index);
 
 /*
- * Write the epoch of segment 0's superblock, and whether the pool is closed, to all other
- * segments. Durable when it returns. Lost superblocks are restored by this.
+ * Write the epoch of segment 0's superblock, and whether the pool is closed, to all
+ * other segments. Durable when it returns. Lost superblocks are restored by this.
  */
 int dp_epochs_write(struct dp_epochs *epochs, const struct dp_super *first,
 		    bool closed);
 
-/* The error of an open for reading if only the copy of a segment's superblock is whole. */
+/* The error of an open for reading if only the copy of a segment's superblock is
+ * whole. */
 int dp_epochs_refuse_lost(const struct dp_source *source, uint32_t index,
 			  const struct dp_errmsg *errmsg);
 

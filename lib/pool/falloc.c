@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One request at a time, through a ring, because fallocate() itself cannot be ended at a
- * deadline. W12: a request that has not completed is cancelled and submitted again, at
- * growing intervals (util/backoff.h). On XFS and ext4 a cancel undoes nothing: it has an
- * effect only while the call waits, before it changes the file. On tmpfs it would undo
- * the allocation (kernel.md K20), so this file is not used there.
+ * One request at a time, through a ring, because fallocate() itself cannot be ended at
+ * a deadline. W12: a request that has not completed is cancelled and submitted again,
+ * at growing intervals (util/backoff.h). On XFS and ext4 a cancel undoes nothing: it
+ * has an effect only while the call waits, before it changes the file. On tmpfs it
+ * would undo the allocation (kernel.md K20), so this file is not used there.
  */
 #include <errno.h>
 #include "os/os.h"

@@ -7,11 +7,11 @@
  *	CLAIMED -> LOCKED	[dp_file_lock], which tests the name again
  *	any -> CLOSED		[dp_file_close]
  *
- * All decisions use this descriptor, and decisions to change bytes or to remove the name
- * are made only while LOCKED (W1). A file is removed only by the call that made it, and
- * only if it was still empty when that call had locked it; otherwise another create was
- * first, and the file belongs to its pool (W15). Links are never followed, and only a
- * regular file is kept open (W14).
+ * All decisions use this descriptor, and decisions to change bytes or to remove the
+ * name are made only while LOCKED (W1). A file is removed only by the call that made
+ * it, and only if it was still empty when that call had locked it; otherwise another
+ * create was first, and the file belongs to its pool (W15). Links are never followed,
+ * and only a regular file is kept open (W14).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +25,8 @@
 
 /* ------------------------------------------------------------------ opening */
 
-/* If the first open fails with -EEXIST, the second finds the file, unless it was removed
- * in between. */
+/* If the first open fails with -EEXIST, the second finds the file, unless it was
+ * removed in between. */
 static int file_make_or_open(struct dp_file *file,
 			     const struct dp_source *source)
 {
@@ -197,8 +197,8 @@ bool dp_file_was_empty(const struct dp_file *file)
 
 /* ------------------------------------------------------------------ closing */
 
-/* Lock a file that was not locked yet when the create failed. False: another process has
- * the lock. */
+/* Lock a file that was not locked yet when the create failed. False: another process
+ * has the lock. */
 static bool file_lock_for_undo(struct dp_file *file)
 {
 	struct stat stat;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A store is durable when it has reached the platform's power-fail domain: if power
- * fails, the platform writes it to the NVDIMMs. If that fails, the NVDIMMs count a dirty
- * shutdown. There is no such count for a disk, where the kernel waits for the disk or
- * returns an error, and for shmem, which does not survive.
+ * fails, the platform writes it to the NVDIMMs. If that fails, the NVDIMMs count a
+ * dirty shutdown. There is no such count for a disk, where the kernel waits for the
+ * disk or returns an error, and for shmem, which does not survive.
  */
 #include "pool/flushed.h"
 

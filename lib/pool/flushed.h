@@ -10,7 +10,8 @@
 struct dp_flushed {
 	struct dp_shutdowns now;
 	enum dp_tristate dirty;		/* some of it may not have arrived */
-	uint32_t mapping;		/* the NVDIMM whose count differs, in its region */
+	uint32_t mapping;		/* the NVDIMM whose count differs, in its
+					   region */
 };
 
 #define DP_FLUSHED_TEXT_SIZE	160u

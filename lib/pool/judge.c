@@ -2,8 +2,8 @@
 /*
  * A user who can put another file into a pool's directory controls what is locked,
  * written and read there (W14). A second path to the same data, through a hard link or
- * a stacked filesystem, can have a lock of its own (W2). If a fact is unknown the pool is
- * refused, with a sentence that says so (W11).
+ * a stacked filesystem, can have a lock of its own (W2). If a fact is unknown the pool
+ * is refused, with a sentence that says so (W11).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,8 +43,9 @@ static uint32_t judge_overflow_uid(void)
 }
 
 /*
- * In a user namespace all users that are not mapped have the overflow uid, and a process
- * can run as that uid, too. 1: here each uid is one user. 0: not so. -errno: unknown.
+ * In a user namespace all users that are not mapped have the overflow uid, and a
+ * process can run as that uid, too. 1: here each uid is one user. 0: not so. -errno:
+ * unknown.
  */
 static int judge_every_uid_is_one_user(void)
 {
@@ -214,8 +215,9 @@ static const struct {
 	  "Lustre, which other machines share" },
 };
 
-static int judge_refuse_filesystem(const char *path, const char *name, uint32_t magic,
-				   const char *described, const struct dp_errmsg *errmsg)
+static int judge_refuse_filesystem(const char *path, const char *name,
+				   uint32_t magic, const char *described,
+				   const struct dp_errmsg *errmsg)
 {
 	const char *slash = name ? "/" : "";
 

@@ -35,8 +35,8 @@ int dp_judge_directory(const char *path, const struct stat *stat,
 int dp_judge_file(const char *path, const char *name, const struct stat *stat,
 		  const struct stat *directory, uint32_t flags,
 		  const struct dp_errmsg *errmsg);
-/* A file that is read but is not part of a pool, such as a backup. -EPERM; -EINVAL if it
- * is not a regular file. */
+/* A file that is read but is not part of a pool, such as a backup. -EPERM; -EINVAL
+ * if it is not a regular file. */
 int dp_judge_other_file(const char *path, const struct stat *stat,
 			uint32_t flags, const struct dp_errmsg *errmsg);
 int dp_judge_filesystem(const char *path, const char *name, int fd,

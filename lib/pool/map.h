@@ -18,7 +18,8 @@ int dp_map_reserve(struct dp_map *map, uint64_t size, uint64_t align);
 void dp_map_release(struct dp_map *map);
 
 #define DP_MAP_READONLY	0x1u
-#define DP_MAP_SYNC	0x2u	/* with MAP_SYNC, so that stores need no fsync (fsdax) */
+#define DP_MAP_SYNC	0x2u	/* with MAP_SYNC, so that stores need no fsync
+				   (fsdax) */
 
 /* Map a file's first size bytes at offset of the range. */
 int dp_map_file(struct dp_map *map, uint64_t offset, uint64_t size, int fd,

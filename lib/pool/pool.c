@@ -203,7 +203,8 @@ int dp_pool_peek(const struct dp_pool *pool, struct dp_super *ret_super,
 		return dp_fail(errmsg, ret, "%s cannot be mapped: %s",
 			       pool->source.path, strerror(-ret));
 	view = pool_first_view(pool, fd, base);
-	ret = dp_super_read(&view, dp_pool_is_degraded_readonly(pool), ret_super, &inner);
+	ret = dp_super_read(&view, dp_pool_is_degraded_readonly(pool),
+			    ret_super, &inner);
 	*ret_blank = (ret == -EMEDIUMTYPE || ret == -EUCLEAN) &&
 		     dp_remains_are_none(&view);
 	dp_os_unmap(base, size);
@@ -408,8 +409,8 @@ int dp_pool_check_uuid(const struct dp_pool *pool,
 }
 
 /*
- * The owner of the pool that this file was copied from never used this copy, so there is
- * no wait for its RDMA. Whether the other files are copies is tested later.
+ * The owner of the pool that this file was copied from never used this copy, so there
+ * is no wait for its RDMA. Whether the other files are copies is tested later.
  */
 static int pool_await_if_original(struct dp_pool *pool,
 				  struct dp_pool_request *request)
@@ -565,9 +566,9 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request)
 /* -------------------------------------------------------- owning, closing */
 
 /*
- * Is the superblock still the one that this open wrote? After a hibernation, or a restore
- * of the process, another owner may have used the pool; its superblock must not be
- * overwritten. The read costs little compared with the write.
+ * Is the superblock still the one that this open wrote? After a hibernation, or a
+ * restore of the process, another owner may have used the pool; its superblock must not
+ * be overwritten. The read costs little compared with the write.
  */
 static int pool_check_ours(const struct dp_pool *pool)
 {

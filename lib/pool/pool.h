@@ -73,8 +73,8 @@ struct dp_pool_request {
 };
 
 /*
- * Lock, check and map an existing pool. The medium does not change before dp_pool_own().
- * The tables are not read.
+ * Lock, check and map an existing pool. The medium does not change before
+ * dp_pool_own(). The tables are not read.
  */
 int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request);
 
@@ -95,8 +95,8 @@ void dp_pool_forget_rdma(struct dp_pool *pool,
 			 const struct dp_rdma_context *context);
 
 /*
- * Mark the pool as closed, when no DMA of this process can reach it any more. Afterwards
- * the pool can only be read, even after an error; a second call returns 0.
+ * Mark the pool as closed, when no DMA of this process can reach it any more.
+ * Afterwards the pool can only be read, even after an error; a second call returns 0.
  *
  * -EIO     the medium failed, now or before
  * -ESTALE  another open has written to the pool since, and it was left alone
@@ -137,8 +137,8 @@ int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
  */
 int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 		uint64_t size, bool create);
-/* Give blocks to what dp_blocks_lacking() counts, unless the pool is only read; on a DAX
- * filesystem after the barrier. */
+/* Give blocks to what dp_blocks_lacking() counts, unless the pool is only read; on a
+ * DAX filesystem after the barrier. */
 int dp_pool_allocate_missing(struct dp_pool *pool, struct dp_wait_policy *policy,
 			     const struct dp_errmsg *errmsg);
 /* Undo everything except the changes on media. */

@@ -45,10 +45,10 @@ bool dp_remains_are_none(const struct dp_badblocks_view *view)
 	return blank;
 }
 
-/* ------------------------------------------------- what it looks like without a uuid */
+/* ---------------------------------------- what it looks like without a uuid */
 
-/* Is it a page of a descriptor table: do its words describe extents that do not overlap,
- * with checks that differ? */
+/* Is it a page of a descriptor table: do its words describe extents that do not
+ * overlap, with checks that differ? */
 static bool remains_is_table_page(const char *page)
 {
 	uint64_t word, before = 0;
@@ -78,7 +78,7 @@ static bool remains_is_lane(const char *page)
 	       remains_are_zero((char *)lane.zero_2, sizeof(lane.zero_2));
 }
 
-/* ----------------------------------------------------------------- one file, or the device */
+/* -------------------------------------------------- one file, or the device */
 
 struct search {
 	struct dp_badblocks_view view;
@@ -262,7 +262,7 @@ static int remains_in_mapped_file(struct search *search, uint64_t size)
 					   remains_in_extent, &extents);
 }
 
-/* ----------------------------------------------------------------------- all of them */
+/* -------------------------------------------------------------- all of them */
 
 /* Map a device completely, or a file up to `end`. */
 static int remains_map(struct search *search, int fd, uint64_t end)
@@ -413,7 +413,7 @@ int dp_remains_find(const struct dp_remains_place *place,
 	return 0;
 }
 
-/* ------------------------------------------------------------------------- sentences */
+/* ---------------------------------------------------------------- sentences */
 
 int dp_remains_errno(const struct dp_remains *remains)
 {

@@ -55,8 +55,8 @@ int dp_remains_find(const struct dp_remains_place *place,
 		    const struct dp_errmsg *errmsg);
 /* -EUCLEAN: there was a pool. -EMEDIUMTYPE: there was none, or that is unknown. */
 int dp_remains_errno(const struct dp_remains *remains);
-/* Write the sentence: what was found, and the cure that loses nothing; `also` is its end.
- * Returns error. */
+/* Write the sentence: what was found, and the cure that loses nothing; `also` is its
+ * end. Returns error. */
 int dp_remains_fail(const struct dp_source *source,
 		    const struct dp_remains *remains, int error,
 		    const char *also, const struct dp_errmsg *errmsg);

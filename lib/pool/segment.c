@@ -26,7 +26,8 @@
 #include "os/os.h"
 #include "pool/segment.h"
 
-#define DEFAULT_SEGMENTS	256u	/* the maximum, while segments are below 1 GiB */
+#define DEFAULT_SEGMENTS	256u	/* the maximum, while segments are below 1
+					   GiB */
 
 struct dp_segment {
 	char *base;

@@ -26,8 +26,8 @@ struct dp_geometry {
 };
 
 bool dp_geometry_segment_size_is_valid(uint64_t size);
-/* The default for a medium of that size: 256 MiB, doubled while there would be more than
- * 256 segments. */
+/* The default for a medium of that size: 256 MiB, doubled while there would be more
+ * than 256 segments. */
 uint64_t dp_geometry_default_segment_size(uint64_t size);
 
 /*
@@ -164,8 +164,8 @@ dp_segment_badblocks(const struct dp_segments *segments, uint32_t index);
 const struct dp_badblocks_view *
 dp_segment_view(const struct dp_segments *segments, uint32_t index);
 
-/* The flags DP_CHUNK_... of a chunk. They are changed by an open, and by hole.c under its
- * caller's mutex. */
+/* The flags DP_CHUNK_... of a chunk. They are changed by an open, and by hole.c
+ * under its caller's mutex. */
 uint8_t dp_segment_chunk(const struct dp_segments *segments, uint32_t index,
 			 uint32_t chunk);
 void dp_segment_set_chunk(struct dp_segments *segments, uint32_t index,

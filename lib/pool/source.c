@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Finds out what a path is. A directory is opened once, and its files relative to it;
- * each file is judged by its descriptor (judge.c). A device-dax node is accepted only on
- * devtmpfs: flock() is per inode, so a second node made by mknod would have a second
+ * each file is judged by its descriptor (judge.c). A device-dax node is accepted only
+ * on devtmpfs: flock() is per inode, so a second node made by mknod would have a second
  * lock for the same device (kernel.md K30). A10 (no shared blocks) and D9 depend on
  * dp_source_chunks().
  */
@@ -113,7 +113,8 @@ static int source_check_node(const struct dp_source *source,
 		       source->path, source->device, path, path);
 }
 
-/* The error for a node without a device in sysfs: is there no such device, or no sysfs? */
+/* The error for a node without a device in sysfs: is there no such device, or no
+ * sysfs? */
 static int source_no_device(const struct dp_source *source,
 			    const struct dp_errmsg *errmsg)
 {
@@ -362,7 +363,8 @@ int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
 	case -ENXIO:
 		return dp_fail(errmsg, -EMEDIUMTYPE,
 			       "%s is a %s, not a regular file: remove it, or put the pool's file there",
-			       what, error == -EISDIR ? "directory" : "socket or a device");
+			       what, error == -EISDIR ? "directory" :
+			       "socket or a device");
 	case -EROFS:
 		return dp_fail(errmsg, error,
 			       "%s is on a filesystem that is mounted read-only: open the pool for reading, or mount it for writing",

@@ -72,7 +72,8 @@ void dp_source_remove(const struct dp_source *source, uint32_t index, int fd);
 int dp_source_file_id(const struct dp_source *source, int fd,
 		      struct dp_file_id *ret_id);
 
-/* Distinguish fsdax from a disk by the first open file. Does nothing for other kinds. */
+/* Distinguish fsdax from a disk by the first open file. Does nothing for other
+ * kinds. */
 int dp_source_classify(struct dp_source *source, int fd);
 
 /* The number of segment files whose index is not below `segments`, or -errno. */
@@ -80,7 +81,8 @@ int dp_source_extra_files(const struct dp_source *source, uint32_t segments);
 
 #define DP_CHUNK_BACKED		0x1u
 #define DP_CHUNK_ALIGNED	0x2u	/* physically, to 2 MiB */
-#define DP_CHUNK_PARTIAL		0x4u	/* not BACKED, but a part of it is listed */
+#define DP_CHUNK_PARTIAL		0x4u	/* not BACKED, but a part of it is
+						   listed */
 #define DP_CHUNK_WANTED		0x20u	/* not BACKED; has an extent or a lane's word */
 #define DP_CHUNK_SHARED		0x10u	/* another file has some of its blocks */
 

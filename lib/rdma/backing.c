@@ -109,8 +109,8 @@ static int backing_try_memory(struct daxpin_rdma *rdma, void *memory)
 	return ret;
 }
 
-/* *ret_tried: there was free space for the trial. Memory that the device does not release
- * remains held. */
+/* *ret_tried: there was free space for the trial. Memory that the device does not
+ * release remains held. */
 static void backing_try_reserved(struct daxpin_rdma *rdma, bool *ret_tried)
 {
 	struct daxpin_extent extent;
@@ -319,7 +319,9 @@ void dp_backing_count(struct daxpin_rdma *rdma,
 uint32_t dp_backing_hold_access(const struct daxpin_grant *grant,
 				const struct daxpin_grant_options *o)
 {
-	return grant->bounce.mode == DAXPIN_RDMA_BOUNCED && o->access & WRITES ? DAXPIN_HOLD_EXCLUSIVE : 0;
+	bool copies = grant->bounce.mode == DAXPIN_RDMA_BOUNCED;
+
+	return copies && o->access & WRITES ? DAXPIN_HOLD_EXCLUSIVE : 0;
 }
 
 static int backing_open_bounce(struct daxpin_grant *grant,
@@ -362,7 +364,8 @@ static void backing_copy_back(struct daxpin_grant *grant)
 	void *home = daxpin_ptr(pool, key->extent, key->offset);
 
 	assert(home != grant->bounce.bounce_memory);
-	/* NULL: an excess drop ended its generation, and the blocks have another owner. */
+	/* NULL: an excess drop ended its generation, and the blocks have another
+	 * owner. */
 	if (home)
 		memcpy(home, grant->bounce.bounce_memory, key->length);
 	if (!home || daxpin_persist(pool, key->extent, key->offset, key->length))
@@ -402,7 +405,8 @@ static int backing_prefetch(struct daxpin_grant *grant)
 }
 #endif
 
-/* Prefetch, because otherwise the peer's first access to each page waits for a fault. */
+/* Prefetch, because otherwise the peer's first access to each page waits for a
+ * fault. */
 void dp_backing_ready(struct daxpin_grant *grant)
 {
 	struct dp_backing *backing = &grant->rdma->backing;

@@ -38,8 +38,8 @@ int dp_backing_open(struct daxpin_grant *grant,
 		    const struct daxpin_grant_options *o, int *ret_flags);
 /* Called when the access is open. */
 void dp_backing_ready(struct daxpin_grant *grant);
-/* Called under the hold, when the access was closed or was never opened. copy: write the
- * peer's changes back to the extent. */
+/* Called under the hold, when the access was closed or was never opened. copy: write
+ * the peer's changes back to the extent. */
 void dp_backing_close(struct daxpin_grant *grant, bool copy);
 
 #endif

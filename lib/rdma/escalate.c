@@ -13,7 +13,8 @@
  *
  *  - ibv_dereg_mr(), for a window ibv_dealloc_mw(), is the one DMA barrier on every
  *    device. Only its success ends a grant.
- *  - C8: after a temporary failure the call is repeated before any escalation (retry.c).
+ *  - C8: after a temporary failure the call is repeated before any escalation
+ *    (retry.c).
  *  - No window is invalidated and no queue pair destroyed: on soft-RoCE either can
  *    crash in the kernel. Changing a queue pair to error is safe.
  *  - The device is called without the lock. The queue pair is changed under it, because

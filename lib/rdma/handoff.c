@@ -8,17 +8,18 @@
  *	|  references                    | FORGOTTEN | CLAIMED |
  *	+--------------------------------+-----------+---------+
  *
- *	CLAIMED on		[dp_handoff_give]: the thread that clears it ends the grant
- *	CLAIMED off		[dp_handoff_begin] by the executor, [dp_handoff_take] by a
- *				revoke, [dp_handoff_refused] if the executor refused
+ *	CLAIMED on		[dp_handoff_give]: the thread that clears it ends the
+ *				grant
+ *	CLAIMED off		[dp_handoff_begin] by the executor, [dp_handoff_take] by
+ *				a revoke, [dp_handoff_refused] if the executor refused
  *	FORGOTTEN on		[dp_handoff_forget]
  *
  *  - One CAS clears CLAIMED, so an executor and a revoke never both end a grant. If an
  *    executor loses its job, a revoke can still take the grant over.
  *  - An executor may run a job that was taken from it at any later time, even after the
- *    grant has ended and its attachment was detached. So each job counts as a reference,
- *    and the last one frees the memory of a forgotten grant. That is why this word is
- *    not protected by grants_lock, which is memory of the attachment.
+ *    grant has ended and its attachment was detached. So each job counts as a
+ *    reference, and the last one frees the memory of a forgotten grant. That is why
+ *    this word is not protected by grants_lock, which is memory of the attachment.
  *  - A job that is never run keeps the memory of its grant, a few hundred bytes.
  */
 #include "rdma/handoff.h"

@@ -7,8 +7,8 @@
 
 /* Called before the grant is passed to the executor. */
 void dp_handoff_give(struct daxpin_grant *grant);
-/* Called by the executor's job. True: the caller must end the grant. False: it was taken
- * from the executor meanwhile, and may be freed, so it must not be accessed. */
+/* Called by the executor's job. True: the caller must end the grant. False: it was
+ * taken from the executor meanwhile, and may be freed, so it must not be accessed. */
 bool dp_handoff_begin(struct daxpin_grant *grant);
 /* Called after the executor refused the grant. Returns like dp_handoff_begin(). */
 bool dp_handoff_refused(struct daxpin_grant *grant);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns two queue pairs of one device that are connected with each other. The retry count
- * is limited, because some drivers hang without a limit (rdma.md R16), and every wait
- * has a deadline.
+ * Owns two queue pairs of one device that are connected with each other. The retry
+ * count is limited, because some drivers hang without a limit (rdma.md R16), and every
+ * wait has a deadline.
  */
 #include "rdma/loopback.h"
 

@@ -14,8 +14,8 @@ struct dp_retry {
 bool dp_retry_is_transient(int ret);
 /*
  * Called after a call of the device has returned ret. True: repeat the call; the pause
- * is over. False: ret is the result. Sleeps, so hold no lock. errno does not change. All
- * pauses together take an eighth of a second.
+ * is over. False: ret is the result. Sleeps, so hold no lock. errno does not change.
+ * All pauses together take an eighth of a second.
  */
 bool dp_retry(struct dp_retry *retry, int ret);
 

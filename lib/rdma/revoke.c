@@ -66,7 +66,8 @@
 			 1u << DAXPIN_GRANT_STATE_ASKED | \
 			 1u << DAXPIN_GRANT_STATE_QUARANTINED)
 #define OVER_MAX	1024
-#define RETRY_MS	1000		/* for grants that only this thread can revoke */
+#define RETRY_MS	1000		/* for grants that only this thread can
+					   revoke */
 #define REFUSED_MS	10		/* until the executor is offered it again */
 
 static void revoke_lock(struct daxpin_rdma *rdma)

@@ -21,8 +21,9 @@ void dp_revokes_count(struct daxpin_rdma *rdma,
 /* End the grants that are due. Returns the first error. */
 int dp_revokes_service(struct daxpin_rdma *rdma);
 
-/* Reserve memory for one more grant, so that nothing fails once it is out. 0 or -ENOMEM.
- * A grant that is added has it until it is over; otherwise call dp_revokes_unreserve(). */
+/* Reserve memory for one more grant, so that nothing fails once it is out. 0 or
+ * -ENOMEM. A grant that is added has it until it is over; otherwise call
+ * dp_revokes_unreserve(). */
 int dp_revokes_reserve(struct daxpin_rdma *rdma);
 void dp_revokes_unreserve(struct daxpin_rdma *rdma);
 

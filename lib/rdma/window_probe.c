@@ -2,8 +2,8 @@
 /*
  * A grant by a memory window costs less than one by a region of its own, but it is safe
  * only if the device keeps a peer inside the window, and no write arrives after the
- * window was freed. Soft-RoCE does not keep a peer inside (rdma.md R4), so this is tested
- * on the device, with the same steps that a grant takes (access.c).
+ * window was freed. Soft-RoCE does not keep a peer inside (rdma.md R4), so this is
+ * tested on the device, with the same steps that a grant takes (access.c).
  *
  * Owns the windows that it tries. A window is allocated after its queue pairs and
  * freed before them (rdma.md R6), and before its region, which cannot end while a

@@ -72,8 +72,8 @@ void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request);
 uint32_t dp_punch_settle(struct dp_punch *punch,
 			 const struct dp_request *request, const int *result,
 			 bool shmem);
-/* The work of dp_punch_request() and dp_punch_settle() for one run, in this thread, without
- * a limit of time. */
+/* The work of dp_punch_request() and dp_punch_settle() for one run, in this thread,
+ * without a limit of time. */
 int dp_punch_here(const struct dp_request *request, uint32_t run);
 int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 			 bool shmem);

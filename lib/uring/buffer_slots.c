@@ -8,7 +8,7 @@
  *	segment without a slot -> with one	[slots_fill]
  *	with one -> leaving			[slots_leave] a reclaim needs it
  *	with one, leaving -> without		[slots_forget] no request names it
- *	leaving -> with one			[slots_stay] no reclaim needs it any more
+ *	leaving -> with one			[slots_stay] no reclaim needs it now
  *	leaving -> with one			[dp_uring_slot_idle] emptying failed;
  *						the next service call tries again
  *

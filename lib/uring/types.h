@@ -14,7 +14,8 @@ struct dp_uring_segment;
 /* The ring's buffer table, or our range of it. */
 /* private to buffer_slots.c */
 struct dp_uring_table {
-	bool is_wanted;			/* the caller did not ask for DAXPIN_URING_PLAIN */
+	bool is_wanted;			/* the caller did not ask for
+					   DAXPIN_URING_PLAIN */
 	bool is_open;
 	bool is_own;			/* the table is ours to take out */
 	bool is_eager;

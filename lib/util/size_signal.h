@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * At RLIMIT_FSIZE the kernel sends SIGXFSZ to the calling thread, which ends the process
- * unless the program handles it, and returns EFBIG. Callers of a library need the
- * errno only, so the signal is blocked meanwhile and removed.
+ * At RLIMIT_FSIZE the kernel sends SIGXFSZ to the calling thread, which ends the
+ * process unless the program handles it, and returns EFBIG. Callers of a library need
+ * the errno only, so the signal is blocked meanwhile and removed.
  */
 #ifndef DP_SIZE_SIGNAL_H
 #define DP_SIZE_SIGNAL_H

@@ -4,8 +4,8 @@
  *
  *	crash	PEER pmemobj: open and the first KEEP after the owner of --live N
  *		extents of 4 KiB was killed. pmemobj does not read its heap at open, so
- *		its time includes the first allocation and a walk over its objects, which
- *		have 256 bytes
+ *		its time includes the first allocation and a walk over its objects,
+ *		which have 256 bytes
  *	create	PEER pmemobj: create a pool of --size BYTES with all blocks allocated
  *	clean	PEER -: open an empty pool of --size BYTES that was closed, in ms for
  *		each TiB

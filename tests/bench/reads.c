@@ -6,7 +6,8 @@
  * filesystem supports it.
  *
  *	read		elapsed time, which includes the disk
- *	read-cpu	the process's processor time, which includes the kernel's workers
+ *	read-cpu	the process's processor time, which includes the
+ *			kernel's workers
  *	prep		prepare a request and abort it, without the kernel; PEER holds
  *
  *	by-hand		liburing alone
@@ -239,7 +240,8 @@ static void open_rings(void)
 	must(daxpin_pool_info(pool, &info), "info");
 	must(io_uring_queue_init(DEPTH, &ours, 0), "ring");
 	must(io_uring_queue_init(DEPTH, &theirs, 0), "ring");
-	must(daxpin_segment(pool, extent.addr / info.segment_size, &segment), "segment");
+	must(daxpin_segment(pool, extent.addr / info.segment_size, &segment),
+	     "segment");
 	iov = (struct iovec) { segment.base, segment.size };
 	ret = io_uring_register_buffers(&theirs, &iov, 1);
 	if (ret == -ENOMEM)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Workloads that all allocators share: a program defines functions `take` and `give` for
- * each allocator, and WORKLOADS(name, take, give) defines a turn of each workload with
- * them. They are inlined, so that no allocator has the cost of an indirect call.
+ * Workloads that all allocators share: a program defines functions `take` and `give`
+ * for each allocator, and WORKLOADS(name, take, give) defines a turn of each workload
+ * with them. They are inlined, so that no allocator has the cost of an indirect call.
  *
  *	lifo	`live` allocations, freed from the last to the first
  *	pair	one at a time

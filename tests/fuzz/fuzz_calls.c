@@ -433,8 +433,8 @@ static uint32_t count_going_on(void)
 }
 
 /*
- * A reserve may fail at its first attempt and find the blocks in a thread's cache at the
- * second. It has noted a refusal then, which a RETRY follows.
+ * A reserve may fail at its first attempt and find the blocks in a thread's cache at
+ * the second. It has noted a refusal then, which a RETRY follows.
  */
 static void note_first_attempt(void)
 {
@@ -649,7 +649,8 @@ static void call_root(const struct call *call)
 	const char *name = name_for(call->a);
 
 	agree("root", daxpin_root(model.pool, name, &got), m_root(name, &want));
-	expect(got.addr == want.addr && got.gen == want.gen, "the root of another extent");
+	expect(got.addr == want.addr && got.gen == want.gen,
+	       "the root of another extent");
 	agree("root: nowhere", daxpin_root(model.pool, name, NULL), -EINVAL);
 }
 

@@ -542,8 +542,8 @@ static void use_readonly(struct daxpin_pool *pool)
 /* ----------------------------------------------------------------- create */
 
 /*
- * True if the reader refuses the pool for its counts. A new pool continues the counts of
- * the one that it replaces, and each open adds to them.
+ * True if the reader refuses the pool for its counts. A new pool continues the counts
+ * of the one that it replaces, and each open adds to them.
  */
 static bool has_counted_to_its_end(void)
 {

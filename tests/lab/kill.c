@@ -862,7 +862,7 @@ static void reads_into_later_segments_overwrite_nothing_after_a_kill(void **stat
  * The removed files exist until the last read of their owner has landed. A pool in
  * their place has other blocks, and need not wait.
  */
-static void reads_of_a_killed_owner_do_not_reach_a_pool_that_replaces_its_files(void **state)
+static void reads_of_a_killed_owner_do_not_reach_a_pool_that_replaces_it(void **state)
 {
 	struct tally tally[2] = { 0 };
 
@@ -998,7 +998,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		TEST(killed_owners_lose_nothing_and_overwrite_nothing),
 		LATER(reads_into_later_segments_overwrite_nothing_after_a_kill),
-		LATER(reads_of_a_killed_owner_do_not_reach_a_pool_that_replaces_its_files),
+		LATER(reads_of_a_killed_owner_do_not_reach_a_pool_that_replaces_it),
 		TEST(on_fsdax_the_barrier_alone_protects_the_pool),
 		TEST(without_lock_and_barrier_bytes_are_late),
 	};

@@ -349,7 +349,8 @@ static bool can_be_read(struct fixture *f)
 	return child_ends_within(&child, HANG_MS, &status);
 }
 
-static void check_pinned(struct fixture *f, struct reports *reports, int error, const char *words)
+static void check_pinned(struct fixture *f, struct reports *reports, int error,
+			 const char *words)
 {
 	int pipe_fd[2], ret;
 	bool readable;

@@ -800,8 +800,9 @@ int main(void)
 		TEST(with_a_lost_record_all_contexts_are_waited_for),
 		TEST_DEVICE(with_a_lost_record_contexts_of_every_device_are_waited_for),
 		TEST_DEVICE(another_network_namespace_cannot_see_a_removal),
-		cmocka_unit_test_teardown(an_exclusive_device_in_another_namespace_is_not_gone,
-					  share_devices),
+		cmocka_unit_test_teardown(
+			an_exclusive_device_in_another_namespace_is_not_gone,
+			share_devices),
 		TEST(contexts_of_bystanders_are_not_waited_for),
 		TEST(an_owner_in_a_container_is_over_when_its_context_is_gone),
 		TEST(a_context_out_of_a_container_is_waited_for),

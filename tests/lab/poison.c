@@ -361,7 +361,8 @@ static void block_that_goes_bad_under_an_open_pool_is_eio(void **state)
 	list_bad(on_disk(f, addr / (32 * MIB), addr % (32 * MIB) + 9 * BLOCK));
 	assert_int_equal(pool_info(f).bad_bytes, 0);
 	check_neighbours(f, at(f, addr), 9);
-	/* The extent's other blocks are free again; a store to the bad one is SIGBUS. */
+	/* The extent's other blocks are free again; a store to the bad one is
+	 * SIGBUS. */
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, at(f, addr)), 0);
 	addr += 9 * BLOCK;
 	assert_int_equal(take_all(f, &addr, 1), pool_info(f).usable_bytes);

@@ -105,7 +105,8 @@ static struct daxpin_extent grant_to_hammer(struct fixture *f, unsigned char *gr
 	return extent;
 }
 
-static void the_grant_of_a_killed_peer_can_be_revoked_and_its_blocks_reused(void **state)
+static void the_grant_of_a_killed_peer_can_be_revoked_and_its_blocks_reused(
+	void **state)
 {
 	unsigned char key[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 	struct fixture *f = *state;

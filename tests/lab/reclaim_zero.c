@@ -137,8 +137,9 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(reclaim_without_zeroing_has_nothing_to_do, setup,
-						teardown),
+		cmocka_unit_test_setup_teardown(
+			reclaim_without_zeroing_has_nothing_to_do, setup,
+			teardown),
 		cmocka_unit_test_setup_teardown(free_chunks_are_zeroed, setup,
 						teardown),
 	};

@@ -30,7 +30,8 @@ struct machine_handle *machine_handle(int fd)
 
 uint32_t machine_handle_file(int fd)
 {
-	expect(machine_handle(fd)->kind == MACHINE_HANDLE_SEGMENT, "not a segment file");
+	expect(machine_handle(fd)->kind == MACHINE_HANDLE_SEGMENT,
+	       "not a segment file");
 	return machine_handle(fd)->file;
 }
 

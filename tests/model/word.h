@@ -29,7 +29,8 @@
 #define with_state(w, s) (((w) & ~STATE_MASK) | ((s) << STATE_SHIFT))
 #define next_generation(w)	((generation_of(w) + 1) << GENERATION_SHIFT)
 #define retired(w) \
-	(count_of(w) == 0 -> next_generation(w) : with_state((w) & ~PUBLISHING, RETIRED))
+	(count_of(w) == 0 -> next_generation(w) : \
+	 with_state((w) & ~PUBLISHING, RETIRED))
 
 /* state_refuse() of state.c: this generation has ended or is about to end. */
 #define ESTALE(w, l)	(generation_of(w) != (l) || state_of(w) == FREE)

@@ -178,7 +178,8 @@ MUTANTS = [
      ''),
     ('found-bad-kept', FOUND, 'lib/core/publish.c',
      'a KEEP writes back a bad block',
-     '''	if (!ret && dp_is_bad(batch->pool, step->handle.block, step->op->offset, length))
+     '''	if (!ret && dp_is_bad(batch->pool, step->handle.block, step->op->offset,
+			      length))
 		ret = -EIO;''',
      ''),
     ('page-stored-unread', FOUND, 'lib/media/table.c',

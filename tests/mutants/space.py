@@ -148,13 +148,13 @@ MUTANTS = [
      '''	dp_caches_note_fenced(&spaces->caches);
 	/* If blocks of''',
      '	/* If blocks of',
-     'without_membarrier_retry_is_sent_at_the_other_threads_next_free'),
+     'without_membarrier_retry_follows_the_other_threads_next_free'),
     ('reserve-does-not-look', RETRY, 'lib/extent/spaces.c',
      'C4: a thread that reserves does not notice that it must make its own fences',
      '''	dp_caches_note_fenced(&spaces->caches);
 	return''',
      '	return',
-     'without_membarrier_retry_is_sent_at_the_other_threads_next_reserve'),
+     'without_membarrier_retry_follows_the_other_threads_next_reserve'),
 
     # ------------------------------------------------------------- the pool's
     ('refused-without-stealing', SPACES, 'lib/extent/spaces.c',

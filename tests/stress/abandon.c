@@ -278,8 +278,9 @@ int main(int argc, char **argv)
 		{ "seed", required_argument, NULL, 'r' }, { NULL, 0, NULL, 0 },
 	};
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(no_read_lands_after_its_ring_was_abandoned, setup,
-						fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			no_read_lands_after_its_ring_was_abandoned, setup,
+			fixture_teardown),
 	};
 	int c;
 

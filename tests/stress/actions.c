@@ -443,7 +443,7 @@ static bool read_out(struct thread *thread)
 	return !ret;
 }
 
-/* ----------------------------------------------------------- generations and their ends */
+/* ----------------------------------------------- generations and their ends */
 
 static int make(struct thread *thread, uint32_t blocks,
 		struct named *ret_named)

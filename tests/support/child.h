@@ -27,8 +27,8 @@ struct child fork_child(int (*fn)(void *arg, int fd), void *arg);
 
 /*
  * Starts a child that runs fn(f), and waits until fn has returned: `result` is its
- * result. The child then waits for release_child(), runs `then`, if not NULL, and exits with
- * the negated result.
+ * result. The child then waits for release_child(), runs `then`, if not NULL, and exits
+ * with the negated result.
  */
 struct child start_child(struct fixture *f, int (*fn)(struct fixture *f),
 			 int (*then)(struct fixture *f));

@@ -15,8 +15,8 @@
 bool drop_privileges(uid_t uid, rlim_t memlock_bytes);
 
 /*
- * The parent calls this before the fork. A child that called drop_privileges(NOBODY) may
- * then list the path and the directories below it, and read and write all files in
+ * The parent calls this before the fork. A child that called drop_privileges(NOBODY)
+ * may then list the path and the directories below it, and read and write all files in
  * them. It may not add files, since only the owner may write to a directory.
  */
 int allow_nobody(const char *path);

@@ -53,8 +53,9 @@ static void free_space_add(struct free_space *free_space, struct daxpin_extent e
 {
 	if (free_space->count == free_space->room) {
 		free_space->room = free_space->room ? 2 * free_space->room : 64;
-		free_space->extents = reallocarray(free_space->extents, free_space->room,
-						   sizeof(*free_space->extents));
+		free_space->extents =
+			reallocarray(free_space->extents, free_space->room,
+				     sizeof(*free_space->extents));
 		if (!free_space->extents)
 			give_up("list of extents", -ENOMEM);
 	}

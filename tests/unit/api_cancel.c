@@ -560,8 +560,9 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(a_call_is_cancelled_at_its_beginning_or_not_at_all,
-						setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			a_call_is_cancelled_at_its_beginning_or_not_at_all,
+			setup, fixture_teardown),
 	};
 
 	return cmocka_run_group_tests_name("api_cancel", tests, NULL, NULL);

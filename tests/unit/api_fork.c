@@ -91,7 +91,8 @@ static int finds_it_locked(void *arg)
 	return fd < 0 || !flock(fd, LOCK_EX | LOCK_NB) || errno != EWOULDBLOCK;
 }
 
-static void a_child_releases_what_it_inherited_without_unlocking_the_parent(void **state)
+static void a_child_releases_what_it_inherited_without_unlocking_the_parent(
+	void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f, 4096);
@@ -200,7 +201,8 @@ static void *drain(void *arg)
 {
 	struct fixture *f = arg;
 
-	return (void *)(intptr_t)daxpin_pool_drain(f->pool, daxpin_deadline_ms(LONG_MS));
+	return (void *)(intptr_t)daxpin_pool_drain(f->pool,
+						   daxpin_deadline_ms(LONG_MS));
 }
 
 /* Another thread waits in fn() for the extent. A child's close must not wake it. */
@@ -327,8 +329,10 @@ static void a_child_can_use_the_thread_slots_of_its_parents_threads(void **state
 
 	(void)state;
 	assert_int_not_equal(mine, DP_THREAD_SLOT_SHARED);
-	assert_int_equal(pthread_barrier_init(&slots_taken, NULL, DP_THREAD_SLOTS + 1), 0);
-	assert_int_equal(pthread_barrier_init(&slots_used, NULL, DP_THREAD_SLOTS + 1), 0);
+	assert_int_equal(pthread_barrier_init(&slots_taken, NULL,
+					      DP_THREAD_SLOTS + 1), 0);
+	assert_int_equal(pthread_barrier_init(&slots_used, NULL,
+					      DP_THREAD_SLOTS + 1), 0);
 	for (unsigned int i = 0; i < DP_THREAD_SLOTS; i++)
 		assert_int_equal(pthread_create(&thread[i], NULL, take_slot, NULL), 0);
 	pthread_barrier_wait(&slots_taken);
@@ -389,7 +393,8 @@ static int end_raw(pid_t pid)
 }
 
 /* Another thread of the parent holds the mutex of the list of thread-end callbacks. */
-static void a_child_of_a_raw_clone_opens_a_pool_while_a_parents_thread_ends(void **state)
+static void a_child_of_a_raw_clone_opens_a_pool_while_a_parents_thread_ends(
+	void **state)
 {
 	struct fixture *f = *state;
 	struct dp_thread_end end = { .fn = wait_in_an_end };

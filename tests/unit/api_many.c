@@ -41,7 +41,8 @@ static void watches_at(struct fixture *f, uint64_t size, uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		extent[i] = reserve(f, size);
 		assert_int_equal(daxpin_hold(f->pool, extent[i], DAXPIN_HOLD_READ), 0);
-		assert_int_equal(daxpin_watch(f->pool, extent[i], &seen[i], &watch[i]), 0);
+		assert_int_equal(daxpin_watch(f->pool, extent[i], &seen[i],
+					      &watch[i]), 0);
 	}
 	longest = longest_bucket(&f->pool->events);
 	print_message("# %u watched extents of %u KiB: %u in a list\n", count,

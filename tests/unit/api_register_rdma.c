@@ -69,7 +69,8 @@ static struct daxpin_registration *announce_context(struct fixture *f,
 /* Reads the record as the next owner would. */
 static struct dp_owner on_media(struct fixture *f)
 {
-	const struct dp_super *half = (const void *)f->pool->media.geometry.base, *newest = &half[0];
+	const struct dp_super *half = (const void *)f->pool->media.geometry.base;
+	const struct dp_super *newest = &half[0];
 
 	if (!dp_super_is_whole(newest) ||
 	    (dp_super_is_whole(&half[1]) &&

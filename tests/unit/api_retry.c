@@ -314,12 +314,13 @@ static void what_a_thread_keeps_comes_back(struct fixture *f,
 	assert_int_equal(child.result, 0);
 }
 
-static void without_membarrier_retry_is_sent_at_the_other_threads_next_free(void **state)
+static void without_membarrier_retry_follows_the_other_threads_next_free(void **state)
 {
 	what_a_thread_keeps_comes_back(*state, forbid_and_free);
 }
 
-static void without_membarrier_retry_is_sent_at_the_other_threads_next_reserve(void **state)
+static void without_membarrier_retry_follows_the_other_threads_next_reserve(
+	void **state)
 {
 	what_a_thread_keeps_comes_back(*state, forbid_and_reserve);
 }
@@ -489,8 +490,8 @@ int main(void)
 		TEST(retry_is_sent_after_a_refill_that_adds_nothing),
 		TEST(retry_is_sent_at_the_first_free_after_a_refusal),
 		TEST(a_refused_reserve_empties_other_caches_once),
-		TEST(without_membarrier_retry_is_sent_at_the_other_threads_next_free),
-		TEST(without_membarrier_retry_is_sent_at_the_other_threads_next_reserve),
+		TEST(without_membarrier_retry_follows_the_other_threads_next_free),
+		TEST(without_membarrier_retry_follows_the_other_threads_next_reserve),
 		TEST(without_membarrier_retry_is_sent_at_the_other_threads_end),
 		TEST(retry_is_sent_after_a_refused_set),
 		TEST(retry_is_sent_after_a_refused_pin),

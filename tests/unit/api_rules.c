@@ -297,7 +297,8 @@ static void copy_metadata(struct fixture *f, char *to)
 {
 	for (uint32_t i = 0; i < f->pool->media.geometry.segments; i++)
 		memcpy(to + i * DAXPIN_CHUNK_SIZE,
-		       dp_geometry_base(&f->pool->media.geometry, i), DAXPIN_CHUNK_SIZE);
+		       dp_geometry_base(&f->pool->media.geometry, i),
+		       DAXPIN_CHUNK_SIZE);
 }
 
 /* D7: a process that dies with a hold leaves nothing on media to clean up. */

@@ -216,5 +216,6 @@ long __wrap_syscall(long number, ...)
 		with[i] = argument(list);
 	va_end(list);
 	system_call(false);
-	return __real_syscall(number, with[0], with[1], with[2], with[3], with[4], with[5]);
+	return __real_syscall(number, with[0], with[1], with[2], with[3],
+			      with[4], with[5]);
 }

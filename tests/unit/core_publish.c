@@ -103,7 +103,9 @@ static void errmsg_and_failed_name_the_operation_that_fails(void **state)
 	struct daxpin_op stale[] = { keep(b), retire(gone) };
 	struct daxpin_op busy[] = { retire(a), keep(b), keep(held) };
 	struct daxpin_op twice[] = { set(a, 8, 1), keep(b), set(a, 8, 2) };
-	struct daxpin_op nameless[] = { keep(b), root("none", (struct daxpin_extent) { 0, 0 }) };
+	struct daxpin_op nameless[] = {
+		keep(b), root("none", (struct daxpin_extent) { 0, 0 })
+	};
 	struct daxpin_op range[] = { retire(a), keep(b) };
 	struct daxpin_op again[] = { keep(a) };
 
@@ -1042,7 +1044,8 @@ int main(void)
 		TEST(a_root_beyond_the_limit_is_enospc, fixture_setup),
 		TEST(names_stay_when_others_are_removed, fixture_setup),
 		TEST(a_set_needs_a_live_extent, fixture_setup),
-		TEST(each_set_of_a_batch_is_checked_against_its_own_extent, fixture_setup),
+		TEST(each_set_of_a_batch_is_checked_against_its_own_extent,
+		     fixture_setup),
 		TEST(a_set_does_not_count_as_a_writer, fixture_setup),
 		TEST(an_open_lane_is_replayed_once, closed_setup),
 		TEST(a_lane_entry_that_is_not_for_a_word_is_refused,

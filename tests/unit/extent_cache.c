@@ -649,7 +649,8 @@ int main(void)
 		TEST(runs_of_all_lengths_share_the_limit),
 		TEST(a_limit_of_0_caches_nothing),
 		TEST(the_fast_path_is_closed_while_a_thread_steals),
-		TEST_SYMMETRIC(there_is_no_fast_path_when_each_thread_makes_its_own_fence),
+		TEST_SYMMETRIC(
+			there_is_no_fast_path_when_each_thread_makes_its_own_fence),
 		TEST(there_is_no_fast_path_into_a_full_cache),
 		TEST(shed_gives_back_the_older_half),
 		TEST(adjacent_runs_are_given_back_as_one),

@@ -80,7 +80,8 @@ static struct daxpin_extent live_claimed(struct fixture *f)
 	struct daxpin_extent extent = live_idle(f);
 
 	assert_int_equal(dp_state_claim(&f->pool->states, block_of(extent),
-					generation_of(extent), DP_STATE_LIVE, false), 0);
+					generation_of(extent), DP_STATE_LIVE,
+					false), 0);
 	return extent;
 }
 
@@ -288,7 +289,8 @@ struct row {
 
 static const struct row rows[] = {
 	/*  hold, gated, hold_many, clone, drop, drop_many, cancel,
-	 *  KEEP, RETIRE, size, ptr, idle, wait, extent_at, close, hold_exclusive, SET */
+	 *  KEEP, RETIRE, size, ptr, idle, wait, extent_at, close, hold_exclusive,
+	 *  SET */
 	{ ended, GONE, 0, {
 		E(ESTALE), E(ESTALE), E(ESTALE), E(ESTALE), E(ESTALE),
 		E(ESTALE), E(ESTALE),

@@ -127,8 +127,8 @@ void *testbed_map(int fd, uint64_t size, int flags);
 int testbed_touch(void *at, uint64_t size, bool write);
 /*
  * Create a scratch file that has a name, with backing store. Returns its descriptor or
- * -errno. The caller removes it by its name; testbed_sweep() removes those that a killed
- * run left behind.
+ * -errno. The caller removes it by its name; testbed_sweep() removes those that a
+ * killed run left behind.
  */
 #define SCRATCH_NAME_SIZE	64
 int testbed_named_file(const struct place *place, uint64_t size,

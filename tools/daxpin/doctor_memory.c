@@ -219,7 +219,8 @@ static void report_bad_blocks(struct doctor *doctor)
 		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_BAD_BLOCKS, .verdict = VERDICT_YES,
 			.needed = true,
-		}, "the list was read, and %s", text[0] ? "has bad blocks" : "is empty");
+		}, "the list was read, and %s",
+		text[0] ? "has bad blocks" : "is empty");
 }
 
 /* ------------------------------------------------------------------ MEMLOCK */
