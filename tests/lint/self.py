@@ -4,7 +4,7 @@
 Each is run on a tree without files, and on a copy of this tree in which every
 file is empty.  It must exit 1 and say why, in a sentence rather than a traceback.
 glossary.py must also find a replaced word in each kind of text, and nothing in the
-same text with the field's term.
+same text with the field's term; sizes.py must find lines that are one column too long.
 """
 import pathlib
 import subprocess
@@ -29,6 +29,16 @@ PLANTED = [
     ('docs/man3/x.3', '.Nd {} for waits\n', 'patience', 'policies'),
     ('docs/x.md', 'While the gate is {}.\n', 'shut', 'closed'),
     ('x.md', 'The state is a {} word.\n', 'lease', 'state'),
+]
+
+# What sizes.py needs in a tree, and lines: a short one and one that is too long.
+SIZED = ['lib/x/x.c', 'include/x.h', 'examples/x.c', 'tools/x.c', 'tests/x.c']
+LINES = [
+    ('/* ' + 82 * 'x' + ' */\n', '/* ' + 83 * 'x' + ' */\n'),
+    ('\t' + 79 * 'x' + ';\n', '\t' + 80 * 'x' + ';\n'),
+    ('fail("' + 90 * 'x' + '", a);\n', 'fail("' + 90 * 'x' + '", ' + 80 * 'a' + ');\n'),
+    ('fail("' + 50 * 'x' + '" PRIu64 "' + 50 * 'x' + '", a);\n',
+     'fail("' + 38 * 'x' + '", "' + 38 * 'x' + '");\n'),
 ]
 
 
@@ -78,11 +88,31 @@ def check_planted(report, python, lint):
                                  f'{text.format(word).strip()}')
 
 
+def check_lines(report, python, lint):
+    """Returns how many lines were tried."""
+    for file in SIZED:
+        for lines in LINES:
+            with tempfile.TemporaryDirectory() as directory:
+                top = pathlib.Path(directory)
+                for path in SIZED:
+                    (top / path).parent.mkdir(parents=True, exist_ok=True)
+                    (top / path).write_text('int f(void)\n{\n}\n')
+                for code, line in enumerate(lines):
+                    (top / file).write_text(line + 'int f(void)\n{\n}\n')
+                    done = subprocess.run([python, lint, directory],
+                                          capture_output=True, text=True)
+                    named = f'{file}:1: ' in done.stdout
+                    if done.returncode != code or named != bool(code):
+                        report.fault('sizes.py', 0, f'exits {done.returncode} on '
+                                     f'{file} with {line.strip()}')
+    return 2 * len(SIZED) * len(LINES)
+
+
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
     checked = lints(sys.argv[3:])
-    planted = 0
+    planted = lines = 0
     with tempfile.TemporaryDirectory() as directory:
         nothing = pathlib.Path(directory) / 'nothing'
         emptied = pathlib.Path(directory) / 'emptied'
@@ -94,8 +124,11 @@ def main():
             if lint[0].endswith('glossary.py'):
                 check_planted(report, sys.argv[2], lint[0])
                 planted += len(PLANTED)
+            if lint[0].endswith('sizes.py'):
+                lines += check_lines(report, sys.argv[2], lint[0])
     report.end(f'{len(checked)} lints fail on nothing, one on {planted} planted '
-               'words', lints=len(checked), planted_words=planted)
+               f'words, one on {lines} lines', lints=len(checked),
+               planted_words=planted, lines=lines)
 
 
 main()
