@@ -14,6 +14,10 @@ struct segment {
 	bool has_quarantine;
 	bool has_pending;
 	const uint8_t *kept;		/* by block of the pool: is it cached? */
+	uint32_t chunk;			/* whose answer is_hole() remembers */
+	bool chunk_is_hole;
+	uint32_t page;			/* the same for is_page_used() */
+	bool page_is_used;
 	uint64_t held;
 	uint32_t free;
 };
@@ -31,15 +35,34 @@ static bool is_quarantined(const struct segment *segment, uint32_t block)
 
 /*
  * Is the block in a chunk without free blocks: metadata, claimed by a job, or a hole?
+ * The answer of the last chunk is remembered, because most states of the simulator have
+ * thousands of free blocks.
  */
-static bool is_hole(const struct segment *segment, uint32_t block)
+static bool is_hole(struct segment *segment, uint32_t block)
 {
 	uint32_t chunk = block / DP_CHUNK_BLOCKS;
-	uint8_t flags = dp_segment_chunk(&segment->pool->media.segments,
-					 segment->index, chunk);
+	uint8_t flags;
 
-	return !chunk || flags & DP_CHUNK_CLAIMED ||
-	       !(flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED));
+	if (chunk && chunk == segment->chunk)
+		return segment->chunk_is_hole;
+	flags = dp_segment_chunk(&segment->pool->media.segments, segment->index,
+				 chunk);
+	segment->chunk = chunk;
+	segment->chunk_is_hole =
+		!chunk || flags & DP_CHUNK_CLAIMED ||
+		!(flags & (DP_CHUNK_BACKED | DP_CHUNK_WANTED));
+	return segment->chunk_is_hole;
+}
+
+/* Is the page of the table that has its word in use? The last answer is remembered. */
+static bool is_page_used(struct segment *segment, uint32_t block)
+{
+	uint32_t page = block / DP_PAGE_WORDS;
+
+	if (page != segment->page)
+		segment->page_is_used = dp_pages_is_used(segment->table->pages, page);
+	segment->page = page;
+	return segment->page_is_used;
 }
 
 /* Asserts that the run is free and touches no other free run. */
@@ -221,6 +244,10 @@ static uint32_t check_block(struct segment *segment, uint32_t block)
 	assert(view.state != DP_STATE_RETIRED || view.count);
 	assert(!view.exclusive || view.count == 1);	/* C7 */
 	segment->held += view.count > 0;
+	/* In a page that is not in use every word is FREE (D19). */
+	if (view.state == DP_STATE_FREE && !segment->has_quarantine &&
+	    !is_page_used(segment, block))
+		return blocks;
 	check_word(segment, block, &view, blocks);
 	for (uint32_t b = block + 1; b < block + blocks; b++)
 		check_word(segment, b, &interior, blocks);
@@ -241,6 +268,7 @@ static void check_segment(struct daxpin_pool *pool, uint32_t index,
 		.has_quarantine = dp_bits_quarantined_count(bits),
 		.has_pending = dp_lanes_pending(&pool->lanes),
 		.kept = kept,
+		.page = UINT32_MAX,
 	};
 	uint32_t block = dp_geometry_meta_blocks(&pool->media.geometry);
 
