@@ -557,50 +557,6 @@ static void create_refuses_when_a_later_segment_is_not_blank(void **state)
 	assert_create_fails(f, -EEXIST, "segment.0000 was wiped");
 }
 
-static int creates(void *arg, int fd)
-{
-	(void)fd;
-	return -child_creates(arg);
-}
-
-/*
- * Whenever create is killed, open either refuses or finds the complete pool, and a
- * second create completes it.
- */
-static void create_killed_at_any_time_can_be_completed(void **state)
-{
-	struct fixture *f = *state;
-	int cut = 0, done = 0, ret;
-
-	for (int i = 0; i < 30; i++) {
-		struct child child = fork_child(creates, f);
-
-		usleep(i * 2000);
-		stop_child(&child);
-		f->errmsg[0] = '\0';
-		ret = daxpin_pool_open(f->path, &f->options, &f->pool);
-		if (!ret) {
-			done++;
-			assert_int_equal(pool_info(f).free_bytes, 60 * MIB);
-			close_pool(f);
-		} else {
-			cut++;
-			assert_true(ret == -EUCLEAN || ret == -EMEDIUMTYPE);
-			assert_says(f, f->path);
-			create_pool(f);
-			assert_int_equal(pool_info(f).free_bytes, 60 * MIB);
-			close_pool(f);
-		}
-		for (int s = 0; s < 2; s++) {
-			char path[128];
-
-			segment_path(f, s, path);
-			assert_int_equal(unlink(path), 0);
-		}
-	}
-	print_message("# %d cut short, %d complete\n", cut, done);
-}
-
 /* ------------------------------------------------------- epochs and crashes */
 
 static void epoch_grows_with_each_open(void **state)
@@ -1252,7 +1208,6 @@ int main(void)
 		TEST(create_completes_blank_files, empty_setup),
 		TEST(create_refuses_when_a_later_segment_is_not_blank,
 		     fixture_setup),
-		TEST(create_killed_at_any_time_can_be_completed, empty_setup),
 		TEST(epoch_grows_with_each_open, fixture_setup),
 		TEST(a_killed_owners_pool_opens_without_waiting_as_unclean,
 		     closed_setup),

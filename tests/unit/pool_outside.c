@@ -483,10 +483,12 @@ static void one_of_several_concurrent_creates_succeeds(void **state)
 /* ------------------------------------------------- each call fails in turn */
 
 /*
- * In the first run the first call of a wrapped function fails, in the next the second.
+ * In the first run the first call of a wrapped function fails, or ends the process, in
+ * the next the second.
  */
 static struct {
 	bool armed;
+	bool kills;
 	unsigned int left;		/* calls that still succeed */
 	bool failed;
 } trial;
@@ -496,6 +498,8 @@ static bool must_fail(void)
 	if (!trial.armed || trial.failed)
 		return false;
 	trial.failed = !trial.left--;
+	if (trial.failed && trial.kills)
+		raise(SIGKILL);
 	return trial.failed;
 }
 
@@ -638,6 +642,63 @@ static void a_create_whose_system_call_fails_leaves_nothing(void **state)
 	strcpy(f->path, parent);
 	print_message("# %u calls failed in turn\n", i);
 	assert_true(i > 60);
+}
+
+static int create_and_close(void *arg)
+{
+	struct fixture *f = arg;
+	int ret;
+
+	trial.armed = true;
+	ret = daxpin_pool_create(f->path, &f->options, &f->pool);
+	trial.armed = false;
+	return ret ? -ret : -daxpin_pool_close(f->pool);
+}
+
+/* Opens the pool, or creates it if the open refuses what a killed create has left. */
+static void open_or_complete(struct fixture *f)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	int ret;
+
+	f->errmsg[0] = '\0';
+	ret = daxpin_pool_open(f->path, &f->options, &f->pool);
+	if (ret) {
+		assert_true(ret == -EUCLEAN || ret == -EMEDIUMTYPE);
+		assert_says(f, f->path);
+		create_pool(f);
+	}
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	assert_int_equal(info.free_bytes, 60 << 20);
+	close_pool(f);
+}
+
+/*
+ * Whenever create is killed, open either refuses or finds the complete pool, and a
+ * second create completes it. The simulator cuts a create at each store.
+ */
+static void a_create_killed_at_any_call_can_be_completed(void **state)
+{
+	struct fixture *f = *state;
+	int status = -SIGKILL;
+	unsigned int kills = 0;
+	char path[128];
+
+	trial.kills = true;
+	for (unsigned int at = 0; status == -SIGKILL; at += 3) {
+		trial.left = at;
+		status = run_child(create_and_close, f);
+		kills += status == -SIGKILL;
+		open_or_complete(f);
+		for (int i = 0; i < 2; i++) {
+			segment_path(f, i, path);
+			assert_int_equal(unlink(path), 0);
+		}
+	}
+	trial.kills = false;
+	assert_int_equal(status, 0);
+	print_message("# %u creates were killed\n", kills);
+	assert_true(kills > 20);
 }
 
 /* ---------------------------------------------------- filesystems, by number */
@@ -995,6 +1056,7 @@ int main(void)
 		     empty_setup),
 		TEST(one_of_several_concurrent_creates_succeeds, empty_setup),
 		TEST(a_create_whose_system_call_fails_leaves_nothing, empty_setup),
+		TEST(a_create_killed_at_any_call_can_be_completed, empty_setup),
 		TEST(a_create_without_enough_descriptors_leaves_nothing, empty_setup),
 		TEST(an_open_without_enough_descriptors_changes_nothing, fixture_setup),
 		TEST(a_failed_socketpair_is_explained_in_errmsg, fixture_setup),
