@@ -195,6 +195,9 @@ static_assert(DP_PAGES_WORDS * 8 <= DP_BLOCK_SIZE, "the bitmap is in one page");
 
 #define DP_SUPER_FLAGS		0x1fu	/* all flags of this version */
 #define DP_SUPER_COUNTS_MAX	(1ull << 63)	/* sequence and epoch stay below */
+/* From here on a pool is opened only for reading, so that no open, and no write of one,
+ * reaches the maximum. */
+#define DP_SUPER_COUNTS_END	(DP_SUPER_COUNTS_MAX - (1ull << 20))
 
 /* The boot id was read from the kernel, not from a file mounted over it. */
 #define DP_OWNER_BOOT_GENUINE	0x1u

@@ -75,6 +75,18 @@ static bool super_can_go_on(const struct dp_super *super)
 	       super->epoch < DP_SUPER_COUNTS_MAX;
 }
 
+int dp_super_check_counts(const struct dp_super *super,
+			  const struct dp_errmsg *errmsg)
+{
+	if (super->sequence < DP_SUPER_COUNTS_END &&
+	    super->epoch < DP_SUPER_COUNTS_END)
+		return 0;
+	return dp_fail(errmsg, -EUCLEAN,
+		       "the superblock counts %llu writes and %llu opens, too many to count another: open the pool for reading, copy its data to a new pool, and remove this one, see daxpin(7)" DP_UNTOUCHED,
+		       (unsigned long long)super->sequence,
+		       (unsigned long long)super->epoch);
+}
+
 int dp_super_check_version(const struct dp_super *super,
 			   const struct dp_errmsg *errmsg)
 {

@@ -35,6 +35,9 @@ static inline bool dp_super_is_unclean(const struct dp_super *super)
 	return super->flags & (DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN);
 }
 
+/* -EUCLEAN if its counts cannot grow: the pool can only be read. */
+int dp_super_check_counts(const struct dp_super *super,
+			  const struct dp_errmsg *errmsg);
 /* -EPROTONOSUPPORT if this library does not know the version of a whole half. */
 int dp_super_check_version(const struct dp_super *super,
 			   const struct dp_errmsg *errmsg);

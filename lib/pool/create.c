@@ -89,6 +89,8 @@ static int create_check_first(struct dp_pool *pool,
 		return sentence[0] ? dp_fail(request->errmsg, ret, "%s",
 					     sentence) :
 				     ret;
+	if (!ret && dp_super_check_counts(&pool->super, request->errmsg))
+		return -EUCLEAN;
 	if (!ret && pool->super.flags & DP_SUPER_CREATING)
 		return 0;
 	if (*ret_blank)

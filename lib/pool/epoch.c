@@ -66,6 +66,8 @@ static int epoch_read_super(const struct dp_epochs *epochs, uint32_t index,
 		return dp_fail(errmsg, -EUCLEAN,
 			       "segment %u of %s has no superblock%s", index,
 			       segments->source->path, NOTHING_CHANGED);
+	if (!ret && !segments->readonly)
+		ret = dp_super_check_counts(ret_super, &inner);
 	if (ret)
 		return dp_fail(errmsg, ret, "segment %u of %s: %s", index,
 			       segments->source->path, sentence);

@@ -42,9 +42,10 @@ static bool newest(const char *halves, struct dp_super *ret_super)
 }
 
 /* *ret_lost: the superblock is lost, and its copy is used instead. */
-static const char *read_super(uint32_t file, struct dp_super *ret_super,
-			      bool *ret_lost)
+static const char *read_super(uint32_t file, uint32_t how,
+			      struct dp_super *ret_super, bool *ret_lost)
 {
+	uint64_t end = (1ull << 63) - (how & READER_READONLY ? 0 : 1 << 20);
 	struct dp_super copy;
 	bool whole;
 
@@ -60,8 +61,8 @@ static const char *read_super(uint32_t file, struct dp_super *ret_super,
 		return "no half is whole";
 	if (ret_super->version != 3)
 		return "another version";
-	return (ret_super->sequence | ret_super->epoch) >> 63 ?
-	       READER_COUNTED_OUT : NULL;
+	return ret_super->sequence >= end || ret_super->epoch >= end ?
+	       "sequence or epoch" : NULL;
 }
 
 static uint64_t segments_of(uint64_t pool_size, uint64_t segment_size)
@@ -219,7 +220,7 @@ static const char *judge_segment(struct reading *reading, uint32_t index,
 	file = machine_inode(index);
 	if (file->size < size)
 		return "a file is too short";
-	refuse = read_super(index, &super, &lost);
+	refuse = read_super(index, how, &super, &lost);
 	if (refuse)
 		return refuse;
 	if (super.index != index || super.size != size ||
@@ -594,7 +595,7 @@ static const char *judge(uint32_t how, struct reading *reading)
 		return "no segment 0";
 	if (machine.locked_elsewhere)
 		return "locked";
-	refuse = read_super(0, &reading->super, &reading->lost);
+	refuse = read_super(0, how, &reading->super, &reading->lost);
 	if (refuse)
 		return refuse;
 	reading->seed = format_seed(reading->super.uuid);

@@ -19,9 +19,6 @@ struct reading {
 	uint32_t originals, copies;	/* how many of the files are such */
 };
 
-/* The reason for a refusal that every pool reaches after 2^63 opens or writes. */
-#define READER_COUNTED_OUT	"sequence or epoch"
-
 /* How the pool would be opened. */
 #define READER_READONLY		0x1u
 #define READER_IMPATIENT	0x2u	/* with a deadline */

@@ -460,6 +460,31 @@ static void open_refuses_inconsistent_superblock_fields(void **state)
 	close_pool(f);
 }
 
+/* An epoch is never used twice, so it may not wrap (D15). */
+static void a_pool_whose_epoch_cannot_grow_is_opened_only_for_reading(void **state)
+{
+	struct fixture *f = *state;
+	struct dp_super super = read_super(f, 0);
+
+	super.epoch = DP_SUPER_COUNTS_END;
+	super.before_epoch = super.epoch - 1;
+	for (uint32_t i = 0; i < super.segments; i++) {
+		struct dp_super own = read_super(f, i);
+
+		own.epoch = super.epoch;
+		own.before_epoch = super.before_epoch;
+		write_super(f, i, own);
+	}
+	assert_fails(f, daxpin_pool_open, -EUCLEAN, "too many to count another",
+		     fingerprint);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	assert_fails(f, daxpin_pool_create, -EUCLEAN, "too many to count another",
+		     fingerprint);
+	f->options.flags = DAXPIN_POOL_READONLY;
+	open_pool(f);
+	close_pool(f);
+}
+
 static void open_refuses_a_segment_of_another_size(void **state)
 {
 	struct fixture *f = *state;
@@ -995,6 +1020,8 @@ int main(void)
 		     closed_setup),
 		TEST(open_refuses_a_later_segment_without_a_superblock, closed_setup),
 		TEST(open_refuses_inconsistent_superblock_fields,
+		     closed_setup),
+		TEST(a_pool_whose_epoch_cannot_grow_is_opened_only_for_reading,
 		     closed_setup),
 		TEST(open_refuses_a_segment_of_another_size, closed_setup),
 		TEST(open_refuses_a_damaged_word, closed_setup),
