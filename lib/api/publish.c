@@ -25,11 +25,14 @@ struct publish_type {
 };
 
 static const struct publish_type publish_types[] = {
-	[DAXPIN_OP_KEEP] = { "KEEP", DAXPIN_OP_PERSISTED | DAXPIN_OP_WRITERS,
-			     .offset = true, .length = true },
-	[DAXPIN_OP_RETIRE] = { "RETIRE" },
-	[DAXPIN_OP_SET] = { "SET", .offset = true, .value = true },
-	[DAXPIN_OP_ROOT] = { "ROOT", .root_name = true },
+	[DAXPIN_OP_KEEP] = {
+		.name = "KEEP",
+		.flags = DAXPIN_OP_PERSISTED | DAXPIN_OP_WRITERS,
+		.offset = true, .length = true,
+	},
+	[DAXPIN_OP_RETIRE] = { .name = "RETIRE" },
+	[DAXPIN_OP_SET] = { .name = "SET", .offset = true, .value = true },
+	[DAXPIN_OP_ROOT] = { .name = "ROOT", .root_name = true },
 };
 
 /* NULL: there is no such type. */
