@@ -18,7 +18,7 @@ static uint8_t hole_flags_of(const struct dp_holes *holes, uint32_t segment,
 	return dp_segment_chunk(&holes->media->segments, segment, chunk);
 }
 
-/* Its first block, in the pool. */
+/* The index in the pool of a chunk's first block. */
 static uint64_t hole_block(const struct dp_holes *holes, uint32_t segment,
 			   uint32_t chunk)
 {
@@ -59,7 +59,8 @@ uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
 	return count;
 }
 
-/* A reserve may have been faster: the space's own lock decides. */
+/* A reserve may claim a block of the chunk after hole_is_candidate() has found all of
+ * them free. So dp_spaces_claim_at() tests them again, under the lock of the space. */
 bool dp_holes_claim_one(struct dp_holes *holes, uint32_t segment,
 			uint32_t chunk, enum dp_job_kind kind, bool spare)
 {
@@ -101,7 +102,7 @@ uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
 	return count;
 }
 
-/* Flags of a chunk whose claim has ended so. */
+/* The flags of a chunk after its claim has ended with `end`. */
 static uint8_t hole_flags_after(uint8_t flags, bool backed,
 				enum dp_claim_end end)
 {

@@ -21,7 +21,8 @@ enum dp_job_kind {
 enum dp_claim_end {
 	DP_CLAIM_DONE,
 	DP_CLAIM_UNCHANGED,		/* as it was before the claim */
-	DP_CLAIM_PARTIAL,		/* failed half way: as a hole until done */
+	DP_CLAIM_PARTIAL,		/* failed: the chunk may be partly a hole, and
+					   counts as one until a later job succeeds */
 };
 
 struct dp_run {
@@ -32,17 +33,18 @@ struct dp_run {
 struct dp_holes {
 	struct dp_pool *media;
 	struct dp_spaces *spaces;
-	_Atomic uint64_t blocks;	/* not BACKED */
-	_Atomic uint64_t claimed;	/* chunks */
+	_Atomic uint64_t blocks;	/* in chunks that are not BACKED */
+	_Atomic uint64_t claimed;	/* chunks that jobs have claimed */
 };
 
-/* Chunks of a segment that could be processed now; `spare`: of these, free ones. To
- * reclaim chunks in doubt takes no free space. */
+/* The number of chunks of a segment that a job of this kind could claim now. A reclaim
+ * may claim free chunks only with `spare`. Without it, it claims only the chunks that a
+ * failed job left PARTIAL, of which no block is free. */
 uint32_t dp_holes_candidates(struct dp_holes *holes, uint32_t segment,
 			     enum dp_job_kind kind, bool spare);
-/* Claim at most `chunks` of them, and `spare` free ones, as runs, from the end of
- * the segment; returns how many runs. Claimed chunks cannot be reserved (I7) until
- * dp_holes_end(). */
+/* Claim at most `chunks` of them, of which at most `spare` are free ones, from the end
+ * of the segment. Stores at most `runs` runs of chunks in `run`, and returns their
+ * number. Claimed chunks cannot be reserved (I7) until dp_holes_end(). */
 uint32_t dp_holes_claim(struct dp_holes *holes, uint32_t segment,
 			enum dp_job_kind kind, uint32_t chunks, uint32_t spare,
 			struct dp_run *run, uint32_t runs);

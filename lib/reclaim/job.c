@@ -4,10 +4,10 @@
  * their end. A job has a part for each of its segments (part.c), and ends when
  * all of them have ended.
  *
- * There is no thread. The kernel's completions are processed by whichever call comes
- * next: daxpin_next_event(), whose eventfd the ring writes; a hold that met a closed
- * gate; daxpin_job_wait(). All under one mutex, which is not held by a thread that
- * sleeps.
+ * The library has no thread. The next call that polls processes the kernel's
+ * completions, for example daxpin_next_event(), whose eventfd the ring writes,
+ * daxpin_job_wait(), or a hold or reserve that would be refused. All of it runs under
+ * one mutex. No thread sleeps while it has that mutex, except for punch_make_room().
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -40,9 +40,10 @@ static bool jobs_want_free(const struct dp_jobs *jobs)
 	return false;
 }
 
-/* A block in a thread's cache would keep its chunk from being given back. To empty
- * the caches, this may sleep until another thread has left its cache: so it has no
- * mutex, for which a third thread would sleep too. */
+/* Empty the caches of all threads if a reclaim needs that: while a cache has a block,
+ * its chunk cannot be claimed. dp_spaces_gather() may sleep until other threads have
+ * left their caches. It is called without the mutex, so that no other thread waits for
+ * that. */
 static void jobs_gather(struct dp_jobs *jobs, bool wanted)
 {
 	pthread_mutex_lock(&jobs->mutex);
@@ -58,16 +59,17 @@ static void jobs_poll(struct dp_jobs *jobs)
 	jobs_each_part(jobs, dp_part_poll);
 }
 
-/* For a hold, which must not sleep: parts that wait stay as they are. The ring has
- * written the eventfd for each completion that is taken here, so a poll follows. */
+/* For a hold, which must not sleep: it does not advance parts in the state WAITING. The
+ * ring has written the eventfd for each completion that is processed here, so the
+ * program calls daxpin_next_event(), which advances them. */
 static void jobs_poll_kernel(struct dp_jobs *jobs)
 {
 	jobs_reap(jobs);
 	jobs_each_part(jobs, dp_part_poll_kernel);
 }
 
-/* For a reserve, which empties the caches itself later: reclaims that wait are not
- * advanced. */
+/* For a reserve: it does not advance reclaims in the state WAITING, because the caches
+ * of threads were not emptied yet. The reserve does that later. */
 static void jobs_poll_part(struct dp_part *part)
 {
 	if (dp_part_wants_free(part))
@@ -93,9 +95,9 @@ void dp_jobs_poll(struct dp_jobs *jobs)
 }
 
 /*
- * A job may have ended without any call having processed the kernel's completion, so
- * this polls first. `refused` is set after the poll, which opens gates and would
- * clear it, and before the caller tries for the last time.
+ * The kernel may have completed requests that no call has processed yet, so this polls
+ * first. Then it sets events->refused: not before the poll, which clears it when it
+ * opens a gate, and before the caller tries for the last time.
  */
 static void jobs_refused(struct dp_jobs *jobs, void (*poll)(struct dp_jobs *jobs))
 {
@@ -127,7 +129,8 @@ int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block)
 	jobs_refused(jobs, jobs_poll_refills);
 	if (!dp_spaces_claim(jobs->holes.spaces, blocks, ret_block))
 		return 0;
-	/* Read after `refused` was set: a job that ends or frees later posts RETRY. */
+	/* These counters are read after events->refused was set. So a job that is
+	 * counted here posts RETRY when it frees blocks or ends. */
 	return atomic_load(&jobs->holes.claimed) || atomic_load(&jobs->refills) ?
 	       -EAGAIN : -ENOSPC;
 }
@@ -318,7 +321,8 @@ static bool jobs_want(const struct dp_jobs *jobs, uint32_t segment)
 	return false;
 }
 
-/* Has the kernel been asked for a part of what a registration covers? */
+/* Is the kernel processing a part whose segment is this one, or any part if the
+ * registration covers all segments? */
 static bool jobs_are_in_kernel(const struct dp_jobs *jobs, uint32_t segment)
 {
 	for (const struct daxpin_job *job = jobs->first; job; job = job->next)
@@ -331,9 +335,9 @@ static bool jobs_are_in_kernel(const struct dp_jobs *jobs, uint32_t segment)
 }
 
 /*
- * Called with the mutex held, so that either a part sees the registration before it
- * submits to the kernel, or this function sees the part (A6), whose end then posts the
- * RETRY.
+ * The check and the addition are made under the mutex. So either a part finds the
+ * registration before it submits its request, or this function finds the part (A6). In
+ * the second case RETRY is posted when the part ends.
  */
 int dp_jobs_register(struct dp_jobs *jobs,
 		     struct daxpin_registration *registration, uint32_t segment)

@@ -15,8 +15,9 @@ void dp_jobs_fini(struct dp_jobs *jobs);
 void dp_jobs_close_inherited(struct dp_jobs *jobs);
 
 /*
- * Begin a job in a segment or all, with the fields up to `blocking` set. 0, or
- * why there can be no ring, and then nothing was begun.
+ * Begin a job in one segment, or in all with DAXPIN_ALL_SEGMENTS. The caller has set
+ * the fields of the job up to `blocking`. On an error nothing was begun: -ENOMEM, or
+ * the errno with which the ring could not be opened.
  */
 int dp_job_begin(struct daxpin_job *job, uint32_t segment);
 bool dp_job_is_over(struct daxpin_job *job);
@@ -32,34 +33,40 @@ void dp_job_end(struct daxpin_job *job);
 void dp_jobs_poll(struct dp_jobs *jobs);
 
 /*
- * C4: a call that cannot have what it wants is refused by one of these three, and
- * DAXPIN_EVENT_RETRY is posted when that has changed. They never sleep.
+ * C4: these four functions return -EAGAIN or -ENOSPC if what the caller needs is
+ * unavailable now, and DAXPIN_EVENT_RETRY is posted when that has changed.
+ * dp_jobs_hold() takes the mutex only if that is possible at once. The others can
+ * sleep.
  */
 
-/* dp_state_hold(). -EAGAIN: the gate is closed. */
+/* Do what dp_state_hold() does. If the gate is closed, process the kernel's
+ * completions, which may open it, and try again. -EAGAIN: the gate is still closed. */
 int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t generation,
 		 uint32_t count, unsigned int flags);
 /*
- * After dp_spaces_try() has failed: with the refusal noted, from all free space.
+ * Call it after dp_spaces_try() has failed. It notes the refusal, and then claims
+ * blocks from all free space, including the caches of other threads.
  *
  * -EAGAIN  a job is reclaiming or refilling space
- * -ENOSPC  nothing in progress provides any; only a drop, a retire or a refill will
+ * -ENOSPC  no job in progress will provide space: only a drop, a retire or a new refill
+ *          can
  */
 int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block);
 /*
- * List a registration that pins all that it covers, which is that segment or all of
- * them.
+ * Add a registration without separate pins to the list. It pins all the memory that it
+ * covers: `segment`, or with DAXPIN_ALL_SEGMENTS every segment.
  *
- * -EAGAIN  the kernel is punching or filling a part of that
+ * -EAGAIN  the kernel is punching or filling chunks of a segment that it covers
  */
 int dp_jobs_register(struct dp_jobs *jobs,
 		     struct daxpin_registration *registration, uint32_t segment);
 /*
- * 0: the registration may pin the segment.
+ * Record that the registration pins the segment. Only after 0 may its owner pin it.
  *
- * -EAGAIN    a job works on it or waits for it
- * -ENOSPC    it has holes, which only a refill will fill
- * -EALREADY, -EINVAL
+ * -EAGAIN    a job works on the segment or waits for it
+ * -ENOSPC    the segment has holes, which only a refill will fill
+ * -EALREADY  the registration pins the segment already
+ * -EINVAL    there is no such segment, or the registration has no separate pin of it
  */
 int dp_jobs_pin(struct dp_jobs *jobs, struct daxpin_registration *registration,
 		uint32_t segment);

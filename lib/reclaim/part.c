@@ -28,8 +28,9 @@
  *	KERNEL    the gate is closed by this part, and the segment's counter was 0
  *	          under it; run[] is claimed; `pending` runs have not completed,
  *	          result[] has the results of the others.
- *	SETTLING  the gate is open again; run[] is still claimed; of the runs that
- *	          were filled `pending` are not known to be durable yet.
+ *	SETTLING  the gate is open again; run[] is still claimed; `pending`
+ *	          completions of dp_punch_settle() are to come, and no run is used
+ *	          before the last of them. A blocking job skips this state.
  *	OVER      as WAITING, and report.result is final.
  *
  * Invariants (docs/invariants.md has the numbers):
@@ -37,23 +38,24 @@
  *	(1) The gate is closed before the counter is read, and stays closed until
  *	    the kernel has completed every run: no hold exists, and none can be
  *	    taken. (I31, I32) So no DMA under a hold reaches the file (A1).
- *	(2) A segment that a registration has pinned is not touched: the pin is
- *	    asked back, and the part waits. (A6)
+ *	(2) A segment that a registration has pinned is not touched: the part wants
+ *	    the pin back, for which DAXPIN_EVENT_REVOKE is posted, and waits. (A6)
  *	(3) A claimed chunk cannot be reserved until its run has ended. (I7)
  *	(4) For other DMA the kernel waits: a punch breaks the layout of the file, and
- *	    returns only when no page of it is pinned (fsdax). Only the completion
- *	    ends that wait: a deadline or a cancellation requests it, and changes
- *	    neither claims nor gate. (A1)
+ *	    returns only when no page of it is pinned (fsdax). Claims and gate change
+ *	    only after the completion. A deadline or a cancellation only asks the
+ *	    kernel to complete the request early. (A1)
  *	(5) A punch that was interrupted, or cancelled before it began, has changed
  *	    nothing: the wait for pins comes before the first block is touched. Its
  *	    chunks are free again. (A7)
- *	(6) After any other failure a chunk is in doubt, and counts as a hole until
- *	    it is one or is backed. (D9) Each run completes separately, because
+ *	(6) After any other failure it is unknown which blocks of a chunk exist. The
+ *	    chunk is PARTIAL, and counts as a hole, until a later punch or fill of it
+ *	    has succeeded. (D9) Each run completes separately, because
  *	    one may succeed after another has failed.
- *	(7) A wake-up by the kernel is a hint: requests are cancelled and submitted
- *	    again at growing intervals, for which the eventfd is written from
- *	    time to time. The end of a request that was cancelled for this is
- *	    never mistaken for the deadline. (W12)
+ *	(7) The kernel may fail to wake a request when a pin ends. So on fsdax a
+ *	    request is cancelled and submitted again, at growing intervals: a timer
+ *	    writes the eventfd, so that the program calls and this can be done. A
+ *	    request that ends because of this is never reported as -ETIMEDOUT. (W12)
  */
 #include <errno.h>
 #include "os/os.h"
@@ -92,7 +94,8 @@ static void part_leave_slot(struct dp_part *part)
 			jobs->in_kernel[i] = NULL;
 }
 
-/* Free chunks that this part may take from those who reserve. */
+/* The number of free chunks that this part may claim: the job leaves keep_blocks
+ * free. */
 static uint32_t part_spare_chunks(const struct dp_part *part)
 {
 	const struct daxpin_job *job = part->job;
@@ -151,7 +154,7 @@ static bool part_is_fsdax(const struct dp_part *part)
 	return part->job->jobs->holes.media->source.kind == DP_SOURCE_FSDAX;
 }
 
-/* Had some runs of the last request not begun when it was ended? */
+/* Was the last request cancelled before a worker had begun some of its runs? */
 static bool part_was_unbegun(const struct dp_part *part)
 {
 	for (uint32_t i = 0; i < part->request.runs; i++)
@@ -161,9 +164,9 @@ static bool part_was_unbegun(const struct dp_part *part)
 }
 
 /*
- * W12: if the kernel may wait for pins, the request is submitted again before the
- * deadline. On tmpfs nothing waits for them, and a cancel would undo what was
- * allocated (kernel.md K20).
+ * W12: decide when to cancel the request. On fsdax the kernel may wait for pins, so the
+ * request is cancelled before the deadline, and submitted again. On tmpfs nothing waits
+ * for pins, and a cancel would undo what was allocated (kernel.md K20).
  */
 static void part_plan_recheck(struct dp_part *part, uint64_t now_ns)
 {
@@ -177,7 +180,8 @@ static void part_plan_recheck(struct dp_part *part, uint64_t now_ns)
 		part->next_cancel_ns = part->backoff.at_ns;
 }
 
-/* The gate is closed, and part->run is claimed. */
+/* Submit a request for the first `runs` runs. The caller has closed the gate and
+ * claimed them. */
 static void part_request(struct dp_part *part, uint32_t runs)
 {
 	struct daxpin_job *job = part->job;
@@ -212,9 +216,9 @@ static void part_begin_request(struct dp_part *part, uint32_t runs,
 }
 
 /*
- * true: the segment is in use, and part->holder has the reason. false: its
- * gate is closed now. A pin is not asked back while a hold exists, because a
- * request through that registration may have that hold.
+ * True: the segment is in use, and part->holder is what uses it. False: it is idle, and
+ * this has closed its gate. While there is a hold, no pin is wanted back, because the
+ * hold may be that of a request that uses the pin.
  */
 static bool part_is_in_use(struct dp_part *part)
 {
@@ -235,8 +239,8 @@ static bool part_is_in_use(struct dp_part *part)
 	return true;
 }
 
-/* false: it waits only for a slot, or lost the free chunks to a reserve, so its
- * deadline does not end it. */
+/* False: all slots are taken, or a reserve claimed the free chunks first. A part that
+ * waits for this is not ended by its deadline. */
 static bool part_try(struct dp_part *part)
 {
 	struct daxpin_job *job = part->job;
@@ -265,7 +269,7 @@ static bool part_try(struct dp_part *part)
 	}
 	dp_gate_open(dp_state_gates(jobs->states), segment);
 	dp_events_notify_refused(jobs->events);
-	return false;			/* a reserve was faster: look again */
+	return false;			/* a reserve claimed them first: try again */
 }
 
 static void part_advance(struct dp_part *part)
@@ -328,7 +332,7 @@ static void part_probe_run(const struct dp_part *part, struct dp_run run,
 		DP_PROBE_REFILL(job->pool, addr, bytes, result);
 }
 
-/* Nothing is claimed by this part any more. */
+/* End the claims of all runs. Afterwards this part has claimed nothing. */
 static void part_end_runs(struct dp_part *part)
 {
 	struct daxpin_job *job = part->job;
@@ -367,15 +371,15 @@ static void part_end_round(struct dp_part *part)
 		part_finish(part, -ECANCELED);
 	else if (!part->looked && dp_os_now_ns() >= job->deadline_ns)
 		part_finish(part, -ETIMEDOUT);
-	/* Otherwise we ended it to look again, or the cancellation of another part
-	 * of the same file did. */
+	/* Otherwise the part stays WAITING: the request was cancelled to be submitted
+	 * again, or by the cancellation of another job's request on the same file. */
 }
 
 /*
- * W12: did all runs end with nothing done because they were to be submitted again?
- * Then they are, and the gate stays closed: to close it there had to be a
- * moment without a hold. If the deadline has passed meanwhile it ends the next
- * request, which has its second, and not this one.
+ * W12: were all runs interrupted because the request was cancelled to be submitted
+ * again? Then the caller submits them again, with the gate still closed: if it opened,
+ * the part would have to wait again until no extent of the segment is held. Even if the
+ * deadline has passed meanwhile, one more request is submitted, which has GRACE_NS.
  */
 static bool part_is_recheck(const struct dp_part *part)
 {
@@ -387,7 +391,7 @@ static bool part_is_recheck(const struct dp_part *part)
 	return true;
 }
 
-/* The kernel has answered every request of the runs. */
+/* Call it when every run has completed. */
 static void part_after_kernel(struct dp_part *part)
 {
 	struct dp_jobs *jobs = part->job->jobs;
@@ -408,7 +412,7 @@ static void part_after_kernel(struct dp_part *part)
 		part_end_round(part);
 		return;
 	}
-	/* Even if a run failed: the others are going to be used. */
+	/* This is done even if some runs failed, because the others will be used. */
 	part->state = DP_PART_SETTLING;
 	part->pending = dp_punch_settle(&jobs->punch, &part->request,
 					part->result, part_is_shmem(part));
@@ -452,9 +456,10 @@ void dp_parts_complete(struct dp_jobs *jobs,
 		part_take_settled(part, completion);
 }
 
-/* Cancel the request: to submit it again, because its time has passed, or because the
- * job was cancelled. After the deadline it is not cancelled to be submitted again: each
- * request has at least GRACE_NS. */
+/* Cancel the request, for one of three reasons: to submit it again, because cancel_ns
+ * has passed, or because the job was cancelled. The first is no reason after the
+ * deadline, so the last request runs until cancel_ns, which is GRACE_NS or more after
+ * its submit. */
 static void part_end_request(struct dp_part *part, uint64_t now_ns)
 {
 	const struct daxpin_job *job = part->job;
@@ -505,8 +510,9 @@ void dp_part_cancel(struct dp_part *part)
 /* ------------------------------------------------------ without a private ring */
 
 /*
- * On device-dax there is only this to do: a claimed chunk cannot be reserved, and
- * no hold in the segment is of its blocks, so gate and counter do not matter.
+ * On device-dax a job only zeroes free chunks. The gate and the counter of the segment
+ * do not matter: a chunk is claimed only if no extent has blocks in it, and it cannot
+ * be reserved while it is claimed.
  */
 void dp_part_zero_free(struct dp_part *part)
 {
@@ -538,7 +544,8 @@ void dp_part_zero_free(struct dp_part *part)
 	part_finish(part, 0);
 }
 
-/* Claims, gate and part belong to this thread: it needs no mutex meanwhile. */
+/* Execute the request in this thread, without the mutex. That is safe because no other
+ * thread changes this part, ends its claims or opens the gate for it. */
 static void part_block(struct dp_part *part)
 {
 	struct dp_jobs *jobs = part->job->jobs;

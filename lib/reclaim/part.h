@@ -13,13 +13,13 @@
 #include "reclaim/punch.h"
 #include "util/backoff.h"
 
-#define DP_PART_RUNS	32u		/* for the kernel at once, of a segment */
-#define DP_PARTS_MAX	16u		/* that the kernel has at once */
+#define DP_PART_RUNS	32u		/* runs of chunks in one request of a part */
+#define DP_PARTS_MAX	16u		/* parts with a request in the ring at once */
 
 enum dp_part_state {
-	DP_PART_WAITING,		/* for its turn, holds or registrations */
-	DP_PART_KERNEL,			/* gate closed, the kernel has it */
-	DP_PART_SETTLING,		/* refilled, being made durable */
+	DP_PART_WAITING,		/* for a slot, a drop or the end of a pin */
+	DP_PART_KERNEL,			/* gate closed, request submitted */
+	DP_PART_SETTLING,		/* filled, dp_punch_settle() in progress */
 	DP_PART_OVER,
 };
 
@@ -28,13 +28,16 @@ struct dp_part {
 	struct daxpin_job *job;
 	enum dp_part_state state;
 	struct dp_run run[DP_PART_RUNS];
-	struct dp_request request;	/* of these */
+	struct dp_request request;	/* to punch or fill these runs */
 	uint32_t pending;		/* completions to come */
 	int result[DP_PART_RUNS];	/* of each run */
-	struct dp_backoff backoff;	/* when to submit again; no interval: begin */
-	bool looked;			/* the request was ended for that */
-	uint64_t next_cancel_ns;	/* when to ask for its end once more */
-	struct daxpin_job_part report;	/* all but its pointer to the holder */
+	struct dp_backoff backoff;	/* when to submit it again; interval 0: it was
+					   not submitted before */
+	bool looked;			/* it was cancelled before the deadline, mostly
+					   to be submitted again */
+	uint64_t next_cancel_ns;	/* when to cancel it, or cancel it once more */
+	struct daxpin_job_part report;	/* its `holder` is set in the copy that is
+					   reported */
 	struct daxpin_holder holder;	/* count 0: none */
 	char label[DAXPIN_LABEL_MAX];	/* the holder's */
 };
@@ -49,9 +52,9 @@ struct dp_jobs {
 	struct daxpin_job *first;
 	uint64_t attempts;
 	struct dp_part *in_kernel[DP_PARTS_MAX];
-	_Atomic uint32_t count;		/* jobs that were not ended */
-	_Atomic uint32_t under_way;	/* of them, those that are not over */
-	_Atomic uint32_t refills;	/* of these, those that give space back */
+	_Atomic uint32_t count;		/* jobs that dp_job_end() has not freed yet */
+	_Atomic uint32_t under_way;	/* jobs with a part that is not OVER */
+	_Atomic uint32_t refills;	/* refills among the jobs under way */
 };
 
 struct daxpin_job {
@@ -71,24 +74,27 @@ struct daxpin_job {
 	struct daxpin_job *next, **prev;	/* prev NULL: not listed */
 };
 
-/* All of these under jobs->mutex. */
+/* Call all of these with jobs->mutex held. */
 
-/* One answer of the kernel: to its part, if that still waits for it. */
+/* Process one completion. It is ignored if it is not of the present request of a part. */
 void dp_parts_complete(struct dp_jobs *jobs,
 		       const struct dp_completion *completion);
-/* Is it a reclaim whose next step looks for free chunks? It finds more of them if the
- * caller has emptied the caches of all threads before: dp_spaces_gather(). */
+/* Is the part a reclaim in the state WAITING, whose next step claims free chunks? It
+ * finds more of them if the caller calls dp_spaces_gather() before, which empties the
+ * caches of all threads. */
 bool dp_part_wants_free(const struct dp_part *part);
-/* Do what no completion causes: try to begin, or cancel a request that is due. */
+/* Take the steps that no completion triggers: submit a request if the segment is idle,
+ * or cancel a request at next_cancel_ns. */
 void dp_part_poll(struct dp_part *part);
 /* The same, only for a request that the kernel has. */
 void dp_part_poll_kernel(struct dp_part *part);
-/* The job was cancelled: dp_part_poll() asks for the end of the request now. */
+/* Call it when the job was cancelled: the next dp_part_poll() cancels the request. */
 void dp_part_cancel(struct dp_part *part);
 
-/* Device-dax: zero what is free. The mutex is released meanwhile. */
+/* On device-dax: zero the segment's free chunks. The mutex is released meanwhile. */
 void dp_part_zero_free(struct dp_part *part);
-/* To the end, in this thread, without a ring. The mutex is released meanwhile. */
+/* Run the part to its end in this thread, without a ring. The mutex is released while
+ * the thread waits. */
 void dp_part_run_blocking(struct dp_part *part);
 
 #endif

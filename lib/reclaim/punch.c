@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The runs of a request are not linked: since Linux 6.0 a failing fallocate() does not
- * end a chain, so that the next one would run nevertheless, and in a chain the kernel
- * cancels only the run that has begun. Separate requests are all known to it. From
- * 6.12 on one worker executes those of a file one after the other; before, each waits
- * for the file in a separate worker.
+ * The runs of a request are not linked. Since Linux 6.0 a failing fallocate() does not
+ * end a chain, so the next run would be executed nevertheless. And in a chain a
+ * cancellation finds only the run that has begun; it finds all separate requests. From
+ * 6.12 on one worker executes the runs of a file one after the other; before, each
+ * waits for the file in a separate worker.
  *
  * The deadline is a timeout linked to a cancellation of the requests on the file,
  * submitted together with the runs, so it works while no thread of the program runs.
- * (A LINK_TIMEOUT never fires here, kernel.md K8.) A worker that is about to begin may
- * lose the signal by which it is cancelled: there are three cancellations.
+ * (A LINK_TIMEOUT never fires here, kernel.md K8.) A worker that is about to begin a
+ * run may lose the signal that cancels it, so there are three cancellations, one after
+ * the other.
  *
- * The ring has a kernel thread (SQPOLL). Otherwise requests would belong to the
- * thread that submits them: its exit would wait for them as long as memory is
- * pinned, since its deadlines end with it.
+ * The ring has a kernel thread (SQPOLL). Otherwise requests would belong to the thread
+ * that submits them. When that thread exits, the kernel removes its timeouts, and so
+ * the deadlines, and then the exit would wait for the punches as long as memory is
+ * pinned.
  *
  * The first file and the anchor are in the ring's file table from before the first
  * request: the locks live as long as the requests, even if this process is killed
@@ -27,11 +29,13 @@
 #include "pool/blocks.h"
 #include "reclaim/punch.h"
 
-#define ENTRIES		(DP_PUNCH_COMPLETIONS / 2)	/* as the kernel has it */
-#define WORKERS		512u	/* one for each run, if it needs one */
+/* The kernel makes the completion queue twice as long as the submission queue. */
+#define ENTRIES		(DP_PUNCH_COMPLETIONS / 2)
+#define WORKERS		512u	/* one for each run of DP_PARTS_MAX parts */
 #define MS		1000000ull
 
-/* user_data: the attempt, which run of it, and what of that. */
+/* user_data, from its top bits: the attempt, the index of the run, the completion
+ * type. */
 #define TYPE_BITS	2
 #define RUN_BITS	6
 
@@ -124,13 +128,14 @@ static struct io_uring_sqe *punch_prepare(struct dp_punch *punch,
 	return sqe;
 }
 
-/* For all that one submit hands over: links must not end half way. What the thread
- * was given it takes at once, so that this hardly ever waits. */
+/* Wait until all requests of one submit fit in the submission queue, so that no chain
+ * of links is submitted in two pieces. This hardly ever waits, because the kernel
+ * thread takes requests out of the queue at once. */
 static void punch_make_room(struct dp_punch *punch, uint32_t requests)
 {
 	int ret = dp_ring_make_room(&punch->ring, requests);
 
-	assert(!ret);			/* the thread lives as we do */
+	assert(!ret);			/* the kernel thread still exists */
 }
 
 /* If the thread cannot be woken now, a later call does it. */
@@ -214,9 +219,10 @@ static bool punch_has_deadline(const struct dp_request *request)
 	return request->cancel_ns <= INT64_MAX;
 }
 
-/* Timeout, cancel, timeout, cancel, ...: a cancel that finds nothing does not
- * end the chain, the end of a timeout by dp_punch_forget() does. The kernel reads
- * the time later, but before it begins the first run, so it may be the request's. */
+/* Timeout, cancel, timeout, cancel, ...: a cancel that finds nothing does not end the
+ * chain, but dp_punch_forget() does, by cancelling a timeout. The kernel thread reads
+ * the time after the submit has returned, but before it begins the first run. So the
+ * time can be in the request, which exists until all runs have completed. */
 static void punch_prepare_deadline(struct dp_punch *punch,
 				   struct dp_request *request)
 {
@@ -297,9 +303,10 @@ static void punch_prepare_settle(struct dp_punch *punch,
 }
 
 /*
- * On tmpfs a hole that was allocated is data only when its pages are there
- * (kernel.md K19). Elsewhere its extents become durable: what is published in
- * them is so at once, and must not lie in a hole after a power cut.
+ * On tmpfs this creates the pages of the chunks that were allocated: without them the
+ * next open would find holes there (kernel.md K19). On other filesystems this makes the
+ * allocation durable, because a publish makes data in these chunks durable at once, and
+ * after a power failure that data must not be in a hole.
  */
 uint32_t dp_punch_settle(struct dp_punch *punch,
 			 const struct dp_request *request, const int *result,
@@ -330,7 +337,8 @@ int dp_punch_here(const struct dp_request *request, uint32_t run)
 		return dp_blocks_allocate_here((struct dp_blocks_range) {
 			.fd = request->fd, .offset = begin, .size = size,
 		});
-	/* What a signal ends is the wait for pins, which has no middle (A7). */
+	/* A signal interrupts only the wait for pins, before the punch has changed
+	 * anything (A7), so the call is repeated. */
 	do
 		ret = dp_os_fallocate(request->fd, punch_mode_of(request->kind),
 				      begin, size);
@@ -345,7 +353,8 @@ int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 
 	if (!shmem)
 		return dp_os_fsync(request->fd);
-	/* The pages that are there when a signal ends it stay (W13). */
+	/* The pages that exist when a signal interrupts the call remain, so that the
+	 * repeated call makes progress (W13). */
 	do
 		ret = dp_os_advise(request->base +
 				   punch_begin_of(request->run[run]),
@@ -375,7 +384,8 @@ void dp_punch_tick(struct dp_punch *punch, enum dp_tick tick)
 	dp_ring_submit(&punch->clock);
 }
 
-/* It is submitted again here if the kernel had no memory for it. */
+/* Process the ticks that have ended. If the kernel had no memory to take a tick when it
+ * was submitted, this submits it again. */
 static void punch_look_at_clock(struct dp_punch *punch)
 {
 	struct io_uring_cqe cqe;

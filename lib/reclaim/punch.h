@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Asking the kernel to punch and to fill chunks of a file, by a private ring,
- * with a deadline that it keeps by itself. part.c decides when to ask.
+ * Requests to the kernel to punch or fill chunks of a file, through a private ring. The
+ * kernel enforces their deadline without the program. part.c decides when to submit
+ * them.
  */
 #ifndef DP_PUNCH_H
 #define DP_PUNCH_H
@@ -9,13 +10,13 @@
 #include "os/ring.h"
 #include "reclaim/hole.h"
 
-#define DP_PUNCH_COMPLETIONS	1024u	/* that may be on their way */
+#define DP_PUNCH_COMPLETIONS	1024u	/* that fit in the queue */
 #define DP_PUNCH_RUNS		64u	/* in one request, at most */
 
 /* Timers that write the eventfd, so that the program polls: */
 enum dp_tick {
-	DP_TICK_SHORT,			/* in 10 ms, for what we wait for */
-	DP_TICK_LONG,			/* in 100 ms, for what the kernel does */
+	DP_TICK_SHORT,			/* after 10 ms: a part is WAITING */
+	DP_TICK_LONG,			/* after 100 ms: a part is KERNEL (fsdax) */
 	DP_TICKS,
 };
 
@@ -26,7 +27,7 @@ struct dp_punch {
 	bool ticking[DP_TICKS];
 };
 
-/* What is asked for at once, of one file. */
+/* Runs of one file that are punched or filled together. */
 struct dp_request {
 	uint64_t attempt;		/* never used before, not 0 */
 	enum dp_job_kind kind;
@@ -40,9 +41,9 @@ struct dp_request {
 
 enum dp_completion_type {
 	DP_COMPLETION_RUN,		/* one for each run */
-	DP_COMPLETION_SETTLE,		/* of each run that is settled, or all */
-	DP_COMPLETION_TIMER,		/* not used outside punch.c, like the next */
-	DP_COMPLETION_OTHER,
+	DP_COMPLETION_SETTLE,		/* on shmem one for each run, otherwise one */
+	DP_COMPLETION_TIMER,		/* of a deadline: callers ignore it */
+	DP_COMPLETION_OTHER,		/* of a cancellation: callers ignore it */
 };
 
 struct dp_completion {
@@ -52,23 +53,25 @@ struct dp_completion {
 	int result;
 };
 
-/* Open the ring by dp_ring_open(). The caller keeps both descriptors. */
+/* Open both rings; the errors are those of dp_ring_open() and io_uring_register(). The
+ * descriptors still belong to the caller. */
 int dp_punch_open(struct dp_punch *punch, int lock_fd, int anchor_fd,
 		  int event_fd);
 void dp_punch_close(struct dp_punch *punch);
 
 /*
- * Each run is answered for itself, in any order, whatever becomes of the others.
- * One that was interrupted, or cancelled before it began, changed nothing when it
- * was a punch (A7). The deadline ends what has not been answered.
+ * Each run completes separately, in any order, even if others fail. A punch that was
+ * interrupted, or cancelled before it began, has changed nothing (A7); a fill may have
+ * allocated some blocks. At cancel_ns the kernel cancels the runs that have not
+ * completed.
  */
 void dp_punch_request(struct dp_punch *punch, struct dp_request *request);
 /* All runs have completed: stop the request's deadline. */
 void dp_punch_forget(struct dp_punch *punch, const struct dp_request *request);
 /* Cancel it and all other requests on the same file. Each still completes. */
 void dp_punch_cancel(struct dp_punch *punch, const struct dp_request *request);
-/* After a refill, before the runs with result 0, of which there are some, are used.
- * Returns how many completions will come. */
+/* Call it after a refill, before the runs with result 0 are used. There must be at
+ * least one of them. Returns how many completions will come. */
 uint32_t dp_punch_settle(struct dp_punch *punch,
 			 const struct dp_request *request, const int *result,
 			 bool shmem);
