@@ -76,7 +76,7 @@ struct daxpin_job {
 
 /* Call all of these with jobs->mutex held. */
 
-/* Process one completion. It is ignored if it is not of the present request of a part. */
+/* Process one completion. It is ignored if no part waits for it. */
 void dp_parts_complete(struct dp_jobs *jobs,
 		       const struct dp_completion *completion);
 /* Is the part a reclaim in the state WAITING, whose next step claims free chunks? It
