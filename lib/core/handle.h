@@ -29,9 +29,8 @@ struct dp_published {
 };
 
 struct daxpin_pool {
-	struct dp_states states;	/* first, so that its address is the pool's:
-					   probes name a pool by it, and state.c
-					   knows only the states */
+	struct dp_states states;	/* the first member: probes report its address
+					   as the pool's, and state.c has no other */
 	struct dp_pool media;
 	struct dp_spaces spaces;
 	struct dp_events events;
@@ -44,10 +43,11 @@ struct daxpin_pool {
 	struct dp_log log;
 	uint32_t *owner_page;		/* reads 0 in a forked child */
 	uint64_t data_blocks;		/* without metadata */
-	uint64_t quarantined_blocks;	/* damaged or foreign; without bad blocks */
+	uint64_t quarantined_blocks;	/* damaged, or of a segment from another time;
+					   without bad blocks */
 	uint64_t unaligned_chunks;
 	uint64_t shared_chunks;
-	uint64_t sparse_chunks;		/* with metadata or extents, not all backed */
+	uint64_t sparse_chunks;		/* chunks in use that have holes */
 	/* Counts for daxpin_pool_info(), since the open. */
 	struct dp_published published[DP_THREAD_SLOT_SHARED + 1];
 	_Atomic uint64_t no_space;	/* reserves that found no space */

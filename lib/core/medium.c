@@ -10,7 +10,8 @@
 #include <errno.h>
 #include "core/medium.h"
 
-/* Does the kernel's list of the open have one of these bytes? */
+/* Does the kernel's list of bad blocks, as read at the open, contain one of these
+ * bytes? */
 static bool medium_is_listed(const struct daxpin_pool *pool, uint32_t segment,
 			     uint64_t begin, uint64_t end)
 {
@@ -20,8 +21,8 @@ static bool medium_is_listed(const struct daxpin_pool *pool, uint32_t segment,
 				 begin, end, &run);
 }
 
-/* After a degraded open quarantine also has blocks whose words are damaged: of those
- * the data can be read. */
+/* After a degraded open, blocks whose descriptor words are damaged are in quarantine,
+ * too. Their data can be read, so then only the kernel's list is searched. */
 bool dp_is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 	       uint64_t length)
 {

@@ -10,8 +10,9 @@
 
 /*
  * True if a block of this range of an extent is known to be bad: a load, a store or the
- * write-back of a cache line may be SIGBUS. If a degraded open quarantined damage, the
- * blocks that reads found bad are not known. Any thread.
+ * write-back of a cache line may be SIGBUS. If a degraded open quarantined damaged
+ * blocks, this knows only the blocks of the kernel's list, and not those that a read
+ * has found bad since. Any thread.
  */
 bool dp_is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 	       uint64_t length);

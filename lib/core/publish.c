@@ -20,8 +20,8 @@
  *	DURABLE -> SETTLED	[batch_settle]: the states in memory change, and
  *				only then can blocks be reused (D3)
  *	OPEN -> RELEASED	[step_release]: a claim or a hold failed
- *	CLAIMED -> RELEASED	[step_release]: a payload could not be persisted;
- *				no word was stored yet
+ *	CLAIMED -> RELEASED	[step_release]: a payload or the name of a root could
+ *				not be persisted; no word was stored yet
  *	CLAIMED -> FAILED	[step_drop_hold]: a flush failed, of this batch's
  *				words or before, so that it is unknown what is on
  *				media: the claims are kept until the close, and
@@ -62,7 +62,7 @@ static_assert(DP_LANE_ENTRIES <= TABLE_SIZE / 2, "a search meets a 0");
 enum {				/* what a step has and must release */
 	HAS_CLAIM = 1,		/* the publishing bit */
 	HAS_SLOT = 2,		/* a root slot */
-	HAS_ROOT = 4,		/* a count in the named extent's roots */
+	HAS_ROOT = 4,		/* it was added to the named extent's root count */
 	HAS_HOLD = 8,
 	HAS_SHARED = 16,	/* it uses the hold or claim of another step */
 };
@@ -96,9 +96,8 @@ struct batch {
 	uint32_t types;			/* TYPE() of each step */
 	bool first;			/* payloads or names are written first */
 	struct target target;
-	uint64_t *locks;		/* a bitmap of locks, */
-	uint64_t locks_used;		/* and a bit for each word of it that is
-					   initialized */
+	uint64_t *locks;		/* a bitmap of the locks to take */
+	uint64_t locks_used;		/* which words of it are initialized */
 };
 
 /* ------------------------------------------------------------ which words */
@@ -139,7 +138,8 @@ static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 	return ret;
 }
 
-/* The address of a block's descriptor word, by which KEEP and RETIRE are found. */
+/* The address of a block's descriptor word, which is the key of a KEEP or RETIRE in the
+ * table. */
 static uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t block)
 {
 	uint32_t in_segment;

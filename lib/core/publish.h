@@ -15,9 +15,9 @@ static inline bool dp_op_names_nothing(const struct daxpin_op *op)
 /*
  * The pool must be writable, count must be 1 to DP_LANE_ENTRIES, and each op must be
  * well formed: known type and flags, unused fields 0, a handle that dp_handle()
- * accepts. The errors are those of daxpin_publish(3). On failure, and only then,
- * *failed is the index of the operation that failed, or count if the failure is of no
- * single operation.
+ * accepts. The errors are those of daxpin_publish(3). *failed is written only on
+ * failure: the index of the operation that failed, or count if no single operation is
+ * the cause.
  */
 int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	       size_t count, size_t *failed);

@@ -72,8 +72,8 @@ static void recover_take_chunks(struct daxpin_pool *pool, uint32_t index)
 
 /*
  * W7: an extent in a hole is complete; its bytes are zeroes. Its chunks are backed
- * before the first store (recover_allocate_missing()), so their blocks are treated like
- * others.
+ * before the first store (recover_allocate_missing()), so this adds the blocks of these
+ * chunks to the free blocks, from which the caller then takes those of the extent.
  */
 static void recover_want_chunks(struct daxpin_pool *pool, uint32_t index,
 				uint32_t block, uint32_t blocks)
@@ -130,8 +130,8 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
 			       rebuild->segment, block);
 	recover_want_chunks(pool, rebuild->segment, block, word.blocks);
-	/* The scan has refused or skipped extents that overlap, so the blocks are free.
-	 * If they are not, none of them is used. */
+	/* The scan has refused or skipped extents that overlap, so all of these blocks
+	 * are free. If one is not nevertheless, all of them are quarantined. */
 	if (dp_bits_take(bits, block, word.blocks))
 		return dp_bits_quarantine(bits, block, word.blocks);
 	dp_state_restore(&pool->states, in_pool, word.blocks, word.gen,
