@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * daxpin_strerror(3): what each errno means, the same in every call. daxpin(7) has
- * the table for people; lint-errnos checks that both have the same rows.
+ * daxpin_strerror(3): what each errno means, which is the same in every call. daxpin(7)
+ * has a table of the same errnos; lint-errnos checks that both have the same rows.
  */
 #include <errno.h>
 #include "util/util.h"

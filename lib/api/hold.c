@@ -8,7 +8,7 @@
 #include "core/handle.h"
 #include "util/cancel.h"
 
-#define HELD_AT_ONCE	16u	/* extents whose holders are looked for together */
+#define HELD_AT_ONCE	16u	/* extents whose holders are searched together */
 
 static int hold_check_access(uint32_t access)
 {
@@ -36,7 +36,7 @@ static unsigned int hold_flags(uint32_t access)
 	       (access & DAXPIN_HOLD_EXCLUSIVE ? DP_HOLD_EXCLUSIVE : 0);
 }
 
-/* `count` holds of one extent. */
+/* Take `count` holds of one extent. */
 static int hold_take(struct daxpin_pool *pool, struct daxpin_extent extent,
 		     uint32_t count, uint32_t access)
 {
@@ -49,7 +49,8 @@ static int hold_take(struct daxpin_pool *pool, struct daxpin_extent extent,
 				  count, flags);
 }
 
-/* How many of `count` there were to drop, or why none. */
+/* Drop up to `count` holds of one extent. Returns how many it had of them, or -errno if
+ * it had none. */
 static int hold_drop(struct daxpin_pool *pool, struct daxpin_extent extent,
 		     uint32_t count)
 {
@@ -70,8 +71,8 @@ DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return ret ? ret : hold_take(pool, extent, 1, access);
 }
 
-/* If the extent ends between the two steps, look again: another may have begun
- * there. */
+/* If the extent ends between the two calls, repeat both: another extent may have begun
+ * at this address. */
 DP_EXPORT int daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr,
 			     uint32_t access, struct daxpin_extent *ret_extent)
 {
@@ -118,7 +119,8 @@ DP_EXPORT int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent)
 
 /* ----------------------------------------------------------- many in a call */
 
-/* How many entries from the first on are alike: they are one step. */
+/* The number of equal handles at the beginning of the array, up to DP_COUNT_MAX. They
+ * are held, or dropped, in one step. */
 static uint32_t hold_run_length(const struct daxpin_extent *extents,
 				size_t count)
 {
@@ -131,7 +133,8 @@ static uint32_t hold_run_length(const struct daxpin_extent *extents,
 	return length;
 }
 
-/* Like consecutive drops: each entry that can be dropped is. */
+/* Do what separate drops in this order would do: a drop that fails does not prevent the
+ * others. Returns the first error. */
 static int hold_drop_all(struct daxpin_pool *pool,
 			 const struct daxpin_extent *extents, size_t count,
 			 size_t *ret_failed)
@@ -179,8 +182,8 @@ DP_EXPORT int daxpin_hold_many(struct daxpin_pool *pool,
 		else
 			i += run;
 	}
-	/* The holds that were taken are dropped in full, with wake-ups (I28, I36,
-	 * I38). */
+	/* The holds that were taken before the failure end by ordinary drops, which
+	 * also wake waiters (I36, I38). */
 	if (ret)
 		hold_drop_all(pool, extents, i, &unused);
 	if (ret && failed)
@@ -233,12 +236,13 @@ DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
 		return ret;
 	if (!hold || !hold->access)
 		return -EINVAL;
-	/* Off the list first: after the drop the pool may be closed. */
+	/* Remove it from the list before the drop: after the drop another thread may
+	 * close the pool. */
 	ret = dp_holder_remove(&pool->holders, hold);
 	return ret ? ret : daxpin_drop(pool, hold->extent);
 }
 
-/* The extents of a segment that are held; the number of holds. */
+/* Report the holders of each held extent of a segment. Returns the number of holds. */
 static uint64_t hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
 				    dp_holder_fn *fn, void *arg)
 {
@@ -249,7 +253,7 @@ static uint64_t hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
 	uint64_t holds = 0;
 	uint32_t count = 0;
 
-	/* Blocks within an extent have free states. */
+	/* The state words of an extent's other blocks are FREE: their count is 0. */
 	for (uint64_t b = first + dp_geometry_meta_blocks(&pool->media.geometry);
 	     b < end; b++) {
 		view = dp_state_read(&pool->states, b);
@@ -268,7 +272,9 @@ static uint64_t hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
 	return holds;
 }
 
-/* All that keeps the pool from being closed. */
+/* Report all holds and registrations, which keep the pool from being closed. (Jobs also
+ * do, until daxpin_job_end(), but are not reported here.) Returns the number of
+ * holds. */
 static int hold_report_pool(struct daxpin_pool *pool, dp_holder_fn *fn, void *arg)
 {
 	uint64_t holds = 0;

@@ -4,8 +4,8 @@
 #include "owner/owner.h"
 
 #define NEW_FILE_MODE	0600u
-/* Descriptors of a pool besides one a segment: directory, anchor, event, rings, and
- * what is open for a moment. */
+/* A pool needs this many descriptors besides one for each segment: for the directory,
+ * the anchor, the eventfd, rings, and files that are open only during a call. */
 #define SPARE		16u
 /* Flags that every call accepts. */
 #define ALWAYS		(DAXPIN_POOL_ANY_OWNER | DAXPIN_POOL_ANY_FILESYSTEM)
@@ -130,7 +130,8 @@ int dp_options_take(struct dp_options *options, const char *path,
 	return 0;
 }
 
-/* Whatever it was that needed one: the number is the same, and so is the cure. */
+/* The message is the same for every file that could not be opened: it has the number of
+ * descriptors that the whole pool needs. */
 static int options_no_descriptor(const struct dp_pool_request *request)
 {
 	return dp_fail(request->errmsg, -EMFILE,

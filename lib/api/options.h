@@ -28,16 +28,18 @@ struct dp_options {
 };
 
 /*
- * flags: which DAXPIN_POOL_... this call accepts. The sentence of an error is
- * written.
+ * Check and copy the options. flags: the DAXPIN_POOL_... flags that this call accepts.
+ * On an error, errmsg is written.
  *
- * -EINVAL  no path, a flag that is not for this call, or a size without sense
+ * -EINVAL  no path, a flag that is not for this call, an invalid mode, or a size field
+ *          that is not set
  * -E2BIG   an option that this library does not know
  */
 int dp_options_take(struct dp_options *options, const char *path,
 		    const struct daxpin_pool_options *user, uint32_t flags);
 
-/* Returns ret. C11: the sentence is one of the error that is returned, or empty. */
+/* Call it at the end of the call, with its result. Returns ret. C11: errmsg then
+ * describes the error that is returned; without an error it is empty. */
 int dp_options_end(const struct dp_options *options, int ret);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * daxpin_pool_create(3): pools. The caller's mistakes are found here; pool/ has
- * the media, core/recover.c what is in memory.
+ * daxpin_pool_create(3): creating, opening and closing pools. The caller's mistakes are
+ * found here; pool/ opens the media, and core/recover.c builds the pool in memory.
  */
 #include <errno.h>
 #include "api/options.h"
@@ -46,7 +46,8 @@ static void pool_log_shutdown(const struct daxpin_pool *pool)
 			     "their count of dirty shutdowns is not seen in sysfs any more");
 }
 
-/* Each open for writing marks the files. That failed, or this open is for reading. */
+/* Log that a defragmenter could move the pool's blocks. Each open for writing marks the
+ * files against that, but the marking failed, or this open is for reading. */
 static void pool_log_movable(const struct daxpin_pool *pool)
 {
 	int error = pool->media.mark_error;
@@ -58,7 +59,7 @@ static void pool_log_movable(const struct daxpin_pool *pool)
 		     error ? ")" : "");
 }
 
-/* What an open found and put right, or goes around. */
+/* Log what the open has repaired, and what damage remains. */
 static void pool_log_open(const struct daxpin_pool *pool)
 {
 	const char *path = pool->media.source.path;
@@ -212,8 +213,9 @@ DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)
 	return 0;
 }
 
-/* Only on DAX: elsewhere a load never meets poison, since the kernel reports bad media
- * as an error of the read into the page cache. */
+/* Is it unknown which blocks are bad? That matters only on DAX. On other memory a load
+ * never accesses a bad block of the medium: it is an error of the kernel's read into
+ * the page cache. */
 static bool pool_is_bad_unknown(const struct dp_pool *media)
 {
 	bool unknown = false;

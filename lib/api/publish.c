@@ -43,8 +43,8 @@ static const struct publish_type *publish_type_of(const struct daxpin_op *op)
 	       &publish_types[op->type] : NULL;
 }
 
-/* The first field that is not 0 and that the type does not use, or NULL. Such a field
- * may get a meaning, so the operation is refused. */
+/* The first field that is not 0 although the type does not use it, or NULL. The
+ * operation is then refused, because a later version may give the field a meaning. */
 static const char *publish_unused_field(const struct publish_type *type,
 					const struct daxpin_op *op)
 {
@@ -74,7 +74,7 @@ static int publish_check_op(const struct daxpin_op *op)
 	return op->type == DAXPIN_OP_ROOT ? publish_check_name(op->name) : 0;
 }
 
-/* The first op that is wrong decides. */
+/* Check all operations, up to the first that is invalid: *failed is its index. */
 static int publish_check(const struct daxpin_pool *pool,
 			 const struct daxpin_op *ops, size_t count,
 			 size_t *failed)
@@ -92,7 +92,8 @@ static int publish_check(const struct daxpin_pool *pool,
 	return ret;
 }
 
-/* The whole call, and which operation failed. */
+/* Check the arguments and publish. On failure, *failed is the index of the operation
+ * that failed, or count. */
 static int publish_run(struct daxpin_pool *pool, const struct daxpin_op *ops,
 		       size_t count, size_t *failed)
 {
@@ -127,7 +128,8 @@ static const char *publish_errmsg_busy(uint32_t type)
 	}
 }
 
-/* What is wrong with the fields alone; 0: nothing. */
+/* Describe what is invalid in the fields of the operation, whatever the state of its
+ * extent is. Returns 0 if nothing is. */
 static int publish_explain_fields(const struct daxpin_op *op, char *to, size_t size)
 {
 	const struct publish_type *type = publish_type_of(op);
@@ -151,7 +153,8 @@ static int publish_explain_fields(const struct daxpin_op *op, char *to, size_t s
 	return 0;
 }
 
-/* May the two not be in one call? If so, returns what the other does. */
+/* NULL if one call may have both operations, otherwise what the other one does to
+ * conflict with this one. */
 static const char *publish_conflict(const struct daxpin_op *op,
 				    const struct daxpin_op *other)
 {
@@ -170,7 +173,8 @@ static const char *publish_conflict(const struct daxpin_op *op,
 	       "keeps the same extent" : NULL;
 }
 
-/* Which other operation has the same extent, word or name; 0: none. */
+/* Describe the first other operation that conflicts with the one that failed. Returns 0
+ * if there is none. */
 static int publish_explain_conflict(const struct daxpin_op *ops, size_t count,
 				    size_t failed, char *to, size_t size)
 {
@@ -187,7 +191,8 @@ static int publish_explain_conflict(const struct daxpin_op *ops, size_t count,
 	return what ? snprintf(to, size, "operation %zu of the call %s", i, what) : 0;
 }
 
-/* What the extent's state does not allow. Another thread may have changed it since. */
+/* Describe what the extent's state does not allow. The state is read after the failure,
+ * so another thread may have changed it meanwhile. */
 static void publish_explain_state(struct daxpin_pool *pool,
 				  const struct daxpin_op *op, char *to, size_t size)
 {
@@ -337,13 +342,15 @@ DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 			*ret_extent = dp_extent(pool, word.block, view.generation);
 			return 0;
 		}
-		/* Perhaps it moved between the two looks: look once more. */
+		/* The extent may have ended because another publish has changed the
+		 * root since its word was read. So read the word again, until it is
+		 * the same. */
 	} while (word.block != was.block || word.gen != was.gen);
 	return -ESTALE;
 }
 
-/* false: the slot has no name. The extent is {0, 0} if the one that it named has
- * ended. */
+/* The name and extent of the root in a slot. False: the slot has no root. *ret_extent
+ * is {0, 0} if the extent that the root names has ended. */
 static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
 			    char ret_name[DP_ROOT_NAME_MAX],
 			    struct daxpin_extent *ret_extent)
@@ -360,7 +367,7 @@ static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
 			*ret_extent = dp_extent(pool, word.block, view.generation);
 			return true;
 		}
-		/* Perhaps it moved between the two looks: look once more. */
+		/* Another publish may have changed the root meanwhile, see above. */
 	} while (word.block != was.block || word.gen != was.gen);
 	return true;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The public functions that give space back and take it again: what the caller did
- * wrong is found here, once, and the work is done by job.c.
+ * daxpin_reclaim(3): giving free space back to the filesystem, and allocating it again.
+ * The caller's mistakes are found here; reclaim/job.c does the work.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -21,7 +21,8 @@ static int reclaim_check_options(const struct daxpin_job_options *user,
 	return 0;
 }
 
-/* What could not be right on this pool, whatever happens later. */
+/* Refuse options that are invalid, and jobs that are impossible on this kind of
+ * pool. */
 static int reclaim_check_pool(const struct daxpin_pool *pool,
 			      enum dp_job_kind kind,
 			      const struct daxpin_job_options *options,
@@ -74,14 +75,16 @@ reclaim_make_job(struct daxpin_pool *pool, enum dp_job_kind kind,
 	return job;
 }
 
-/* -EAGAIN: the kernel could not create the ring's thread. */
+/* Does the error mean that no ring can be created? -EAGAIN does: the kernel could not
+ * create the ring's thread. */
 static bool reclaim_is_refusal(int error)
 {
 	return error == -EPERM || error == -EACCES || error == -ENOSYS ||
 	       error == -EOPNOTSUPP || error == -EAGAIN;
 }
 
-/* Where there can be no ring, in this thread, if that is allowed. */
+/* Begin the job. If no ring can be created, run it to its end in this thread, provided
+ * that DAXPIN_JOB_BLOCKING allows that. */
 static int reclaim_begin_job(struct daxpin_job *job,
 			     const struct daxpin_job_options *options,
 			     const struct dp_errmsg *errmsg)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The public functions for adapters: what the caller did wrong is found here, once,
- * and the work is done by the modules below.
+ * The public functions for adapters. The caller's mistakes are found here; the modules
+ * of the lower folders do the work.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -98,7 +98,7 @@ static int register_rdma(struct daxpin_pool *pool,
 	return 0;
 }
 
-/* The last registration with a verbs context takes it off the record. */
+/* Remove the verbs context from the record, unless another registration uses it. */
 static void register_forget_rdma(struct daxpin_pool *pool,
 				 const struct dp_registration_rdma *rdma)
 {

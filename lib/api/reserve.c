@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * daxpin_reserve(3): space, and what is known of an extent. The caller's mistakes
- * are found here; core/allocate.c finds the space.
+ * daxpin_reserve(3): reserving and cancelling extents, and calls that access one or
+ * report about it. The caller's mistakes are found here; core/allocate.c finds the
+ * space.
  */
 #include <errno.h>
 #include "core/allocate.h"
@@ -74,7 +75,8 @@ DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 DP_EXPORT int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
 			       struct daxpin_extent *ret_extent)
 {
-	/* Any generation of this epoch will do to find the block. */
+	/* dp_handle() tests the epoch of the handle, and not its generation, which
+	 * is not known yet. */
 	struct daxpin_extent extent = { addr, 0 };
 	struct dp_state_view view;
 	struct dp_handle handle;
@@ -143,8 +145,9 @@ DP_EXPORT int daxpin_persist(struct daxpin_pool *pool,
 }
 
 /*
- * The contents of a block: how many blocks to advance and, if a live extent begins
- * there, its generation. The length is read between two reads of the same generation.
+ * Read the state of a block. Returns the length of the extent that begins there, or 1
+ * if none does. The length is read between two reads of the same generation, so it is
+ * that of the same extent.
  */
 static uint32_t reserve_look_at(struct daxpin_pool *pool, uint64_t block,
 				struct dp_state_view *ret_view)
