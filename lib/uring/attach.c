@@ -9,8 +9,9 @@
  *
  * What keeps the pool locked is put into the ring first and taken out last: from
  * before the first SQE to after the last CQE (kernel.md K24). It is three
- * consecutive files: the first segment's, which names the lock holder; the anchor,
- * which keeps all files (W3); and the write end of a pipe of the ring.
+ * consecutive files: the first segment's, whose lock identifies the lock holder; the
+ * anchor, a socket that keeps all files of the pool open and locked (W3); and the write
+ * end of a pipe that belongs to this ring.
  */
 #include <stdlib.h>
 #include "uring/buffer_slots.h"
@@ -79,8 +80,9 @@ static int attach_put_files(struct daxpin_uring *uring, const int *fd,
 	return 0;
 }
 
-/* The pipe's write end is in the table alone: when it hangs up, the table has
- * been emptied, or the ring is gone with its last request. */
+/* After this the only write end of the pipe is the one in the ring's file table. So the
+ * pipe hangs up when the table is emptied, or when the kernel frees the ring, after its
+ * last request. */
 static int attach_put_lock(struct daxpin_uring *uring,
 			   const struct daxpin_uring_options *options)
 {
@@ -175,7 +177,8 @@ static int attach_check_options(const struct daxpin_uring_options *options,
 
 /* ------------------------------------------------------------------ attach */
 
-/* The operation first: a long label is cut at its end. */
+/* Make the labels of requests. The operation comes first, because a label that is too
+ * long loses its end. */
 static void attach_name_requests(struct daxpin_uring *uring, const char *label)
 {
 	const struct {
@@ -257,7 +260,8 @@ attach_make_uring(struct daxpin_pool *pool, const struct daxpin_pool_info *info,
 	return uring;
 }
 
-/* In this order, and out of it the other way round. */
+/* Register the ring with the pool, put the locks into it, then open the buffer table. A
+ * detach undoes these steps in the opposite order. */
 static int attach_join(struct daxpin_uring *uring, bool can_be_fixed,
 		       const struct daxpin_uring_options *options)
 {

@@ -15,16 +15,18 @@
  *  - Slot and segment name each other, or neither does.
  *  - A slot is emptied only while no request names it (users, counted from prep to
  *    the last CQE).
- *  - A slot protects nothing: memory is protected by the hold of every
- *    request (A5). So the adapter has no pin of the segment once its slot is empty.
+ *  - A slot protects nothing: memory is protected by the hold of every request (A5).
+ *  - The adapter has a pin of a segment from before its slot is filled until after the
+ *    slot was emptied (A6).
  *
  * Why no tags: a tag's CQE reports that no request uses a registration any more.
  * Only requests of the adapter can name its slots, each is counted to its last CQE,
  * and the kernel posts that CQE before the tag's: the tag would report later, and
- * in the program's queue, what is already known here. After it the kernel only
- * unpins, and kernels before 6.13 delay that until all older requests of the ring
- * have ended. Nothing depends on it:
- * - another segment in the slot: requests find the new one, none has the old;
+ * in the program's queue, what is already known here. After the last CQE the kernel
+ * only has to unpin the pages, and kernels before 6.13 delay that until all older
+ * requests of the ring have ended. Nothing depends on when it unpins:
+ * - if another segment is put into the slot, new requests use that one, and no request
+ *   uses the old one any more;
  * - a punch on tmpfs never waits for pins, and a pin without a request writes
  *   nothing. Its page no longer belongs to the file and is freed with the pin;
  * - reuse of an extent waits for holds, never for pins;
@@ -40,10 +42,10 @@
 #include "uring/share.h"
 #include "util/memlock.h"
 
-/* So many requests of a segment are plain before it is registered on demand: pinning it
- * costs as much as many requests gain. */
+/* A segment is registered on demand after this many plain requests, because pinning it
+ * costs more time than a fixed buffer saves in a few requests. */
 #define THRESHOLD_FOR_A_SLOT		64
-/* The same after a registration has failed for lack of memory. */
+/* The same after a registration has failed, mostly for lack of memory. */
 #define THRESHOLD_AFTER_FAILURE	4096
 #define PROBE_BYTES			4096
 
@@ -68,7 +70,8 @@ void dp_uring_table_info(const struct daxpin_uring *uring,
 
 /* -------------------------------------------------------- fill and empty */
 
-/* `fallback` of daxpin_uring_info(); a new reason is also logged. */
+/* Store the reason why requests are plain, which daxpin_uring_info() returns as
+ * `fallback`, and log it if it is another one than before. */
 static void slots_note_failure(struct daxpin_uring *uring, int error)
 {
 	char message[400], text[DP_MEMLOCK_TEXT];
@@ -100,8 +103,8 @@ static int slots_announce(struct daxpin_uring *uring, uint32_t index)
 {
 	int ret = daxpin_registration_pin(uring->registration, index);
 
-	/* -ENOSPC: the segment has holes. A refill ends them, as a job ends, so both
-	 * are a reason to try again later. */
+	/* -ENOSPC: the segment has holes, until a refill. -EAGAIN: a job works on it,
+	 * until it ends. After both the caller tries again later. */
 	return ret == -ENOSPC ? -EAGAIN : ret;
 }
 
@@ -117,7 +120,8 @@ static void slots_set_state(struct dp_uring_table *table, uint32_t index,
 	};
 }
 
-/* The segment is in the slot, or in what the slot is a copy of. */
+/* Record that the slot has the segment. With is_shared it may be only in the source
+ * yet, from which the slot is copied next. */
 static void slots_record(struct daxpin_uring *uring, uint32_t index,
 			 uint32_t slot, bool is_shared)
 {
@@ -157,8 +161,10 @@ static int slots_fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 }
 
 /*
- * The slot is empty, and no request names it. -EINVAL: the program has given the pin
- * of the adapter's registration back; the slot is forgotten nevertheless.
+ * Call it when the slot was emptied, or the ring is gone, and no request names it: this
+ * gives the segment's pin back. -EINVAL: the program has given it back already, by a
+ * call on the adapter's registration; the slot is free for another segment
+ * nevertheless.
  */
 static int slots_forget(struct daxpin_uring *uring, uint32_t slot)
 {
@@ -235,7 +241,9 @@ static int slots_find_idle(const struct dp_uring_table *table)
 
 /* ------------------------------------------------------ prepare, on demand */
 
-/* An empty slot, at the cost of another segment if need be; or -1. */
+/* Returns an empty slot. If fill_limit is reached, this empties the least recently used
+ * slot that no request names. -1: all slots are named by requests, or emptying
+ * failed. */
 static int slots_make_empty(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
@@ -278,8 +286,9 @@ static int slots_fill_within_limit(struct daxpin_uring *uring, uint32_t index)
 }
 
 /*
- * For a segment that has a slot. -EAGAIN: a reclaim needs it. If that has ended, and
- * a request kept the slot until then, the pin still exists (-EALREADY).
+ * Let new requests name the slot of a segment again, if it was leaving. -EAGAIN: a
+ * reclaim needs the segment. If the reclaim ended before the slot was emptied, because
+ * a request still named it, the pin still exists: slots_announce() returns -EALREADY.
  */
 static int slots_stay(struct daxpin_uring *uring, uint32_t index)
 {
@@ -304,7 +313,8 @@ int dp_uring_table_prepare(struct daxpin_uring *uring, uint32_t index)
 	       slots_fill_within_limit(uring, index) : slots_stay(uring, index);
 }
 
-/* Limit the table to the filled slots: another segment needs one that was emptied. */
+/* There is no memory for more registrations. So from now on another slot is emptied
+ * before a segment is registered. */
 static void slots_note_no_memory(struct daxpin_uring *uring)
 {
 	slots_note_failure(uring, -ENOMEM);
@@ -436,7 +446,7 @@ static int slots_allocate(struct daxpin_uring *uring)
 	table->segment_of = calloc(uring->segments, sizeof(*table->segment_of));
 	table->slot_of = calloc(table->slot_count + 1, sizeof(*table->slot_of));
 	if (!table->segment_of || !table->slot_of)
-		return -ENOMEM;		/* the owner frees what there is */
+		return -ENOMEM;		/* dp_uring_table_free() frees the other */
 	for (uint32_t i = 0; i < uring->segments; i++) {
 		table->segment_of[i].mapped_base =
 			slots_segment_at(uring, i).base;
@@ -527,7 +537,8 @@ static int slots_needs_more(struct daxpin_uring *uring,
 		       uring->segments, uring->table.slot_count);
 }
 
-/* Give all pins back. The ring has no table any more, or none yet. */
+/* Give the pins of all segments back. Call it only when the ring has no buffer table:
+ * not yet, or not any more. */
 static void slots_forget_all(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
@@ -565,7 +576,8 @@ void dp_uring_table_forget(struct daxpin_uring *uring)
 		return;
 	for (uint32_t i = 0; i < table->slot_count; i++)
 		table->slot_of[i].users = 0;
-	/* A pin that the program gave back has ended nevertheless. */
+	/* The errors of slots_forget() are ignored: they only mean that the program has
+	 * given the pin back before. */
 	slots_forget_all(uring);
 	table->is_open = false;
 }
@@ -624,9 +636,9 @@ static int slots_take_and_copy_all(struct daxpin_uring *uring, bool need)
 }
 
 /*
- * An eager table in one step, with a slot for each segment: a copy of what all rings
- * have in common. false: nothing was done, and whatever the reason is, it is found
- * again where segments are registered one by one.
+ * Make an eager table with a slot for each segment in one step, as a copy of the
+ * source's table. False: this was impossible, and everything was undone. The caller
+ * then registers the segments one by one, and reports the errors of that.
  */
 static bool slots_copy_table(struct daxpin_uring *uring, bool need)
 {

@@ -11,7 +11,7 @@
 /* private to buffer_slots.c */
 struct dp_uring_slot {
 	uint32_t segment_index;		/* or DP_URING_EMPTY */
-	bool is_shared;			/* a copy of what other rings may have, too */
+	bool is_shared;			/* a copy of the source's, see share.c */
 	uint32_t users;			/* requests in flight that name it */
 	uint64_t last_use;		/* the table's clock at the last of them */
 };
@@ -20,10 +20,10 @@ struct dp_uring_slot {
 struct dp_uring_segment {
 	char *mapped_base;
 	int slot_index;			/* in our range, or -1 */
-	bool is_leaving;		/* requests take the slot no more */
-	uint32_t misses;		/* requests that went without a slot, since
-					   one was last tried */
-	uint32_t miss_threshold;	/* so many before one is tried again */
+	bool is_leaving;		/* new requests must not name the slot */
+	uint32_t misses;		/* plain requests since the adapter last tried
+					   to register the segment */
+	uint32_t miss_threshold;	/* it tries again after this many */
 };
 
 int dp_uring_table_open(struct daxpin_uring *uring, bool can_be_fixed,
@@ -34,25 +34,29 @@ int dp_uring_table_close(struct daxpin_uring *uring);
 void dp_uring_table_forget(struct daxpin_uring *uring);
 void dp_uring_table_free(struct daxpin_uring *uring);
 int dp_uring_table_service(struct daxpin_uring *uring);
-/* Give one segment whose requests were plain a slot, if possible. */
+/* If requests of a segment were plain for lack of a slot, try to fill a slot with it.
+ * At most one segment in each call. */
 void dp_uring_table_fill_on_demand(struct daxpin_uring *uring);
 /* Register the segment, or all there is room for, in the ring's thread. */
 int dp_uring_table_prepare(struct daxpin_uring *uring, uint32_t segment);
 int dp_uring_table_prepare_all(struct daxpin_uring *uring);
-/* In a child of fork(): close what is open for the table. */
+/* In a child of fork(): close the inherited descriptor of the source, see share.c. */
 void dp_uring_table_close_inherited(struct daxpin_uring *uring);
 void dp_uring_table_info(const struct daxpin_uring *uring,
 			 struct daxpin_uring_info *info);
-/* A request was plain because its segment has no slot: the segment may ask for one. */
+/* Count a request that is plain because its segment has no slot. After enough of them
+ * the next reap or service call tries to register the segment. */
 void dp_uring_slot_missed(struct daxpin_uring *uring, uint32_t segment);
-/* The last request that named a slot which a reclaim needs has ended. */
+/* Call it when the last request that named a leaving slot has ended: this empties
+ * it. */
 void dp_uring_slot_idle(struct daxpin_uring *uring, uint32_t segment);
-/* A request was plain for another reason. */
+/* Count a request that is plain for another reason. */
 void dp_uring_slot_refused(struct daxpin_uring *uring);
 
-/* These are in the header because each request asks, at its prep and at its end. */
+/* These are inline because each request calls them, at its prep and at its end. */
 
-/* The slot number that a request may name, which then counts as its user; or -1. */
+/* Returns the number of the segment's slot, and counts the request as a user of it. -1:
+ * the request must be plain. */
 static inline int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t segment)
 {
 	struct dp_uring_table *table = &uring->table;

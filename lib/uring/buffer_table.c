@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Makes the buffer table of a ring, or finds whether a range of one that is there is
- * free, with a sentence where that fails.
+ * Makes the buffer table of a ring, or checks that a range of an existing table is
+ * free. The errors that a program can cause are described in errmsg.
  */
 #include "uring/buffer_table.h"
 
@@ -16,7 +16,8 @@ int dp_uring_take_range(const struct dp_uring_link *link, uint32_t first,
 		return dp_fail(DP_ERRMSG_OF(options), -EBUSY,
 			       "slot %d of the ring's buffer table is in use: name a range of free ones in buffer_slot and buffer_slots",
 			       number);
-	/* The last slot: is the table there, and long enough? */
+	/* Emptying the last slot of the range, which is empty, fails if there is no
+	 * table, or if the table is too short. */
 	ret = dp_uring_put_buffer(link, first + count - 1, NULL, 0);
 	if (ret == -ENXIO || ret == -EINVAL)
 		return dp_fail(

@@ -5,10 +5,12 @@
 
 #include "uring/types.h"
 
-/* A table of empty slots: 0, or -errno and a sentence. */
+/* Make a table of empty slots. Returns 0, or -errno. Writes errmsg if the ring has a
+ * table or restrictions. */
 int dp_uring_make_table(const struct dp_uring_link *link, uint32_t slots,
 			const struct daxpin_uring_options *options);
-/* Check that a range of the ring's own table is free. Returns the same. */
+/* Check that a range of the program's table is free. Returns 0, or -errno. Writes
+ * errmsg if it is not free, or there is no such range. */
 int dp_uring_take_range(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count,
 			const struct daxpin_uring_options *options);

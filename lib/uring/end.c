@@ -8,7 +8,8 @@
  *	attached -> abandoned		[abandon_begin] closes the adapter's
  *					descriptor of the ring
  *	attached -> quarantined		[abandon_begin] the pipe is not in the table
- *	quarantined -> abandoned	[abandon_begin] every request is done
+ *	quarantined -> abandoned	[abandon_begin] every request is done, and the
+ *					program can have no buffers in the ring
  *	abandoned -> gone		[abandon_end] the pipe has hung up
  *
  * Why the pipe proves that DMA has ended (C3). Its write end is in the ring's file
@@ -16,18 +17,20 @@
  * out of the table, or the ring was freed. The kernel frees a ring, first its
  * buffers and then its files, after the ring's last request has ended, and only when
  * the last descriptor and mapping of the ring are gone. While the adapter
- * has a descriptor of its own the second reason is impossible. So a pipe that
- * hung up before that descriptor was closed was taken out of the table and proves
- * nothing; one that is in the table at that moment can only be closed with
- * the ring, because a caller that abandons the ring changes its tables no more.
+ * has a descriptor of its own the second reason is impossible. So if the pipe hangs up
+ * before the adapter closes its descriptor, the pipe was taken out of the table, and
+ * this proves nothing. If the pipe is still in the table when the adapter closes its
+ * descriptor, the kernel closes it only when it frees the ring: the program must not
+ * change the tables of a ring that it abandons.
  *
  * That the pipe has not hung up is not enough: before Linux 6.13 a file that was
  * replaced stays open as long as an older request of the ring. So a new pipe
- * is put into the table before the descriptor is closed. A thread that may not do
- * that, because the ring has a single issuer, reads the table in /proc.
+ * is put into the table before the descriptor is closed. A thread that must not do
+ * that, because the ring has a single issuer or restrictions, reads the table in /proc.
  *
- * A ring that was attached by its index has no such descriptor. There a hang-up may
- * have either reason, so the ring is quarantined as well.
+ * If the ring was attached by its index, the adapter has no descriptor of it. A hang-up
+ * before the abandon may then have either reason, and the ring is quarantined as if its
+ * table had been emptied.
  */
 #include "uring/end.h"
 
@@ -83,7 +86,7 @@ static void end_tombstone(struct daxpin_uring *uring)
 	free(oldest.handle);
 }
 
-/* 0, or what each of these calls returns first: also in a child of fork(). */
+/* What detach and abandon test first. -EOWNERDEAD: this is a child of fork(). */
 static int end_enter(const struct daxpin_uring *uring)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
@@ -117,9 +120,10 @@ static void end_unregister(struct daxpin_uring *uring)
 /* ----------------------------------------------------------------- abandon */
 
 /*
- * The file table was emptied, or may have been: what the ring still does is
- * unknown, unless every request is done. Buffers that cannot be taken out then
- * are in no request, and none of them is used again.
+ * The file table was emptied, or may have been, so nothing will show when the ring has
+ * ended. It can be abandoned nevertheless if every request is done, and if the program
+ * can have no buffers in it. Slots of the adapter that cannot be emptied then are
+ * harmless: no request names them, now or later.
  */
 static int abandon_without_sign(struct daxpin_uring *uring)
 {
@@ -165,7 +169,7 @@ static int abandon_look_at_table(struct daxpin_uring *uring)
 	}
 }
 
-/* 0: the pipe is in the table, or nothing is in flight. */
+/* 0: the pipe is in the table, or the ring can do no DMA any more. */
 static int abandon_check_sign(struct daxpin_uring *uring)
 {
 	int ret;
@@ -193,7 +197,8 @@ static int abandon_begin(struct daxpin_uring *uring)
 	return 0;
 }
 
-/* The table of a ring that is in a system call is not shown: look again. */
+/* /proc does not show the table of a ring while a thread is in a system call on it
+ * (-EBUSY), so read it again until the deadline. */
 static int abandon_begin_until(struct daxpin_uring *uring, uint64_t deadline_ns)
 {
 	int ret;

@@ -17,7 +17,8 @@ struct piece {
 	uint32_t length;
 };
 
-/* Hold, then read the size: a held extent keeps it. */
+/* Take a hold, then check the range: the size of an extent cannot change while it is
+ * held. */
 static int prep_take(struct daxpin_uring *uring, struct daxpin_hold *hold,
 		     struct daxpin_extent extent, uint64_t offset,
 		     uint32_t length, uint32_t access, const char *label)
@@ -74,8 +75,8 @@ static int prep_use_slot(struct daxpin_uring *uring, uint32_t segment, bool can)
 	return -1;
 }
 
-/* One extent, and where it is. Inline: a piece that is passed in memory is read back
- * before it is written. */
+/* Begin a request of one extent; *ret_at is the address of its memory. Inline, so that
+ * the compiler does not store the piece in memory and load it from there again. */
 static inline __attribute__((always_inline))
 int prep_begin_one(struct daxpin_uring *uring, struct daxpin_uring_io *io,
 			  const struct piece *piece, uint32_t access,
@@ -103,9 +104,10 @@ static int prep_check_usable(const struct daxpin_uring *uring,
 }
 
 /*
- * The sqe is in the queue, and the next submit sends it: it is made to do nothing. The
- * user data of an earlier request in that place would make its CQE look like that
- * request's, whose hold would be dropped while it is in flight.
+ * Make a request of which the prep failed do nothing: the program has taken the sqe
+ * from the queue, so the next submit submits it. Its user data must be 0. It may still
+ * be that of an earlier request that used the same sqe, and then the CQE of the nop
+ * would end that request, and drop its hold, while it is in flight.
  */
 static void prep_make_nop(struct io_uring_sqe *sqe)
 {
@@ -176,7 +178,7 @@ DP_EXPORT int daxpin_uring_prep_write(struct daxpin_uring *uring,
 
 /* ----------------------------------------------------- many pieces at once */
 
-/* All of the pieces, whatever becomes of one: a drop is never lost. */
+/* Drop the holds of all pieces, even if a drop fails. Returns the first error. */
 static int prep_drop_pieces(struct daxpin_uring *uring,
 			    struct daxpin_uring_vec *vec, uint32_t count)
 {
@@ -297,7 +299,7 @@ DP_EXPORT int daxpin_uring_prep_writev(struct daxpin_uring *uring,
 /*
  * If there is no slot it is an ordinary send, which copies: a zero-copy send of plain
  * memory would keep its pages as long as the peer likes, and delay every punch on
- * fsdax (kernel.md K6). MSG_ZEROCOPY does the same.
+ * fsdax (kernel.md K6). MSG_ZEROCOPY is refused because it does the same.
  */
 DP_EXPORT int daxpin_uring_prep_send(struct daxpin_uring *uring,
 				     struct daxpin_uring_io *io,
@@ -433,7 +435,8 @@ DP_EXPORT int daxpin_uring_abort(struct daxpin_uring_io *io,
 
 /* ------------------------------------------------------ a completion queue */
 
-/* A flag of kernels newer than the oldest liburing: this CQE has 32 bytes. */
+/* IORING_CQE_F_32: this CQE has 32 bytes. The oldest supported liburing does not define
+ * it. */
 #define CQE_IS_BIG		(1u << 15)
 
 /* A copy of a CQE, which is valid after the CQE has left the queue. */

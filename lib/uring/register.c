@@ -26,11 +26,11 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Newer than the oldest liburing. */
+/* The oldest supported liburing does not define these. */
 #define BY_REGISTERED_RING	(1u << 31)
 #define CLONE_BUFFERS		30
 #define CLONE_REPLACES		2u
-/* A wait for the kernel looks again after this time, whatever wakes it. */
+/* A wait for a hang-up polls again after this time, even without a wake-up. */
 #define RECHECK_NS		100000000ull
 
 /* What CLONE_BUFFERS takes; before Linux 6.13 all after the flags must be 0. */
@@ -58,8 +58,8 @@ int dp_uring_link(const struct io_uring *ring, struct dp_uring_link *ret_link)
 {
 	int fd;
 
-	/* A ring that is known by its number among the thread's registered
-	 * rings alone: there is nothing to duplicate. */
+	/* The program has only the index of the ring among the thread's registered
+	 * rings, so there is no descriptor to duplicate. */
 	if (ring->ring_fd < 0 && ring->enter_ring_fd >= 0) {
 		*ret_link = (struct dp_uring_link) {
 			.ring_fd_copy = ring->enter_ring_fd,
@@ -202,7 +202,8 @@ void dp_uring_close(int fd)
 		syscall(__NR_close, fd);
 }
 
-/* Not mapped, so that no copy of the mapping in a child of fork() keeps it. */
+/* The ring is not mapped: a child of fork() would inherit the mapping, and keep the
+ * ring. */
 int dp_uring_make_ring(struct dp_uring_link *ret_link)
 {
 	struct io_uring_params params = { .flags = IORING_SETUP_R_DISABLED };
@@ -229,7 +230,7 @@ int dp_uring_remove_buffers(const struct dp_uring_link *link)
 	return register_change(link, IORING_UNREGISTER_BUFFERS, NULL, 0);
 }
 
-/* Empty the slot with a base of NULL and a size of 0. */
+/* The buffer has no tag, see buffer_slots.c. */
 int dp_uring_put_buffer(const struct dp_uring_link *link, uint32_t slot,
 			void *base, size_t size)
 {
@@ -319,7 +320,7 @@ static int register_taken(const struct dp_uring_link *link, const char *table,
 	int slot;
 
 	if (!fdinfo)
-		return -1;		/* unknown here; the program knows */
+		return -1;		/* unknown: rely on the program's options */
 	slot = register_find_taken(fdinfo, table, first, count);
 	fclose(fdinfo);
 	return slot;

@@ -28,12 +28,14 @@ bool dp_uring_supports(const struct dp_uring_link *link, uint8_t opcode);
 int dp_uring_make_files(const struct dp_uring_link *link, const int *fd,
 			uint32_t count);
 int dp_uring_remove_files(const struct dp_uring_link *link);
-/* Into slots beside each other; all or none. fd NULL empties them. */
+/* Put files into consecutive slots, all or none. fd NULL: empty these slots. */
 int dp_uring_put_files(const struct dp_uring_link *link, uint32_t slot,
 		       const int *fd, uint32_t count);
-/* A pipe of one ring: its write end is to go into the ring's file table. */
+/* Make a pipe for one ring, whose write end the caller puts into the ring's file
+ * table. */
 int dp_uring_pipe(int ret_fd[2]);
-/* No write end is left: the ring has none of the files that were put there. */
+/* Is no write end of the pipe left? Then the adapter's files are not in the ring's file
+ * table any more. */
 bool dp_uring_pipe_is_hung_up(int read_fd);
 /* Wait for that. -ETIMEDOUT at the deadline, in CLOCK_MONOTONIC nanoseconds. */
 int dp_uring_pipe_await(int read_fd, uint64_t deadline_ns);
@@ -42,7 +44,8 @@ void dp_uring_close(int fd);
 int dp_uring_make_ring(struct dp_uring_link *ret_link);
 int dp_uring_make_buffers(const struct dp_uring_link *link, uint32_t slots);
 int dp_uring_remove_buffers(const struct dp_uring_link *link);
-/* A base of NULL and a size of 0 empty the slot. */
+/* Register one buffer in the slot; with a base of NULL and a size of 0, empty the
+ * slot. */
 int dp_uring_put_buffer(const struct dp_uring_link *link, uint32_t slot,
 			void *base, size_t size);
 /* Copy one entry of a buffer table into a slot of another ring's, or all into a ring
@@ -52,7 +55,8 @@ int dp_uring_copy_buffer(const struct dp_uring_link *from, uint32_t from_slot,
 			 const struct dp_uring_link *to, uint32_t to_slot);
 int dp_uring_copy_buffers(const struct dp_uring_link *from,
 			  const struct dp_uring_link *to);
-/* The first slot of the range that is seen to be in use, or -1. */
+/* The first slot of the range that is in use according to /proc, or -1: all are free,
+ * or it is unknown. */
 int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count);
 int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,

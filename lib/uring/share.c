@@ -3,21 +3,22 @@
  * Owns the registrations of a pool's segments that the attached rings of this
  * process have in common. The kernel copies entries of one ring's buffer table into
  * another's (IORING_REGISTER_CLONE_BUFFERS): a segment is pinned, and charged to
- * RLIMIT_MEMLOCK, once, and a copy takes microseconds. What is copied is in the
- * table of a ring that does nothing else, the source: slot and segment have the same
- * number.
+ * RLIMIT_MEMLOCK, once, and a copy takes microseconds. The copies are made from the
+ * table of the source, a ring that is used for nothing else. In that table, the slot
+ * with the number of a segment has that segment.
  *
  *	- -> registered		[dp_uring_share_take] the first ring that wants it
  *	registered -> -		[dp_uring_share_give] the last ring that had it
  *
- *  - A copy keeps the pages pinned without the source, and the source without the
- *    copies. So a ring gives a segment back here after its own slot is empty, and
- *    to the pool after that (A6): the pool counts a pin of the segment as long
- *    as any table has it.
- *  - The source's entry must match the file: a segment that no ring has may be
- *    punched, so it is registered again, over any old entry, for the next ring.
+ *  - The pages are pinned as long as any table has the segment, the source's or a
+ *    copy. So a ring first empties its own slot, then gives the segment back here,
+ *    and only then gives its pin back to the pool (A6).
+ *  - While no ring has a segment, a job may punch it. So the first ring that takes
+ *    it afterwards registers it in the source again, even if an old entry, which
+ *    could not be emptied, is still there.
  *  - The source does no DMA, since it is disabled (IORING_SETUP_R_DISABLED). So it
- *    has no file of the pool in it (W3), and its pins protect nothing (A5).
+ *    needs no file of the pool in its file table (W3), and its pins protect
+ *    nothing (A5).
  *
  * Linux 6.12 copies a whole table into a ring that has none. Later kernels put a
  * single entry into a table, but those up to 6.18 may empty the slots behind it,
@@ -44,7 +45,8 @@ struct dp_uring_share {
 	uint32_t users[];		/* rings that have each segment */
 };
 
-/* In memory that a child of fork() finds zeroed: a mutex that no thread has. */
+/* This is in memory that the kernel zeroes in a child of fork(). So in the child the
+ * list is empty, and the mutex is unlocked even if a thread of the parent had it. */
 struct shares {
 	pthread_mutex_t mutex;
 	struct dp_uring_share *first;
@@ -52,7 +54,8 @@ struct shares {
 
 static struct shares *_Atomic shares_instance;
 
-/* Made once a process and its children; NULL: there is no memory. */
+/* Make it at the first call. A child of fork() uses the one that it inherited. NULL: there
+ * is no memory. */
 static struct shares *shares_get(void)
 {
 	struct shares *shares = atomic_load(&shares_instance), *made;
@@ -66,15 +69,17 @@ static struct shares *shares_get(void)
 	if (!madvise(made, sizeof(*made), MADV_WIPEONFORK) &&
 	    atomic_compare_exchange_strong(&shares_instance, &shares, made))
 		return made;
-	munmap(made, sizeof(*made));	/* another was first, or it failed */
+	/* madvise() failed, or another thread has stored its own first. */
+	munmap(made, sizeof(*made));
 	return shares;
 }
 
 /* ---------------------------------------------------------------- the source */
 
 /*
- * Does an entry that is copied into a table leave the slots behind it alone? The
- * source copies its first entry over itself, and then shows what is in its second.
+ * Can this kernel copy one entry without emptying the slots behind it? To find out,
+ * fill two slots of the source, copy the first to its own place, and read whether the
+ * second is still in use.
  */
 static bool share_can_copy_one(const struct dp_uring_link *source)
 {
@@ -91,7 +96,9 @@ static bool share_can_copy_one(const struct dp_uring_link *source)
 	return can;
 }
 
-/* -EBUSY of a source that has a table shows that the kernel has the call. */
+/* Copying the source's table to the source itself must fail with -EBUSY, because it has
+ * a table. Any other result shows that the kernel does not support
+ * IORING_REGISTER_CLONE_BUFFERS. */
 static int share_make_source(struct dp_uring_share *share)
 {
 	uint32_t slots = share->segments < PROBE_SLOTS ? PROBE_SLOTS :
@@ -166,7 +173,8 @@ static int share_join(struct daxpin_pool *pool, uint32_t segments,
 	return ret;
 }
 
-/* What the rings have in common; NULL: this ring registers for itself. */
+/* The share of this pool, which the ring joins at the first call. NULL: the ring must
+ * register segments for itself. */
 static struct dp_uring_share *share_of(struct daxpin_uring *uring)
 {
 	struct dp_uring_sharing *sharing = &uring->sharing;
@@ -187,8 +195,9 @@ static struct dp_uring_share *share_of_one(struct daxpin_uring *uring)
 	return share && share->copies_one ? share : NULL;
 }
 
-/* The wrong thread, a table that is there, or a passing lack of memory say nothing
- * of the next time. */
+/* After an error the ring registers segments for itself from then on. The exceptions
+ * are errors after which the next copy may succeed: the wrong thread (-EEXIST), a ring
+ * that has a table (-EBUSY), and lack of memory. */
 static int share_note(struct daxpin_uring *uring, int result)
 {
 	if (result && result != -EEXIST && result != -EBUSY &&
@@ -238,7 +247,8 @@ int dp_uring_share_error(const struct daxpin_uring *uring)
 
 /* ------------------------------------------------------------------- segments */
 
-/* Registered by the first, under the mutex: others that want it wait for that. */
+/* The first ring that takes a segment registers it in the source. The mutex is held
+ * meanwhile, so other rings that take it wait until it is registered. */
 static int share_take(struct dp_uring_share *share, uint32_t index)
 {
 	struct daxpin_segment segment;
@@ -270,8 +280,8 @@ static bool share_take_at_once(struct dp_uring_share *share, uint32_t index)
 	return exists;
 }
 
-/* No request names an entry that cannot be emptied, and it is registered again
- * before it is copied again. */
+/* If the source's entry cannot be emptied, it stays. That is harmless: no request names
+ * it, and it is replaced before it is copied again. */
 void dp_uring_share_give(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_share *share = uring->sharing.share;
@@ -283,7 +293,7 @@ void dp_uring_share_give(struct daxpin_uring *uring, uint32_t index)
 	pthread_mutex_unlock(&share->mutex);
 }
 
-/* Into a slot, or it is given back. */
+/* Copy a segment that the ring has taken into its slot. If that fails, give it back. */
 static bool share_copy(struct daxpin_uring *uring, uint32_t index,
 		       uint32_t number)
 {

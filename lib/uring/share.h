@@ -12,25 +12,27 @@
  */
 bool dp_uring_share_fill(struct daxpin_uring *uring, uint32_t segment,
 			 uint32_t number);
-/* The same of what another ring has registered, without waiting for anything. */
+/* Do the same without waiting, and only if another ring has the segment already. */
 bool dp_uring_share_fill_at_once(struct daxpin_uring *uring, uint32_t segment,
 				 uint32_t number);
-/* The ring has the segment no more: its slot is empty, or the ring is gone. */
+/* Call it when the ring does not use the segment any more: its slot was emptied, or the
+ * kernel has freed the ring. */
 void dp_uring_share_give(struct daxpin_uring *uring, uint32_t segment);
 
 /*
- * All at once, for a ring without a table: take each segment, then make the table of
- * copies, each in the slot with its segment's number. A slot may have a segment that
- * other rings have and this one has not taken. -EBUSY: the ring has a table.
+ * For a ring without a table, which gets all segments in one step. Take each segment;
+ * then dp_uring_share_copy_table() makes the ring's table, in which each slot has the
+ * segment with its number. The copy also has segments that other rings have taken and
+ * this one has not: empty their slots afterwards. -EBUSY: the ring has a table.
  */
 int dp_uring_share_take(struct daxpin_uring *uring, uint32_t segment);
 int dp_uring_share_copy_table(struct daxpin_uring *uring);
 
 /* 0, or -errno: why the ring registers segments for itself. */
 int dp_uring_share_error(const struct daxpin_uring *uring);
-/* The ring has given everything back. */
+/* Call it when the ring has given all its segments back. */
 void dp_uring_share_leave(struct daxpin_uring *uring);
-/* In a child of fork(): close what is open. */
+/* In a child of fork(): close the inherited descriptor of the source ring. */
 void dp_uring_share_close_inherited(struct daxpin_uring *uring);
 
 #endif

@@ -17,7 +17,7 @@ struct dp_uring_table {
 	bool is_wanted;			/* the caller did not ask for
 					   DAXPIN_URING_PLAIN */
 	bool is_open;
-	bool is_own;			/* the table is ours to take out */
+	bool is_own;			/* the adapter made the table */
 	bool is_eager;
 	bool is_on_demand;		/* reap and service may register, too */
 	uint32_t first_number;
@@ -27,10 +27,9 @@ struct dp_uring_table {
 					   as is known */
 	uint64_t use_clock;
 	int last_error;			/* why requests are plain, or 0 */
-	uint32_t asking;		/* a segment whose requests were plain, for
-					   the next reap or service; or
-					   DP_URING_EMPTY */
-	uint32_t shared;		/* of those filled */
+	uint32_t asking;		/* the segment that the next reap or service
+					   call tries to register; or DP_URING_EMPTY */
+	uint32_t shared;		/* filled slots that are copies, see share.c */
 	uint64_t filled_bytes;
 	uint64_t fill_count, evict_count, fallback_count;
 	struct dp_uring_slot *slot_of;
@@ -46,8 +45,8 @@ struct dp_uring_sharing {
 
 /* private to prep.c */
 struct dp_uring_requests {
-	uint64_t unfinished;		/* from prep to their last CQE, */
-	struct daxpin_uring_io *first;	/* and a list of them */
+	uint64_t unfinished;		/* requests between prep and last CQE */
+	struct daxpin_uring_io *first;	/* the list of them */
 };
 
 /* private to end.c */
@@ -68,9 +67,10 @@ struct daxpin_uring {
 	char send_label[DAXPIN_LABEL_MAX];
 	char command_label[DAXPIN_LABEL_MAX];
 	uint32_t file_slot;		/* the first of DAXPIN_URING_FILES */
-	int pipe;			/* the read end of the ring's own pipe; -1 */
-	bool own_files;			/* the file table is ours to take out */
-	bool has_own_buffers;		/* a guard: its owner may register some */
+	int pipe;			/* its read end, see attach.c; or -1 */
+	bool own_files;			/* the adapter made the file table */
+	bool has_own_buffers;		/* a guarded ring in which the program may
+					   register buffers */
 	bool has_vectors;		/* the kernel knows READV_FIXED */
 	bool has_send_zc;
 	uint32_t segments;
@@ -87,8 +87,14 @@ static inline uint64_t dp_uring_in_flight(const struct daxpin_uring *uring)
 	return uring->requests.unfinished;
 }
 
-/* 0, or what every call on a uring returns: -EINVAL, -ESTALE. A call that needs
- * the ring must see that daxpin_uring_abandon() has not begun, too. */
+/*
+ * Every call on a uring calls this first. A call that accesses the ring calls
+ * dp_uring_enter_ring() instead, which also returns -ESTALE after
+ * daxpin_uring_abandon() has begun.
+ *
+ * -EINVAL  uring is NULL
+ * -ESTALE  the ring was detached, or an abandon has ended
+ */
 static inline int dp_uring_enter(const struct daxpin_uring *uring)
 {
 	if (!uring)
