@@ -56,7 +56,7 @@ struct daxpin_pool {
 static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");
 static_assert(offsetof(struct daxpin_pool, states) == 0, "one name for probes");
 
-/* The low bits of the epoch, which a handle has. */
+/* The bits of the epoch that a handle contains. */
 #define DP_EPOCH_MASK ((1ull << (64 - DP_GENERATION_BITS)) - 1)
 
 /* A decoded handle of this pool and epoch. */

@@ -131,7 +131,7 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 			       rebuild->segment, block);
 	recover_want_chunks(pool, rebuild->segment, block, word.blocks);
 	/* The scan has refused or skipped extents that overlap, so all of these blocks
-	 * are free. If one is not nevertheless, all of them are quarantined. */
+	 * should be free. If one of them is not, all are quarantined. */
 	if (dp_bits_take(bits, block, word.blocks))
 		return dp_bits_quarantine(bits, block, word.blocks);
 	dp_state_restore(&pool->states, in_pool, word.blocks, word.gen,

@@ -4,10 +4,11 @@
  * their end. A job has a part for each of its segments (part.c), and ends when
  * all of them have ended.
  *
- * The library has no thread. The next call that polls processes the kernel's
- * completions, for example daxpin_next_event(), whose eventfd the ring writes,
- * daxpin_job_wait(), or a hold or reserve that would be refused. All of it runs under
- * one mutex. No thread sleeps while it has that mutex, except for punch_make_room().
+ * The library has no thread. The kernel's completions are processed by the next call
+ * that polls: daxpin_job_wait(), a hold or reserve that would be refused, and others.
+ * The ring writes the eventfd, so that the program calls daxpin_next_event(), which
+ * polls, too. All of it runs under one mutex. No thread sleeps while it has that mutex,
+ * except in punch_make_room().
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -39,7 +39,7 @@ struct dp_part {
 	struct daxpin_job_part report;	/* its `holder` is set in the copy that is
 					   reported */
 	struct daxpin_holder holder;	/* count 0: none */
-	char label[DAXPIN_LABEL_MAX];	/* the holder's */
+	char label[DAXPIN_LABEL_MAX];	/* that `holder` points to */
 };
 
 struct dp_jobs {

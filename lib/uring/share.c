@@ -54,8 +54,8 @@ struct shares {
 
 static struct shares *_Atomic shares_instance;
 
-/* Make it at the first call. A child of fork() uses the one that it inherited. NULL: there
- * is no memory. */
+/* Make it at the first call. A child of fork() uses the one that it inherited. NULL:
+ * there is no memory. */
 static struct shares *shares_get(void)
 {
 	struct shares *shares = atomic_load(&shares_instance), *made;
