@@ -19,7 +19,8 @@ static inline uint64_t dp_allocate_max(const struct daxpin_pool *pool)
  *
  * -EAGAIN  no segment has a free run of that length, but a reclaim or refill is in
  *          progress
- * -ENOSPC  no segment has a free run of that length
+ * -ENOSPC  no segment has a free run of that length, and no job is in progress that
+ *          could provide one
  */
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 		struct dp_handle *ret_handle);

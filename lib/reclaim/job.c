@@ -97,8 +97,8 @@ void dp_jobs_poll(struct dp_jobs *jobs)
 
 /*
  * The kernel may have completed requests that no call has processed yet, so this polls
- * first. Then it sets events->refused: not before the poll, which clears it when it
- * opens a gate, and before the caller tries for the last time.
+ * first. Then it sets events->refused. (A poll that opens a gate clears it, so setting
+ * it before the poll would be useless.) Afterwards the caller tries for the last time.
  */
 static void jobs_refused(struct dp_jobs *jobs, void (*poll)(struct dp_jobs *jobs))
 {

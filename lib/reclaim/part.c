@@ -217,8 +217,8 @@ static void part_begin_request(struct dp_part *part, uint32_t runs,
 
 /*
  * True: the segment is in use, and part->holder is what uses it. False: it is idle, and
- * this has closed its gate. While there is a hold, no pin is wanted back, because the
- * hold may be that of a request that uses the pin.
+ * this has closed its gate. While there is a hold, this wants no pin back: the request
+ * that has the hold may need the pin.
  */
 static bool part_is_in_use(struct dp_part *part)
 {

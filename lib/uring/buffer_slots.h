@@ -44,8 +44,9 @@ int dp_uring_table_prepare_all(struct daxpin_uring *uring);
 void dp_uring_table_close_inherited(struct daxpin_uring *uring);
 void dp_uring_table_info(const struct daxpin_uring *uring,
 			 struct daxpin_uring_info *info);
-/* Count a request that is plain because its segment has no slot. After enough of them
- * the next reap or service call tries to register the segment. */
+/* Count a request that is plain because its segment has no slot. After the first, the
+ * next reap or service call copies another ring's registration of the segment, if there
+ * is one. After enough of them it tries to register the segment. */
 void dp_uring_slot_missed(struct daxpin_uring *uring, uint32_t segment);
 /* Call it when the last request that named a leaving slot has ended: this empties
  * it. */
