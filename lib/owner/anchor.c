@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A dead owner's DMA must keep every file that it can reach open, and so locked
- * and allocated (W3). A ring keeps the files of its file table until its last
- * request has ended, but a pool has up to 16384 files. So all their descriptors are
- * queued in one socket, by SCM_RIGHTS, and the table has that:
+ * While a dead owner's DMA can reach a file, the file must stay open, and so locked
+ * and allocated (W3). A ring keeps the files of its file table open until its last
+ * request has ended, but a pool has up to 16384 files. So the descriptors of all files
+ * are queued in one socket, by SCM_RIGHTS, and only the socket is in the file table:
  *
  *	ring -> its file table -> socket -> its queue -> the files, with their locks
  *

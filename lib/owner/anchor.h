@@ -21,7 +21,8 @@ struct dp_anchor {
  */
 int dp_anchor_open(struct dp_anchor *anchor, const struct dp_errmsg *errmsg);
 /*
- * Even while rings have the anchor: from now on they keep these files, too.
+ * Add files to the anchor. Rings that have the anchor already keep these files as well
+ * from now on.
  *
  * -ETOOMANYREFS  too many descriptors of this user are queued in sockets
  * -ENOMEM        the socket's buffer is full

@@ -8,25 +8,26 @@
  * milliseconds, with nothing done.
  *
  * Rings truncate since Linux 6.9. On older kernels a fallocate() past the end of
- * the file waits for the same pins (measured on 6.1): on XFS a punch there, which
- * changes nothing either; on ext4, which returns from that immediately, zeroing a
- * block there. ext4 then keeps that block, unwritten and past the end, until the
- * file is truncated, for example by the next barrier of a later kernel. ext4
- * allocates the block after the wait, so ENOSPC also means that the wait succeeded.
+ * the file waits for the same pins (measured on 6.1). On XFS the barrier punches a
+ * block there, which changes nothing either. On ext4 such a punch returns without
+ * waiting, so the barrier zeroes the block instead. ext4 then keeps that block,
+ * unwritten and past the end, until the file is truncated, for example by the next
+ * barrier of a later kernel. ext4 allocates the block after the wait, so ENOSPC also
+ * means that the wait succeeded.
  *
  * W12: a wake-up is a hint. 6.1 does not wake the wait when direct I/O releases a
  * page, so a request that has not completed is cancelled and submitted again at
- * growing intervals (util/backoff.h). That is no failure and changes no deadline: a
- * file has passed only when its own request succeeded.
+ * growing intervals (util/backoff.h). The cancellation is not an error, and the
+ * deadline stays the same. A file has passed only when its own request has succeeded.
  *
  * While it waits the kernel holds the file's i_rwsem: no thread may read(), write()
  * or allocate here meanwhile. Loads, stores and faults continue.
  *
- * The deadline limits waiting, and a barrier that meets no pin does not wait: it
- * continues as long as files pass, and for a second longer. A file is reported as
- * pinned only if the kernel was seen to wait for it: the cancel then interrupts a
- * call. If no worker has begun with any of the files (the machine is busy), the
- * barrier begins again and allows twice the time.
+ * The deadline limits only the wait for pins. So after the deadline the barrier still
+ * continues while files pass, and gives up when none has passed for a second. A file
+ * is reported as pinned only if cancelling its request interrupted a call, which
+ * proves that the kernel waited. If no request was interrupted, the machine may be too
+ * busy to begin them, and the barrier begins again with twice that time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -60,12 +61,14 @@ struct passage {
 	uint32_t passed;
 	uint32_t in_flight;		/* requests without completion */
 	struct dp_backoff backoff;	/* when to submit again */
-	bool back;			/* some request, since it was last done */
-	bool unbegun;			/* one of those that no worker had begun */
+	bool back;			/* a request has ended without success since
+					   the last cancellation */
+	bool unbegun;			/* a worker had not begun one of these */
 	bool waited;			/* the kernel waited for the pins of a file */
 	uint32_t stuck;			/* the index of that file */
 	uint64_t moved_ns;		/* when a file last passed */
-	uint64_t grace_ns;		/* for the next one after that */
+	uint64_t grace_ns;		/* after the deadline: how long to wait for the
+					   next file to pass */
 };
 
 static int barrier_file_of(const struct dp_barrier *barrier, uint32_t index,
@@ -80,7 +83,8 @@ static int barrier_file_of(const struct dp_barrier *barrier, uint32_t index,
 
 /* --------------------------------------------------------------- one file */
 
-/* For a file of that size; blocks of a DAX filesystem are pages. */
+/* Fill in the request for a file of that size. A block of a DAX filesystem is as large
+ * as a page. */
 static void barrier_fill(struct io_uring_sqe *sqe, enum barrier_method by,
 			 uint64_t size)
 {
@@ -119,7 +123,8 @@ static bool barrier_is_passed(const struct passage *p, int result)
 	return !result || (p->by == BY_ZERO_PAST_END && result == -ENOSPC);
 }
 
-/* A request whose worker was interrupted, perhaps by this file, is submitted again. */
+/* Process a completion. A request that was interrupted or cancelled, usually by
+ * barrier_recheck(), is submitted again. */
 static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 {
 	/* The cancelled requests carry the result, not the cancel. */
@@ -142,10 +147,10 @@ static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 /* ------------------------------------------------------------------- all */
 
 /*
- * W12: each of the requests completes, and barrier_end() submits them again. A
- * cancellation may miss all of them; then nothing is known, and the interval stays
- * the same: if it were shorter, the next cancellation would come before a slow
- * machine has begun a request.
+ * W12: cancel all requests at growing intervals; barrier_end() submits them again. If
+ * no request has come back since the last cancellation, the next one is due after the
+ * same interval: if it came earlier, a slow machine might not have begun a request by
+ * then.
  */
 static int barrier_recheck(struct passage *p)
 {
@@ -197,7 +202,8 @@ static int barrier_pass_all(struct passage *p)
 	return ret;
 }
 
-/* A request that no worker has begun ends with -ECANCELED instead. */
+/* The result of a cancelled request shows whether the kernel waited in it. -ECANCELED
+ * does not show that, because a request that no worker has begun also returns it. */
 static void barrier_end_cancelled(struct passage *p,
 				  const struct io_uring_cqe *cqe)
 {
@@ -243,9 +249,10 @@ static int barrier_pass_or_probe(struct passage *p)
 /* ----------------------------------------------------------- without a ring */
 
 /*
- * In the caller's thread, if the caller accepts an unlimited wait: no signal of the
- * library could end the call at a deadline. Nor can it be started again (W12): on a
- * kernel that does not wake it, any signal to the thread does that.
+ * Without a ring, truncate in the calling thread. The caller must accept an unlimited
+ * wait, because the library, which sends no signals, cannot end the call at a
+ * deadline. It cannot repeat the call either (W12). On a kernel that does not wake
+ * the call, any signal to the thread interrupts it, and the loop repeats it.
  */
 static int barrier_pass_blocking(const struct dp_barrier *barrier)
 {
@@ -287,7 +294,8 @@ static int barrier_still_pinned(const struct passage *p,
 		       p->stuck, p->barrier->path, p->barrier->pid);
 }
 
-/* Before Linux 6.9, by what was seen to wait there. false: nothing was. */
+/* Choose the method for kernels before Linux 6.9, by filesystem. false: no method is
+ * known for this one. */
 static bool barrier_find_other_method(struct passage *p)
 {
 	struct stat st;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The layout barrier: when it has passed, no process has a page of these files on a
- * DAX filesystem pinned, so no DMA that began before can reach them, of whatever
- * process or call (kernel.md K10).
+ * The layout barrier: wait until no page of files on a DAX filesystem is pinned. Then
+ * no DMA that began before the barrier can reach the files, whichever process or
+ * system call began it (kernel.md K10).
  */
 #ifndef DP_BARRIER_H
 #define DP_BARRIER_H
@@ -19,10 +19,13 @@ struct dp_barrier {
 };
 
 /*
- * Every file must be mapped: kernels before 6.15 look for pins only in files
- * that are. Changes nothing in them but their times. -EBUSY: pinned at the
- * deadline; -ECANCELED: progress() returned non-zero; -ENOSYS: this
- * kernel allows no wait with a deadline.
+ * Every file must be mapped, because kernels before 6.15 look for pins only in mapped
+ * files. The contents of the files do not change. Their times do and, on ext4 before
+ * Linux 6.9, a block is allocated past the end (barrier.c).
+ *
+ * -EBUSY      a page is pinned at the deadline, or it is unknown whether one is
+ * -ECANCELED  progress() returned non-zero
+ * -ENOSYS     on this kernel the wait cannot be ended at a deadline or by progress()
  */
 int dp_barrier_pass(const struct dp_barrier *barrier,
 		    struct dp_wait_policy *policy,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A process's record locks on an inode end when it closes *any* descriptor of
- * that inode, and the alive byte (lock.c) is one. So a process opens each inode of
- * a pool's files once; and a descriptor that turns out to be of an inode that is
- * already open must stay open as long as the first:
+ * A process loses its record locks on an inode when it closes *any* descriptor of
+ * that inode, and the lock of the alive byte (lock.c) is a record lock. So a process
+ * opens each inode of a pool's files once. If a new descriptor turns out to have an
+ * inode open that is already claimed, it is parked: it stays open as long as the
+ * descriptor of the claim:
  *
  *	opened, stat() of the descriptor -> claimed	[dp_claim_take]
  *	                                 -> parked with the existing claim
@@ -14,13 +15,14 @@
  *	inherited by a forked child -> ended, or parked with the child's own claim
  *	of that inode			[dp_claim_end]
  *
- * Concurrency: claims_mutex guards the table and the lists of parked ones. An
- * ending claim stays in the table until its last descriptor is closed, outside
- * the mutex since a close may wait; a thread that opens the inode meanwhile is
- * refused and its descriptor parked, so no close can drop the byte of a claim
- * that was made after it. A caller checks the name before it opens the file, so
- * that an open that is repeated without success does not park a descriptor each
- * time; only another thread that claims the file in between causes one.
+ * Concurrency: claims_mutex guards the table and the lists of parked descriptors. A
+ * claim that ends closes its descriptors without the mutex, since a close may wait,
+ * and stays in the table until the last of them is closed. A thread that opens the
+ * inode meanwhile is refused, and its descriptor is parked. So no close can drop the
+ * byte of a newer claim. Before a caller opens a file, it checks whether the inode of
+ * the name is claimed (dp_claim_exists). So repeated opens of a claimed file do not
+ * park a descriptor each time; one is parked only if another thread claims the file
+ * between the check and the open.
  *
  * The table is the one global of the library. It is in memory that a forked child
  * gets as zeroes, because a thread of the parent, which the child does not have, may
@@ -57,7 +59,8 @@ struct claims {
 
 static struct claims *_Atomic claims_instance;
 
-/* Made once a process and its children; NULL: there is no memory. */
+/* Get the table; the first call allocates it. A forked child inherits the address, and
+ * finds zeroes there. NULL: there is no memory. */
 static struct claims *claims_get(void)
 {
 	struct claims *claims = atomic_load(&claims_instance);
@@ -79,7 +82,7 @@ static struct dp_claim **claim_bucket(struct claims *claims, dev_t dev,
 	return &claims->bucket[(ino ^ dev * 31) % BUCKETS];
 }
 
-/* Its place in the bucket, where NULL stands if there is none. */
+/* The pointer to the claim of that inode; it is NULL if the inode is not claimed. */
 static struct dp_claim **claim_find(struct claims *claims, dev_t dev,
 				    ino_t ino)
 {
@@ -90,7 +93,7 @@ static struct dp_claim **claim_find(struct claims *claims, dev_t dev,
 	return at;
 }
 
-/* There is a table as soon as there is a claim, dp_claim_new(). */
+/* The table exists, because dp_claim_new() makes it before the first claim. */
 static struct claims *claims_lock(void)
 {
 	struct claims *claims = atomic_load(&claims_instance);
@@ -120,7 +123,8 @@ static void claim_close(struct dp_claim *list)
 	}
 }
 
-/* Under the mutex, before anything is claimed, and so before any byte is locked. */
+/* Close the strays if nothing is claimed: then this process has no byte locked that a
+ * close could unlock. Call it with the mutex. */
 static void claim_close_strays(struct claims *claims)
 {
 	if (claims->count)
@@ -129,7 +133,8 @@ static void claim_close_strays(struct claims *claims)
 	claims->strays = NULL;
 }
 
-/* The claim of a descriptor that must not be closed yet serves to remember it. */
+/* Put a descriptor that must not be closed yet into a list; the unused *claim becomes
+ * its entry. */
 static void claim_park(struct dp_claim **list, struct dp_claim **claim, int fd)
 {
 	(*claim)->fd = fd;
@@ -205,8 +210,9 @@ bool dp_claim_is_ours(const struct dp_claim *claim)
 }
 
 /*
- * An inherited one: what closes it ends record locks of this process on the same inode,
- * if it has opened that itself meanwhile. Then that one keeps it.
+ * End a claim that a forked child has inherited, if the child has claimed the same
+ * inode itself. Closing the inherited descriptors would unlock the child's own byte,
+ * so they are parked with the child's own claim. Returns whether they were.
  */
 static bool claim_park_inherited(struct dp_claim *claim)
 {
@@ -223,7 +229,8 @@ static bool claim_park_inherited(struct dp_claim *claim)
 	return own && own != claim;
 }
 
-/* Take the claim out, unless something was parked meanwhile: that is returned. */
+/* Remove the claim from the table and return NULL. If descriptors are parked with it,
+ * return these instead, and leave the claim in the table. */
 static struct dp_claim *claim_take_out(struct dp_claim *claim)
 {
 	struct claims *claims = claims_lock();

@@ -17,18 +17,19 @@ struct dp_claim;			/* claim.c has the fields */
 struct dp_claim *dp_claim_new(void);
 
 /*
- * Claim the inode that fd has open. On failure fd stays open as long as it must,
- * and *claim is NULL.
+ * Claim the inode that fd has open. On failure fd belongs to the existing claim, which
+ * closes it when it ends, and *claim is NULL.
  *
  * -EBUSY  this process has claimed that inode already
  */
 int dp_claim_take(struct dp_claim **claim, int fd, const struct stat *stat);
 /*
- * Has this process claimed that inode? Call it before opening the file again: each
- * descriptor that is opened without success stays open as long as the claim.
+ * Has this process claimed that inode? Call it before opening a file. Otherwise the
+ * descriptor of each refused attempt stays open as long as the existing claim.
  */
 bool dp_claim_exists(const struct stat *stat);
-/* Give a descriptor away whose inode cannot be found out; *claim is NULL then. */
+/* Hand over a descriptor whose inode is unknown, because fstat() has failed. It is
+ * closed when no inode is claimed any more. Afterwards *claim is NULL. */
 void dp_claim_stray(struct dp_claim **claim, int fd);
 
 /* The descriptor, or -1 if nothing was claimed. */
@@ -37,7 +38,7 @@ bool dp_claim_is_of(const struct dp_claim *claim, const struct stat *stat);
 dev_t dp_claim_device(const struct dp_claim *claim);
 ino_t dp_claim_inode(const struct dp_claim *claim);
 
-/* false: a forked child inherited it, and has claimed nothing with it. */
+/* false: the claim is the parent's, and this process is a forked child. */
 bool dp_claim_is_ours(const struct dp_claim *claim);
 
 /* Close the descriptors and end the claim, even an inherited one. NULL is allowed. */

@@ -12,10 +12,10 @@
  *
  * So the lock is free only when none of these can cause a write any more. DMA
  * reaches an inode and not a pool, so each file has its own lock (W2). The lock does
- * not cover RDMA: owner.c does. A classic record lock on one byte distinguishes a
- * living owner from one whose I/O drains; it dies with the process. A free byte
- * proves nothing; a locked byte excludes the next owner, in case another process
- * released the flock() of a living one.
+ * not cover RDMA: owner.c does. A POSIX record lock on one byte, the alive byte,
+ * distinguishes a living owner from one whose I/O drains: it ends with the process. An
+ * unlocked byte proves nothing. A locked byte keeps the next owner out, even if a
+ * forked child has released the flock() of its living parent.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -37,7 +37,8 @@ void dp_wait_begin(struct dp_wait_policy *policy)
 	policy->reported_ns = 0;
 }
 
-/* Would dp_wait_report() report now? Then it is worth finding out what. */
+/* Would dp_wait_report() call progress() now? Only then does lock_await() search for
+ * the lock holder, which is slow. */
 static bool wait_is_due(const struct dp_wait_policy *policy)
 {
 	return policy->progress &&
@@ -147,9 +148,10 @@ out:
 }
 
 /*
- * The byte is free. So the process that took the lock is dead, or has lost the byte
- * by closing some descriptor of the file; and the lock is kept by a process, or
- * otherwise by I/O.
+ * Find what keeps the flock() if the byte is not locked or its owner is unknown. The
+ * process that took the lock has died, or has lost the byte by closing some descriptor
+ * of the file. If no process is found that keeps the file, the I/O of a dead process
+ * keeps the lock, or a process that is invisible from here.
  */
 static enum dp_owner_state lock_who_keeps(const struct dp_lock *lock,
 					  int *ret_pid)
@@ -207,8 +209,8 @@ static int lock_still_held(enum dp_owner_state owner, int pid,
 }
 
 /*
- * The lock, and then the byte. If the byte is locked, its holder lives and had the
- * lock, which a child of its own can have released (kernel.md K27).
+ * Take the flock(), and then the byte. If only the byte is locked, another owner is
+ * alive: a child that it has forked has released its flock() (kernel.md K27).
  */
 static int try_lock(int fd, bool shared)
 {
@@ -218,7 +220,7 @@ static int try_lock(int fd, bool shared)
 		return ret;
 	ret = dp_os_byte_lock(fd, !shared);
 	if (ret != -EAGAIN && ret != -EACCES)
-		return 0;		/* no such locks here: none is needed */
+		return 0;		/* after another error the flock() suffices */
 	dp_os_flock(fd, LOCK_UN);
 	return -EWOULDBLOCK;
 }
@@ -275,8 +277,8 @@ void dp_lock_end(struct dp_lock *lock)
 {
 	int fd = dp_lock_fd(lock);
 
-	/* An inherited descriptor is the parent's lock as well, and LOCK_UN by the
-	 * child would end it: a close does not. */
+	/* In a forked child the descriptor shares the parent's lock. LOCK_UN in the
+	 * child would release the parent's lock; closing the descriptor does not. */
 	if (lock->taken && dp_claim_is_ours(lock->claim)) {
 		dp_os_byte_unlock(fd);
 		dp_os_flock(fd, LOCK_UN);

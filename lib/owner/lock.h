@@ -44,8 +44,9 @@ void dp_wait_begin(struct dp_wait_policy *policy);
 int dp_wait_report(struct dp_wait_policy *policy, enum dp_owner_state owner,
 		   int pid);
 /*
- * The same while the call does work instead of waiting. A deadline that had passed
- * when the call began, as 0 has, was meant for waiting, and does not end it.
+ * The same while the call does work instead of waiting. A deadline that had already
+ * passed when the call began (0, for example) limits only waiting: it does not end
+ * the work.
  */
 int dp_wait_work(struct dp_wait_policy *policy, uint64_t done_bytes,
 		 uint64_t total_bytes);
@@ -61,17 +62,19 @@ struct dp_lock {
 	bool taken;
 };
 
-/* Nothing is locked, and dp_lock_claim() will need no memory: else -ENOMEM. */
+/* Initialize without locking anything. Allocates what dp_lock_claim() needs, so that
+ * it cannot fail for lack of memory; -ENOMEM. */
 int dp_lock_init(struct dp_lock *lock);
 /*
- * One open of an inode per process: closing any descriptor of it would drop the
- * owner byte (claim.c). fd is the lock's from now on, whatever is returned; stat
- * is what it has open.
+ * Claim the inode of fd. Each process opens an inode only once, because closing any
+ * descriptor of it would unlock the alive byte (claim.c). fd belongs to the lock from
+ * now on, even after an error. stat: of fd.
  *
  * -EBUSY  the inode is claimed in this process
  */
 int dp_lock_claim(struct dp_lock *lock, int fd, const struct stat *stat);
-/* Give fd away, whose inode cannot be found out: it may be a claimed one. */
+/* Hand over fd, whose inode is unknown, to claim.c. It must not be closed, because the
+ * inode may be claimed. */
 void dp_lock_give_away(struct dp_lock *lock, int fd);
 /* The claimed file's descriptor, or -1. */
 int dp_lock_fd(const struct dp_lock *lock);
@@ -80,12 +83,14 @@ bool dp_lock_is_of(const struct dp_lock *lock, const struct stat *stat);
 /* Take the lock on the claimed file. */
 int dp_lock_take(struct dp_lock *lock, bool shared,
 		 struct dp_wait_policy *policy, const struct dp_errmsg *errmsg);
-/* Is it taken, or could it be taken now, for this process alone? */
+/* Take the lock exclusively if it is free. Returns true if the lock is taken, even if
+ * it was taken before this call. */
 bool dp_lock_try(struct dp_lock *lock);
 bool dp_lock_is_taken(const struct dp_lock *lock);
 /*
- * Unlock and close the file, and end the claim: this process can no longer reach the
- * file, so no other reference to it may keep the lock.
+ * Unlock and close the file, and end the claim. Other references to the open file,
+ * such as those of rings, do not keep the lock, so no DMA of this process may reach
+ * the file any more. In a forked child the parent's lock remains.
  */
 void dp_lock_end(struct dp_lock *lock);
 

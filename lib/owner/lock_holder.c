@@ -44,9 +44,9 @@ static bool holder_is_it(const struct search *search, const char *path)
 }
 
 /*
- * The lines of a ring's file table: "   0: PATH". Older kernels, 6.12 among
- * them, show the last part alone, and any pool's segment has that name: there
- * a ring by itself is not found.
+ * Is the file in a ring's file table? Its lines have the form "   0: PATH". Older
+ * kernels, such as 6.12, show only the last part of the path, which every pool's
+ * segment has in common. There a process that has only a ring is not found.
  */
 static bool holder_is_in_ring(const struct search *search, const char *fd)
 {

@@ -9,11 +9,14 @@
 #include <sys/types.h>
 #include "util/util.h"
 
-/* The process that keeps the file that fd has open, or 0. This one does, if it has
- * inherited the pool. */
+/*
+ * Find a process that keeps the file that fd has open: its pid, or 0. Descriptors of
+ * the calling process do not count, but its mappings and its rings do, since a forked
+ * child inherits them with the pool.
+ */
 int dp_lock_holder_find(int fd, dev_t dev, ino_t ino);
 
-/* No such process any more, or only its remains, which keep no files. */
+/* True if the process does not exist, or if its main thread has exited (a zombie). */
 bool dp_lock_holder_is_dead(int pid);
 
 #endif

@@ -6,7 +6,7 @@
 #include "os/os.h"
 #include "owner/netlink.h"
 
-#define BUFFER_SIZE	(32u << 10)	/* the most of a dump at once */
+#define BUFFER_SIZE	(32u << 10)	/* for the messages of one recvmsg() */
 #define NAMES_MAX	2u		/* attributes of a request */
 
 /* -------------------------------------------------------------- attributes */
@@ -100,7 +100,7 @@ static int netlink_ask(struct dp_netlink *netlink, unsigned int command,
 				  request.header.nlmsg_len);
 }
 
-/* What came in one piece. 1: the answer ended with it. */
+/* Process the messages that were received together. 1: the answer is complete. */
 static int netlink_digest(struct dp_netlink *netlink, uint32_t length,
 			  dp_netlink_fn *fn, void *arg)
 {

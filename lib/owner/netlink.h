@@ -18,13 +18,14 @@ struct dp_netlink {
 	char *buffer;
 };
 
-/* Attributes that stand side by side. */
+/* A sequence of attributes: those of a message, or those inside another attribute. */
 struct dp_attributes {
 	const char *at;
 	size_t left;
 };
 
-/* One message of an answer; a result below 0 ends the request with it. */
+/* Called for each message of an answer. A negative result ends the request, which
+ * returns that result. */
 typedef int dp_netlink_fn(struct dp_attributes message, void *arg);
 
 /* An attribute of a request. */
@@ -37,20 +38,22 @@ struct dp_netlink_u32 {
 int dp_netlink_open(struct dp_netlink *netlink);
 void dp_netlink_close(struct dp_netlink *netlink);
 
-/* Every object, in one or more messages; first is an attribute or NULL. */
+/* Request all objects; fn() is called for each message of the answer. `first`: an
+ * attribute of the request, such as the device, or NULL. */
 int dp_netlink_dump(struct dp_netlink *netlink, unsigned int command,
 		    const struct dp_netlink_u32 *first, dp_netlink_fn *fn,
 		    void *arg);
-/* One object, which count attributes name. The kernel's error, or fn's. */
+/* Request one object, which is named by `count` attributes. Returns the kernel's error,
+ * or that of fn(), or -EIO if the answer has no message. */
 int dp_netlink_get(struct dp_netlink *netlink, unsigned int command,
 		   const struct dp_netlink_u32 *name, uint32_t count,
 		   dp_netlink_fn *fn, void *arg);
 /* How many messages the last answer had. */
 uint32_t dp_netlink_messages(const struct dp_netlink *netlink);
 
-/* The next attribute's inside; false at the end. */
+/* Get the payload of the next attribute; false at the end. */
 bool dp_attribute_next(struct dp_attributes *set, struct dp_attributes *ret_in);
-/* The inside of the first attribute of that type, or nothing. */
+/* The payload of the first attribute of that type; empty if there is none. */
 struct dp_attributes dp_attribute_find(struct dp_attributes set,
 				       unsigned int type);
 bool dp_attribute_u32(struct dp_attributes set, unsigned int type,

@@ -2,17 +2,18 @@
 /*
  * The last owner of the pool, and whether its RDMA has ended. The argument (W9, W10):
  *
- *  - A memory region ends with its verbs context, whatever keeps that: a forked
- *    child, a process that got the descriptor, or a teardown that hangs (rdma.md
- *    R6). So the record names contexts, and the kernel is asked for each by its
- *    number; the identity of the owner, and whether it lives, does not matter.
- *  - Numbers begin at 0 again with each boot, so after one another context may
- *    have the number. Two boot ids that are proven genuine and differ settle it:
- *    the kernel is not asked. Otherwise a context that exists is waited for, unless
- *    the thread that opened it is alive and proven not to be the owner's
- *    (place.c). That excuse holds only for a context that a thread of the owner
- *    had opened when it was recorded (DP_CONTEXT_OWN): any other may have been
- *    passed on by a process that lives on.
+ *  - A memory region exists as long as its verbs context. A forked child, a process
+ *    that received the descriptor, or a teardown that hangs can keep the context
+ *    after the owner's death (rdma.md R6). So the record names contexts, and the
+ *    kernel is asked for each by its number; the identity of the owner, and whether
+ *    it lives, does not matter.
+ *  - Numbers begin at 0 again with each boot, so after a reboot a new context may
+ *    have a recorded number. If both boot ids are proven genuine and differ, the
+ *    machine was rebooted, and nothing is waited for. Otherwise a context that exists
+ *    is waited for, unless the thread that opened it is alive and proven not to be
+ *    the owner's (place.c). This exception applies only to a context that a thread
+ *    of the owner had opened (DP_CONTEXT_OWN). Any other recorded context may have
+ *    been opened by another process, which passed it on and may still be alive.
  *  - A pid may be reused between two questions. The opener is the same task
  *    if the kernel returns the same pid before and after the check.
  *  - A device that is removed ends its contexts before it leaves sysfs. Nothing
@@ -51,8 +52,8 @@ owner_find(struct dp_owner *owner, const struct dp_rdma_context *context)
 	return NULL;
 }
 
-/* A context that is on record keeps its flags: if its opener has died since, it would
- * not be recognised as the owner's now. */
+/* A context that is recorded already keeps its flags. The opener may have died since
+ * then, and `context` lacks DP_CONTEXT_OWN if it has. */
 int dp_owner_add_context(struct dp_owner *owner,
 			 const struct dp_rdma_context *context)
 {
@@ -136,16 +137,19 @@ int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 	return 0;
 }
 
-/* -------------------------------------------------------- the one before us */
+/* ---------------------------------------------------------- the last owner */
 
-/* What is left of the owner: the first context that may be its own. */
+/* The recorded contexts that still exist: the first of them, and their number. */
 struct rest {
 	const struct dp_rdma_context *context;
 	struct dp_verbs_seen seen;
 	uint32_t count;
 };
 
-/* Is it there, and by its maker another process's? Then that is 0. */
+/*
+ * 1: the context may still be the owner's. 0: it is gone, or its number now belongs to
+ * a context that is proven to have been opened by another process.
+ */
 static int owner_look_at(const struct dp_owner *owner,
 			 const struct dp_rdma_context *context,
 			 struct dp_verbs_seen *seen,
@@ -191,7 +195,7 @@ static int owner_look_for_rest(const struct dp_owner *owner,
 
 /* -------------------------------------------------------------- the verdict */
 
-/* To wait for it would be to wait for this thread. */
+/* Was the context opened by this process? Then waiting for its end is futile. */
 static bool owner_is_ours(const struct rest *rest)
 {
 	return rest->seen.state == DP_VERBS_PRESENT && rest->seen.maker &&
@@ -224,7 +228,8 @@ static int owner_still_there(const struct dp_owner *owner,
 		       owner->pid, rest->context->number, name, rest->count);
 }
 
-/* After the deadline, or if the kernel cannot answer. */
+/* The result after the deadline, or if the kernel cannot answer: `despite` turns
+ * -EBUSY into 0, unless the opener of the first context is known to be alive. */
 static int owner_decide(int ret, const struct rest *rest, bool despite)
 {
 	return ret == -EBUSY && despite && !rest->seen.maker ? 0 : ret;

@@ -15,9 +15,13 @@
 void dp_owner_self(struct dp_owner *owner);
 
 /*
- * The verbs context that domain works in: 0, or 1 where its number cannot be
- * learnt. -EINVAL with a sentence: another process made it and lives, or there is
- * none. Otherwise what domain returned.
+ * Find the verbs context in which `domain` makes its protection domains.
+ *
+ * 0        *ret_context is set
+ * 1        its number is unknown, because the kernel does not show it
+ * -EINVAL  a living thread of another process opened it, or the kernel has no RDMA
+ * -ENOMEM
+ * others   the error of domain()
  */
 int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 			  struct dp_rdma_context *ret_context,
@@ -26,7 +30,7 @@ int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 /* Add a context; 1 when it was new, 0 when it was there, -ENOSPC. */
 int dp_owner_add_context(struct dp_owner *owner,
 			 const struct dp_rdma_context *context);
-/* One that is there. */
+/* Remove a context, which must be in the record. */
 void dp_owner_remove_context(struct dp_owner *owner,
 			     const struct dp_rdma_context *context);
 
@@ -36,7 +40,8 @@ struct dp_rdma_use {
 	uint32_t count;
 };
 
-/* One of DP_RDMA_CONTEXTS_MAX: the context's own, or an unused one, or NULL. */
+/* Find the entry of that context in an array of DP_RDMA_CONTEXTS_MAX. If it has none,
+ * return an unused entry, or NULL if all are used. */
 struct dp_rdma_use *dp_owner_find_use(struct dp_rdma_use *uses,
 				      const struct dp_rdma_context *context);
 
@@ -54,16 +59,17 @@ bool dp_owner_is_record(const struct dp_owner *owner);
  * -ECANCELED   progress() returned non-zero
  * -EUCLEAN     the record is invalid
  *
- * despite: 0 even if the kernel cannot answer, or if a context exists at the
- * deadline whose opener is dead or invisible.
+ * despite: return 0 even if the kernel cannot answer, or if contexts exist at the
+ * deadline and the opener of the first of them is dead or invisible.
  */
 int dp_owner_await(const struct dp_owner *owner, struct dp_wait_policy *policy,
 		   bool despite, const struct dp_errmsg *errmsg);
 
 /*
  * The same if the record was lost: wait until no verbs context exists on this
- * machine. The caller has the owner lock, so all other causes of writes have ended.
- * -EBUSY also if the kernel cannot answer.
+ * machine. The caller has the owner lock, so the requests of the dead owner's rings
+ * have ended. despite: also return 0 if contexts exist at the deadline, whoever opened
+ * them.
  */
 int dp_owner_await_unknown(struct dp_wait_policy *policy, bool despite,
 			   const struct dp_errmsg *errmsg);

@@ -7,14 +7,14 @@
  *    prove a reboot. Anything else proves nothing.
  *  - A pid has a meaning only in its pid namespace. NStgid in /proc/PID/status
  *    ends with the process's id in its own namespace, as getpid() returned it to
- *    the owner: a different number there is a different process. For the same number
- *    the namespaces are compared: a process never leaves its own, and a living process
- *    is in a living one, so different numbers are different processes. An equal
- *    number proves nothing: it may be reused.
+ *    the owner: a different id there is a different process. If the ids are equal, the
+ *    numbers of the pid namespaces are compared. A process never leaves its namespace,
+ *    which exists at least as long as the process. So different namespace numbers are
+ *    different processes. Equal ones prove nothing, since the kernel reuses them.
  *  - /proc may show another pid namespace than that of the process that reads it.
  *    Then NStgid of /proc/self has more than one number.
- *  - A start time is compared only for this process itself, in the same time
- *    namespace: it could be the owner after an exec().
+ *  - Start times are compared only if the thread belongs to this process, because this
+ *    process may be the owner after an exec(). They must be of one time namespace.
  *  - /proc/sys/net/core has netdev_budget in the initial network namespace only.
  *    /sys shows the network namespace of the process that mounted it, which can
  *    differ from this one's: so the names of the network devices are compared.
@@ -123,7 +123,8 @@ struct ids {
 	uint32_t last;
 };
 
-/* In the file no line but this can begin so: the kernel escapes names. */
+/* Read the NStgid line of a status file. No process name can contain such a line,
+ * because the kernel escapes newlines in names. */
 static struct ids place_read_ids(const char *path)
 {
 	struct ids ids = { 0 };
@@ -149,7 +150,8 @@ static struct ids place_read_ids(const char *path)
 	return ids;
 }
 
-/* When this process began is known if its time namespace is the same. */
+/* Is it proven that this process and the owner started at different times? Start times
+ * are comparable only in the same time namespace. */
 static bool place_began_later(const struct dp_owner *owner)
 {
 	struct dp_owner self;

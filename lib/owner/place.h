@@ -2,9 +2,9 @@
 /*
  * Where this process is: boot, namespaces, start time; and what that proves about a
  * dead owner. A container or an administrator can mount something over any file of
- * /proc, shift start times (time namespaces), and get the number of a namespace
- * that has ended. So the result lets an open continue only if the kernel itself
- * proves it; otherwise the result is "not known" (W10).
+ * /proc and shift start times (time namespaces), and a new namespace can have the
+ * number of one that has ended. So the result lets an open continue only if the
+ * kernel itself proves it; otherwise the result is "not known" (W10).
  */
 #ifndef DP_PLACE_H
 #define DP_PLACE_H
@@ -18,9 +18,9 @@ void dp_place_describe(struct dp_owner *ret_owner);
 bool dp_place_is_another_boot(const struct dp_owner *owner);
 
 /*
- * Is it proven that this thread, a living one by its number in this pid
- * namespace, is not one of the owner's? The caller knows that it is the same
- * thread before and after the call.
+ * Is it proven that this thread is not one of the owner's? `thread` is the id of a
+ * living thread in this process's pid namespace. The caller must verify that the id
+ * belongs to the same thread before and after the call.
  */
 bool dp_place_is_outside(const struct dp_owner *owner, uint32_t thread);
 

@@ -6,9 +6,9 @@
  *  - A device leaves the list when its removal begins; its directory in sysfs
  *    goes after the last object of its contexts. 6.12 waits in between until
  *    the processes close their contexts, 7.3 takes these away (docs/rdma.md).
- *    Only sysfs of the initial network namespace shows it so long.
- *  - While network namespaces have devices for themselves, a device elsewhere is
- *    answered as one that never was: -EINVAL.
+ *    Only sysfs of the initial network namespace shows the device until then.
+ *  - If network namespaces have exclusive devices, a request for a device of another
+ *    namespace returns -EINVAL, as for a device that does not exist.
  *  - An open uverbs file is a reference to the module ib_uverbs, in every
  *    namespace.
  */
@@ -51,9 +51,9 @@ static int devices_count_holders(uint32_t *ret_count)
 }
 
 /*
- * Is it proven that no process on the machine has a uverbs file? /sys/module is
- * the same in all namespaces. A part of the kernel that is no module is not there,
- * but ib_uverbs is a module if ib_core is one.
+ * /sys/module is the same in all namespaces. Code that is built into the kernel has no
+ * refcnt there. But if ib_core is a module, ib_uverbs is a module as well, so if it is
+ * missing it is not loaded.
  */
 bool dp_devices_none_is_open(void)
 {
@@ -73,9 +73,9 @@ bool dp_devices_none_is_open(void)
 }
 
 /*
- * No socket of that protocol: ib_core is not in the kernel, and so neither is
- * a context, each of which keeps it there. A filter of system calls may say
- * the same, so sysfs must agree.
+ * Without ib_core the kernel refuses a socket of RDMA netlink, and no verbs context
+ * exists, because a context prevents ib_core from being unloaded. A seccomp filter may
+ * refuse the socket as well, so sysfs must also show that ib_core is missing.
  */
 bool dp_devices_have_no_support(void)
 {
@@ -168,7 +168,6 @@ static int devices_read_mode(struct dp_attributes message, void *arg)
 	return 0;
 }
 
-/* Is every device seen from every network namespace? */
 bool dp_devices_are_shared(struct dp_netlink *netlink)
 {
 	bool shared = false;
@@ -196,11 +195,6 @@ static int devices_sysfs_entry(const char *name, void *arg)
 	return 0;
 }
 
-/*
- * How many devices sysfs has that are not in the list, which was made before:
- * those that are being removed. A device that came or was renamed meanwhile
- * counts too; the next look will tell. *ret_all: sysfs shows every one.
- */
 int dp_devices_count_unlisted(const struct dp_device_list *list, bool *ret_all)
 {
 	struct sysfs_scan scan = { .list = list };

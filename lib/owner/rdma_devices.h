@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The machine's RDMA devices: which there are, as RDMA netlink lists them, and
- * whether that list is all.
+ * The machine's RDMA devices, as RDMA netlink lists them, and whether that list is
+ * complete.
  */
 #ifndef DP_RDMA_DEVICES_H
 #define DP_RDMA_DEVICES_H
@@ -33,16 +33,18 @@ void dp_device_name(uint32_t index, char name[DP_DEVICE_NAME_MAX]);
 bool dp_devices_are_shared(struct dp_netlink *netlink);
 
 /*
- * How many devices sysfs has that are not in the list, which was made before:
- * those that are being removed. A device that came or was renamed meanwhile
- * counts too; the next look will tell. *ret_all: sysfs shows every one.
+ * Count the devices that are in sysfs but not in the list, which the caller made
+ * before; or -errno. These devices are being removed. A device that was added or
+ * renamed since the list was made counts as well; the next call, with a new list,
+ * corrects that. *ret_all: true if sysfs is proven to show every device.
  */
 int dp_devices_count_unlisted(const struct dp_device_list *list, bool *ret_all);
 
 /* Is it proven that no process on the machine has a uverbs file open or mapped? */
 bool dp_devices_none_is_open(void);
 
-/* There is no socket of RDMA netlink. Is it proven that the kernel has no RDMA? */
+/* Is it proven that the kernel has no RDMA? To be called if a socket of RDMA netlink
+ * cannot be made. */
 bool dp_devices_have_no_support(void);
 
 #endif

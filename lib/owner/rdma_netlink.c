@@ -8,9 +8,10 @@
  *    returns the context or -ENOENT.
  *  - Its pid is the id of the thread that opened it. It is left out once that thread
  *    is reaped, and in other pid namespaces.
- *  - A list of several messages skips an entry when an earlier one is freed
- *    between two of them. Ids are not reused soon, so two lists that have
- *    the same ids show that nothing was freed meanwhile.
+ *  - If a list has several messages, and a context in an earlier message is destroyed
+ *    before the next message is made, the list misses another context. Numbers are not
+ *    reused soon, so if two lists in a row have the same numbers, no context was
+ *    destroyed meanwhile, and the second list is complete.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -70,7 +71,8 @@ int dp_verbs_get(struct dp_netlink *netlink,
 			      context_read, ret_seen);
 }
 
-/* Its device is not listed. EXCLUSIVE, UNSEEN: that proves nothing. */
+/* Find the state of a context whose device netlink does not list. EXCLUSIVE, UNSEEN:
+ * the device may exist nevertheless. */
 static int context_device_is_gone(struct dp_netlink *netlink,
 				  struct dp_verbs_seen *seen)
 {
@@ -102,7 +104,7 @@ static int context_look(struct dp_netlink *netlink,
 		ret = dp_device_check(netlink, context->device);
 		if (ret == -EINVAL)
 			return context_device_is_gone(netlink, seen);
-		/* It is there, or was made known between the two questions. */
+		/* The device exists, or was added between the two requests. */
 		if (!ret)
 			ret = dp_verbs_get(netlink, context, seen);
 		if (ret == -EINVAL)
@@ -159,7 +161,10 @@ static int context_add(struct dp_attributes message, void *arg)
 	return 0;
 }
 
-/* The contexts of one device, of a list that missed none. */
+/*
+ * The number of contexts of one device. 0 is returned only if the list is complete: it
+ * came in one message, or was empty twice in a row. A larger number may be too small.
+ */
 static int contexts_count(struct dp_netlink *netlink, uint32_t index)
 {
 	const struct dp_netlink_u32 name = { RDMA_NLDEV_ATTR_DEV_INDEX, index };
@@ -173,7 +178,7 @@ static int contexts_count(struct dp_netlink *netlink, uint32_t index)
 				      &name, context_add, &list);
 		if (ret == -EINVAL) {
 			ret = dp_device_check(netlink, index);
-			/* Being removed since a moment: look again. */
+			/* The device is being removed. 1 makes the caller ask again. */
 			return ret == -EINVAL ? 1 : ret ? ret : -EOPNOTSUPP;
 		}
 		if (ret || dp_netlink_messages(netlink) <= 1 ||
@@ -184,7 +189,8 @@ static int contexts_count(struct dp_netlink *netlink, uint32_t index)
 	return -EAGAIN;
 }
 
-/* EXCLUSIVE, UNSEEN: there may be more that are not seen from here. */
+/* The number of contexts of all devices; if it is 0, that of the devices that are being
+ * removed. EXCLUSIVE, UNSEEN: devices that this process cannot see may have more. */
 static int devices_count(struct dp_netlink *netlink, struct dp_device_list *list)
 {
 	bool all = false;

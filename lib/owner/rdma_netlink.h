@@ -22,8 +22,8 @@ struct dp_verbs_seen {
 };
 
 /*
- * Does that context exist? By its number, so that nothing else matters. -EBUSY with
- * a sentence: the kernel cannot answer.
+ * Does a context with that device and number exist? Who opened it does not matter.
+ * -EBUSY with a sentence: the kernel cannot answer.
  */
 int dp_verbs_find(const struct dp_rdma_context *context,
 		  struct dp_verbs_seen *ret_seen,
@@ -35,8 +35,9 @@ int dp_verbs_get(struct dp_netlink *netlink,
 		 struct dp_verbs_seen *ret_seen);
 
 /*
- * The number of contexts of all devices. -EBUSY with a sentence: the kernel cannot
- * answer.
+ * The number of contexts of all devices. Only a result of 0 is exact: if contexts are
+ * destroyed meanwhile some may be missed, and a device that is being removed may count
+ * as a context. -EBUSY with a sentence: the kernel cannot answer.
  */
 int dp_verbs_count_all(const struct dp_errmsg *errmsg);
 

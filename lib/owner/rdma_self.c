@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The number of this process's own context. The pid of a protection domain is the
- * id of the thread that made it, so of those that are new after one was made, only
- * one is this thread's. A list can lose entries when others are freed (see
- * rdma_netlink.c): one that the first list lost seems to be new. So it must also be
- * gone when the new one is ended.
+ * The kernel's number of a verbs context of this process is found by a protection
+ * domain. The protection domains that this thread has made are listed, one more is
+ * made, and they are listed again: the new one names its context. But a list can miss
+ * entries (rdma_netlink.c), and a protection domain that only the first list missed
+ * seems to be new. So the new one must also be gone after it was ended.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -117,9 +117,10 @@ static int domain_get(struct dp_netlink *netlink, const struct domain *domain)
 }
 
 /*
- * Those that are new, and went when domain ended its own. More than one: another
- * thread ended an old one that the first list had lost. None: the second list lost
- * it. Then the caller tries again.
+ * Count the protection domains that are only in the second list and are gone now that
+ * `domain` has ended its own. If there are several, the first list missed one that
+ * another thread has ended meanwhile. If there is none, the second list missed it. In
+ * both cases the caller tries again.
  */
 static uint32_t domains_pick(struct dp_netlink *netlink,
 			     const struct domain_list *before,
@@ -140,7 +141,7 @@ static uint32_t domains_pick(struct dp_netlink *netlink,
 	return count;
 }
 
-/* 1: found. 0: try again. FAILED: domain did, with *ret_failure. */
+/* 1: *ret_domain is set. 0: try again. FAILED: domain() has returned *ret_failure. */
 static int domain_try(struct dp_netlink *netlink, dp_rdma_domain_fn *domain,
 		      void *arg, struct domain *ret_domain, int *ret_failure)
 {

@@ -12,10 +12,14 @@
 typedef int dp_rdma_domain_fn(int make, void *arg);
 
 /*
- * The context in which domain makes its protection domains, with no flags.
- * *ret_maker: the thread that made the context, 0: dead or in another pid
- * namespace. -EBUSY: the number cannot be learnt here. -ENODEV: there is no verbs
- * context at all, as the kernel has no RDMA. Otherwise what domain returned.
+ * Find the context in which `domain` makes its protection domains; its flags are 0.
+ * *ret_maker: the thread that opened the context, or 0 if that thread is dead or in
+ * another pid namespace.
+ *
+ * -EBUSY   the kernel does not show the number
+ * -ENODEV  the kernel has no RDMA, so no verbs context exists
+ * -ENOMEM
+ * others   the error of domain()
  */
 int dp_rdma_self_find(dp_rdma_domain_fn *domain, void *arg,
 		      struct dp_rdma_context *ret_context,
