@@ -55,8 +55,8 @@ static int create_check_remains(struct dp_pool *pool,
 			       request->errmsg);
 }
 
-/* The error for a path where something exists. If it may be intact, the sentence does
- * not propose to destroy it. */
+/* The error for a path that has a pool. If the pool has an unknown format version, the
+ * sentence is that of dp_pool_peek(), because overwriting it is refused as well. */
 static int create_would_overwrite(const struct dp_pool_request *request,
 				  int damage, const char *sentence)
 {
@@ -360,9 +360,9 @@ static int create_check_medium(const struct dp_pool *pool,
 	return 0;
 }
 
-/* All decisions are made under the locks. Before the last of them, files are made, grow
- * and get blocks (create_undo() removes that), but no byte of an old file is
- * changed. */
+/* All decisions are made under the locks. Before the last decision, files are created,
+ * extended and given blocks. create_undo() removes these, except for blocks in holes of
+ * old files. No byte of an old file is changed before the last decision. */
 static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 {
 	bool blank = false;

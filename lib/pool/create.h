@@ -10,8 +10,8 @@ int dp_pool_create(struct dp_pool *pool, struct dp_pool_request *request);
 int dp_pool_open_or_create(struct dp_pool *pool,
 			   struct dp_pool_request *request);
 /*
- * The public call fails after the pool was opened or created: close it, and remove what
- * a create made. The caller has not had a handle of it.
+ * For a public call that fails after it has opened or created the pool, and so returns
+ * no handle: close the pool, and remove what a create made.
  */
 void dp_pool_give_up(struct dp_pool *pool);
 

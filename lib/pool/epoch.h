@@ -28,9 +28,10 @@ struct dp_epochs_rules {
 
 /*
  * Test the superblock of each segment: it must have the right index, pool, size and
- * open. Either all segments are in the files that they record, or none is. -EUCLEAN
- * with a sentence. If degraded_readonly is set, a superblock that is lost or unreadable
- * is accepted if its copy is whole; other read-only opens refuse it.
+ * open. Either all segments must be in the files that they record, or none; then the
+ * pool is a copy. -EUCLEAN with a sentence. If degraded_readonly is set, the files are
+ * not compared, and a superblock that is lost or unreadable is accepted if its copy is
+ * whole; other read-only opens refuse it.
  */
 int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
 		    const struct dp_super *first,

@@ -101,7 +101,8 @@ static int file_claim(struct dp_file *file, const struct dp_source *source,
 	return ret;
 }
 
-/* Has this process the file open? Tested before it is opened, by its name. */
+/* Has this process claimed the file of that name? It is tested before the file is
+ * opened (dp_claim_exists()). */
 static bool file_is_claimed(const struct dp_file *file,
 			    const struct dp_source *source)
 {

@@ -15,8 +15,8 @@ struct dp_flushed {
 };
 
 #define DP_FLUSHED_TEXT_SIZE	160u
-/* Write the present count of the NVDIMM `mapping`, and the recorded one. The record
- * must be of the same NVDIMMs. */
+/* Write the present count of the NVDIMM `mapping`, and the recorded one. The text is
+ * meaningful only if the record is of the same NVDIMMs. */
 void dp_flushed_counts(const struct dp_flushed *flushed,
 		       const struct dp_super *super,
 		       char text[DP_FLUSHED_TEXT_SIZE]);

@@ -10,7 +10,7 @@
 #include "util/util.h"
 
 #define DP_JUDGE_ANY_OWNER	0x1u	/* other users may own or write it */
-#define DP_JUDGE_ANY_FILESYSTEM	0x2u	/* its locks may not exclude others */
+#define DP_JUDGE_ANY_FILESYSTEM	0x2u	/* even if its locks do not exclude others */
 #define DP_JUDGE_ONE_NAME	0x4u	/* refuse hard links: it becomes a segment */
 
 enum dp_filesystem {

@@ -592,8 +592,9 @@ static int pool_write_super(struct dp_pool *pool)
 			      &pool->super);
 }
 
-/* Record which open has written the superblocks of all segments, for the time until
- * this open has written them. If the last open was interrupted, its record stays. */
+/* Record the last open that has written the superblocks of all segments. Until this
+ * open has written them all, some may still be of that one (media/stamp.c). If the last
+ * open was interrupted before it had written all, its record is kept. */
 static void pool_remember_before(struct dp_super *super)
 {
 	if (super->flags & DP_SUPER_OPENING)

@@ -132,8 +132,9 @@ int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 				const struct dp_errmsg *errmsg);
 /*
  * Map all segments, which are open, of a medium of `size` bytes. create: give the files
- * their space. On a DAX filesystem it returns when no DMA into old files is in flight
- * (D8), and does not change them before that.
+ * their space. On a DAX filesystem it first passes the layout barrier if the pool was
+ * not closed, or if a create found files that were not empty (D8). It changes no file
+ * before that.
  */
 int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 		uint64_t size, bool create);

@@ -188,7 +188,7 @@ static int remains_in_range(struct search *search, uint64_t begin, uint64_t end)
 	uint64_t unreadable = 0, size;
 	int ret = 0;
 
-	/* One byte that is not zero is enough. */
+	/* Behind the metadata, one byte that is not zero ends the search. */
 	for (; !ret && begin < end; begin += size) {
 		size = dp_min(end - begin,
 			      DP_CHUNK_SIZE - begin % DP_CHUNK_SIZE);

@@ -43,12 +43,17 @@ struct dp_remains_place {
  */
 bool dp_remains_are_none(const struct dp_badblocks_view *view);
 /*
- * Find the strongest evidence. Of each file the first chunk and then all allocated
- * bytes are read, up to the size of the largest segment; of a device all bytes of a
- * segment of the largest size, then the places of superblocks and the first block of
- * each chunk. Behind the largest metadata a file is read only until something was
- * found. Bad blocks are ignored, except in the first chunk. It fails as dp_wait_work()
- * or, with a sentence, if a part cannot be examined.
+ * Find the strongest evidence. It reads:
+ *
+ *  - of each file the first chunk, and then what is allocated, up to the size of the
+ *    largest segment;
+ *  - of a device all bytes up to the size of the largest segment, behind that the first
+ *    block of each chunk, and every place of a segment's superblock.
+ *
+ * Behind the place of the largest metadata, reading ends once something was found;
+ * superblocks of a device are still searched for. Bad blocks are ignored, except in the
+ * first chunk. It fails as dp_wait_work() or, with a sentence, if a part cannot be
+ * examined.
  */
 int dp_remains_find(const struct dp_remains_place *place,
 		    struct dp_remains *ret_remains,

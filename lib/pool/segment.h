@@ -157,7 +157,7 @@ bool dp_segment_was_empty(const struct dp_segments *segments, uint32_t index);
 
 const struct dp_table *dp_segment_table(const struct dp_segments *segments,
 					uint32_t index);
-/* The segment's bad blocks, in whole blocks and bytes of the segment. */
+/* The segment's bad blocks, rounded to whole blocks, as byte offsets in the segment. */
 const struct dp_badblocks *
 dp_segment_badblocks(const struct dp_segments *segments, uint32_t index);
 /* The view for reads that must not end with SIGBUS at poison. */

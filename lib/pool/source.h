@@ -50,15 +50,17 @@ void dp_source_segment_name(uint32_t index, char name[DP_SEGMENT_NAME_SIZE]);
 
 /*
  * Open the file of a segment, or the node of a device (index 0). flags: of open(2). It
- * follows no link, does not wait, and does not judge the file. Returns a descriptor or
- * the errno of openat(), for which dp_source_cannot_open() writes the sentence.
+ * does not wait, does not judge the file, and follows a symbolic link only in the path
+ * of a device. Returns a descriptor or the errno of openat(), for which
+ * dp_source_cannot_open() writes the sentence.
  */
 int dp_source_open(const struct dp_source *source, uint32_t index, int flags);
 /* Write the sentence for an error of dp_source_open(), and return the errno of the
  * public call, which may be another one. */
 int dp_source_cannot_open(const struct dp_source *source, uint32_t index,
 			  int error, const struct dp_errmsg *errmsg);
-/* May fd be the file of that segment, or the device? stat: of fd. */
+/* May fd be the file of that segment, or the device? stat: of fd. to_be_made: the call
+ * is a create, which refuses a file with hard links. */
 int dp_source_judge(const struct dp_source *source, uint32_t index, int fd,
 		    const struct stat *stat, bool to_be_made,
 		    const struct dp_errmsg *errmsg);
