@@ -15,16 +15,16 @@ struct dp_audit_root {
 	uint64_t block;
 	uint32_t gen;
 	uint32_t slot;
-	bool found;			/* the extent that it names */
+	bool found;			/* the extent that the root names */
 };
 
 struct dp_audit {
 	struct dp_report *report;
 	const struct dp_errmsg *errmsg;
 	const struct dp_super *super;	/* segment 0's */
-	struct dp_geometry geometry;	/* as it says */
+	struct dp_geometry geometry;	/* from that superblock */
 	uint64_t seed;
-	struct dp_badblocks no_bad;	/* of a private copy */
+	struct dp_badblocks no_bad;	/* empty: a private copy has no bad blocks */
 	struct dp_badblocks_view copy;
 	struct dp_lanes lanes;
 	struct dp_audit_root root[DP_ROOTS];	/* by block */
@@ -42,33 +42,38 @@ void dp_audit_begin(struct dp_audit *audit, struct dp_report *report,
 		    const struct dp_errmsg *errmsg);
 void dp_audit_end(struct dp_audit *audit);
 
-/* The image is at segment 0. Before roots and tables, which lanes change. */
+/* Check the lanes. To be called with the image at segment 0, before the checks of roots
+ * and tables, because open lanes change their words. */
 int dp_audit_lanes(struct dp_audit *audit);
-/* The image is at segment 0. Before any table, whose extents roots name. */
+/* Check each root slot. To be called with the image at segment 0, before the check of
+ * any table, which marks the roots whose extents it has. */
 int dp_audit_root_slots(struct dp_audit *audit);
-/* The table of the segment that the image is at, of `size` bytes. */
+/* Check the table of the image's present segment, which has `size` bytes. */
 int dp_audit_table(struct dp_audit *audit, uint64_t size);
 /* Does the segment hold any word of this pool? */
 bool dp_audit_recognizes(struct dp_audit *audit, uint64_t size);
-/* The table of that segment is not audited: its roots may name what is there. */
+/* For a segment whose table is not checked: mark all roots that name a block of it as
+ * found, because their extents may exist. */
 void dp_audit_skip_table(struct dp_audit *audit, uint32_t index);
 /* After all tables: reports the roots that name nothing. */
 int dp_audit_roots(struct dp_audit *audit);
 
 /* --------------------------------------------- between the files of the audit */
 
-/* The table of a segment of `size` bytes, without where it can be read. */
+/* The table of a segment of `size` bytes, without the fields that are needed to read
+ * it. */
 struct dp_table dp_audit_table_of(const struct dp_audit *audit, uint32_t index,
 				  uint64_t size);
-/* Make audit->table that of the segment that the image is at; no page is used yet. */
+/* Make audit->table the table of the image's present segment. All its pages count as
+ * unused until dp_audit_pages(). */
 void dp_audit_begin_table(struct dp_audit *audit, uint64_t size);
 /* After the lanes were applied: find out which pages of audit->table are used. */
 int dp_audit_pages(struct dp_audit *audit);
-/* Apply the open lanes to the image's copy of the segment that it is at. */
+/* Apply the open lanes to the image's private copy of its present segment. */
 void dp_audit_apply_lanes(struct dp_audit *audit);
 /* The first root that names the block, or NULL. */
 struct dp_audit_root *dp_audit_root_of(struct dp_audit *audit, uint64_t block);
-/* The roots of that block and generation name an extent that is there. */
+/* Mark the roots that name that block and generation as found: the extent exists. */
 void dp_audit_mark_roots(struct dp_audit *audit, uint64_t block, uint32_t gen);
 
 #endif

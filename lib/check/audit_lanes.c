@@ -38,7 +38,11 @@ static const struct dp_lane_entry *find_nonsense(const struct dp_audit *audit,
 	return NULL;
 }
 
-/* A number that neither of its two has used; a torn batch's own is used up. */
+/*
+ * The sequence number of the empty header. For a torn lane it is that of the torn
+ * batch, as in dp_lanes_recover(); otherwise it is neither `sequence` nor `done` of the
+ * lane.
+ */
 static uint64_t closing_number(enum dp_lane_state state,
 			       const struct dp_lane *lane)
 {
@@ -134,13 +138,12 @@ static int audit_lane(struct dp_audit *audit, uint32_t index)
 	ret = audit_report_lane(audit, index, lane, state, nonsense);
 	if (ret > 0)
 		ret = patch_empty(audit, index, lane);
-	/* What is not to be replayed must not be seen by what follows. */
+	/* dp_lanes_load() must not find a lane that will not be replayed. */
 	if (state != DP_LANE_OPEN || nonsense)
 		memset(lane, 0, sizeof(*lane));
 	return ret;
 }
 
-/* The open lanes are applied to the image's copy, for this and its table. */
 void dp_audit_apply_lanes(struct dp_audit *audit)
 {
 	struct dp_image *image = audit->report->image;

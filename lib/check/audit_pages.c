@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The page bitmap of a descriptor table. What a damaged word of it said follows from
- * the pages themselves, because a page is formatted as a whole before its first use.
+ * The page bitmap of a descriptor table. The bits of a damaged word can be derived from
+ * the pages of the table, because a page is formatted completely before its first use.
  */
 #include "check/audit.h"
 
@@ -60,7 +60,8 @@ static struct daxpin_finding audit_pages_finding(const struct dp_audit *audit,
 	};
 }
 
-/* A word of the bitmap that does not check out: what it said follows from the pages. */
+/* Report a word of the bitmap that fails its check, and derive its bits from the
+ * pages. */
 static int audit_derive_pages(struct dp_audit *audit, uint32_t index)
 {
 	struct daxpin_finding finding = audit_pages_finding(audit, index);
@@ -85,7 +86,8 @@ static int audit_derive_pages(struct dp_audit *audit, uint32_t index)
 	return ret > 0 ? audit_patch_pages(audit, index) : ret;
 }
 
-/* A page that is not in use, but a committed batch stores a word there. */
+/* Report a page, and mark it as used, if a committed batch stores a word there although
+ * the bitmap says that it is unused. */
 static int audit_lane_page(struct dp_audit *audit, uint32_t page)
 {
 	uint32_t index = page / DP_PAGES_WORD_BITS;
@@ -117,7 +119,8 @@ static int audit_lane_pages(struct dp_audit *audit)
 	return ret;
 }
 
-/* A page that cannot be read is in doubt, so it is checked, too. */
+/* An unreadable page counts as used, whatever the bitmap says, so that the scan of the
+ * table reports its words. */
 int dp_audit_pages(struct dp_audit *audit)
 {
 	int ret = 0;

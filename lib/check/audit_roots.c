@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Roots: each slot by itself first; when all tables were read, those that name
- * an extent that is not there.
+ * Roots: first each slot is checked by itself. When all tables were read, the roots
+ * whose extents do not exist are reported.
  */
 #include <stdlib.h>
 #include "check/audit.h"
 
-/* A name for people; media may hold anything. */
+/* Copy a name for a message, with ? for bytes that cannot be printed: the medium may
+ * have any bytes there. */
 static const char *printable(const char name[DP_ROOT_NAME_MAX],
 			     char text[DP_ROOT_NAME_MAX])
 {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Descriptor tables, and the space that they leave. What may be derived:
+ * Descriptor tables, and the space that no extent uses. How damage is repaired:
  *
- *  - A word inside an extent that checks out is FREE (D5). Its generation must
- *    only be one that no root names, so it is taken above all others.
+ *  - A bad word inside an extent whose own word is valid can only have been FREE (D5).
+ *    Its new generation must be one that no root names, so it is higher than all others
+ *    of the table.
  *  - A bad word elsewhere may have been the head of an extent. To make it FREE
  *    gives up that extent.
- *  - Of extents that overlap the first is kept and those that begin inside it
- *    are given up: whichever wrote last has the bytes.
+ *  - Of extents that overlap the first is kept, and those that begin inside it are
+ *    given up. The shared blocks may have the data of either.
  */
 #include <errno.h>
 #include "check/audit.h"
@@ -61,7 +62,7 @@ static bool audit_decode(const struct dp_audit *audit, uint32_t block,
 			      raw, ret_word);
 }
 
-/* Above every generation that the table has. */
+/* A generation above all that the table has. */
 static uint32_t next_gen(struct dp_audit *audit)
 {
 	struct dp_word word;
@@ -75,7 +76,8 @@ static uint32_t next_gen(struct dp_audit *audit)
 	return audit->next_gen;
 }
 
-/* A generation for a block whose own was lost; D14: no root names it soon. */
+/* A generation for a block whose own was lost. If a root names the block, it is the one
+ * after the root's, so that it reaches the root's as late as possible (D14). */
 static uint32_t fresh_gen(struct dp_audit *audit, uint32_t block)
 {
 	const struct dp_audit_root *root =
@@ -148,7 +150,8 @@ static struct daxpin_finding table_finding(const struct dp_audit *audit,
 	};
 }
 
-/* What cannot be read cannot be written by a store either. */
+/* Is the word unreadable? Then the finding gets no cure, because a repair stores, and a
+ * store does not repair a bad block. */
 static bool is_unreadable(const struct dp_audit *audit, uint32_t block,
 			  struct daxpin_finding *finding)
 {
@@ -159,7 +162,7 @@ static bool is_unreadable(const struct dp_audit *audit, uint32_t block,
 	return true;
 }
 
-/* Bad words inside a good extent, told in one for a run of them. */
+/* Report the run of bad words inside a valid extent that on_damage() has collected. */
 static int audit_report_inner_words(struct dp_audit *audit)
 {
 	uint32_t begin = audit->inner_begin, end = audit->inner_end;
@@ -260,7 +263,8 @@ static int on_damage(void *arg, const struct dp_table_damage *damage)
 			      dp_table_fault_text(damage->fault));
 }
 
-/* What is published in a hole is zeroes, and whole (W7): as an open does it. */
+/* W7: an extent in a hole is complete, and reads as zeroes. Its chunks are marked
+ * WANTED and count as space, as at an open. */
 static void want_chunks(struct dp_audit *audit, uint32_t block, uint32_t blocks)
 {
 	uint32_t last = (block + blocks - 1) / DP_CHUNK_BLOCKS;
@@ -291,7 +295,8 @@ static int on_word(void *arg, uint32_t block, struct dp_word word)
 			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
 			       audit->table.segment, block);
 	want_chunks(audit, block, word.blocks);
-	/* What overlaps it is already reported, and in doubt. */
+	/* If a block is taken, it belongs to an extent that overlaps this one. The scan
+	 * reports an overlap as damage. */
 	if (dp_bits_take(&audit->bits, block, word.blocks))
 		return dp_bits_quarantine(&audit->bits, block, word.blocks);
 	summary->extents++;
@@ -300,7 +305,7 @@ static int on_word(void *arg, uint32_t block, struct dp_word word)
 	return 0;
 }
 
-/* Metadata is no space, nor is what has no backing store (D9). */
+/* Take the chunks that are not free space: those of metadata, and holes (D9). */
 static void take_chunks(struct dp_audit *audit, uint32_t chunks)
 {
 	const uint8_t *chunk = audit->report->image->chunk;
@@ -316,7 +321,7 @@ static void take_chunks(struct dp_audit *audit, uint32_t chunks)
 	}
 }
 
-/* A published extent has one of these blocks. */
+/* True if a published extent has one of these blocks. */
 static bool is_taken(struct dp_audit *audit, uint32_t begin, uint32_t end)
 {
 	const uint8_t *chunk = audit->report->image->chunk;
@@ -330,7 +335,7 @@ static bool is_taken(struct dp_audit *audit, uint32_t begin, uint32_t end)
 	return taken;
 }
 
-/* What the kernel knows to be bad, behind the metadata. */
+/* Report the bad blocks that the kernel lists behind the metadata. */
 static int audit_bad(struct dp_audit *audit, uint64_t size)
 {
 	struct daxpin_finding finding = {

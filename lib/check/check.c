@@ -3,9 +3,10 @@
  * The order is that of an open, but the check continues after damage, unless there is
  * no valid superblock: then there is no geometry and no uuid to check the rest with.
  *
- * A lost superblock page is written again with the next sequence number first,
- * in page and copy, and only then is its other half restored: until then it
- * stays lost for every open (D15).
+ * A lost superblock page is repaired in this order: a half with the next sequence
+ * number in the page, the same in the copy, and last the page's other half. If the
+ * other half were first, an open after a power cut would take the page for intact, and
+ * could begin an epoch that the lost page had begun already (D15).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +21,8 @@
 
 /* All segments' superblocks together. */
 struct together {
-	struct dp_stamp *stamp;		/* one a segment, zeroes where none is */
+	struct dp_stamp *stamp;		/* of each segment; zeroes if it has no whole
+					   superblock */
 	struct dp_stamp_tally tally;
 	struct dp_stamp_files files;
 };
@@ -30,7 +32,7 @@ struct walk {
 	struct dp_image *image;
 	const struct dp_errmsg *errmsg;
 	struct dp_super super;		/* segment 0's */
-	bool complete;			/* it has the places of the rest */
+	bool complete;			/* super is valid, so the rest can be found */
 	struct dp_audit audit;
 	struct together together;
 };
@@ -68,8 +70,9 @@ static int check_patch_half(struct walk *walk, int page,
 }
 
 /*
- * The lost page may have begun an epoch. So has what stands in for it, and no
- * segment has it yet, as after an open that was cut short.
+ * The lost page may have begun an epoch. So its replacement begins the next one, and is
+ * OPENING, because the other segments do not have that epoch yet: the same state as
+ * after an open that was interrupted.
  */
 static void check_begin_epoch(struct dp_super *super)
 {
@@ -83,7 +86,8 @@ static void check_begin_epoch(struct dp_super *super)
 	memset(&super->owner, 0, sizeof(super->owner));
 }
 
-/* Restore the page from its copy; the last owner is unknown then. */
+/* Restore the page from its copy. The new page has no record of an owner, because
+ * repair_await_owner() has waited for all verbs contexts. */
 static int check_patch_page(struct walk *walk, const struct dp_super *newest)
 {
 	struct dp_super next = *newest;
@@ -178,7 +182,7 @@ static int check_note_pages(struct walk *walk,
 		check_sequence_of(verdict->copy, copy), whole);
 }
 
-/* No superblock, and what there is instead. */
+/* No half ever was a superblock: report the remains of a pool, if there are any. */
 static int check_remains(struct walk *walk)
 {
 	const struct dp_pool *pool = &walk->image->pool;
@@ -204,7 +208,7 @@ static int check_remains(struct walk *walk)
 				 sentence);
 }
 
-/* Not one whole half: a pool cannot be known by anything else. */
+/* No half of the superblock is whole, and nothing else identifies a pool. */
 static int check_no_super(struct walk *walk,
 			  const struct dp_super_halves *halves,
 			  const struct dp_super_verdict *verdict)
@@ -266,7 +270,7 @@ static int check_note_shutdown(struct walk *walk)
 				 counts);
 }
 
-/* The contents of a whole superblock; *ret_sense: the rest can be found with it. */
+/* Check the contents of a whole superblock. walk->complete is set if they are valid. */
 static int check_sense(struct walk *walk)
 {
 	const struct dp_pool *pool = &walk->image->pool;
@@ -334,9 +338,10 @@ static int check_first_super(struct walk *walk)
 	return ret ? ret : check_note_shutdown(walk);
 }
 
-/* ----------------------------------------------- of one open, and whose files */
+/* ------------------------------- are all segments of one open, in their files */
 
-/* The superblock of the present segment. *ret_ours: of the last open. */
+/* Count the superblock of the present segment. *ret_ours: true if it is of the last
+ * open. */
 static int check_stamp(struct walk *walk, const struct dp_super *super,
 		       bool *ret_ours)
 {
@@ -373,7 +378,8 @@ static int check_report_file(struct walk *walk, uint32_t segment,
 	return dp_report_finding(walk->report, finding, "%s", sentence);
 }
 
-/* Each segment from another time; one without a time was already reported. */
+/* Report each segment that is of another open. A segment without a superblock was
+ * reported before. */
 static int check_report_times(struct walk *walk)
 {
 	struct dp_stamp_tally tally = walk->together.tally;
@@ -425,8 +431,9 @@ static int check_report_files(struct walk *walk)
 }
 
 /*
- * What an open that is not cut short would have left there. Of a copy it records
- * no file, which is another one than it has.
+ * Make a superblock for the present segment that fits segment 0's: as the last open
+ * that was not interrupted has left it. If the pool is a copy, it records no file, and
+ * so the segment counts as a copy like the others.
  */
 static int check_make_super(struct walk *walk, uint64_t size,
 			    struct dp_super *ret_super)
@@ -453,8 +460,9 @@ static int check_make_super(struct walk *walk, uint64_t size,
 }
 
 /*
- * Both pages of a later segment are lost. For a slice of a device they follow from
- * those of segment 0; whether a file is of the last open is unknown.
+ * The superblock of a later segment and its copy are both lost. For a slice of a device
+ * they can be derived from segment 0's. For a file it is unknown whether it is of the
+ * last open, so the user decides.
  */
 static int check_derive_super(struct walk *walk, uint64_t size)
 {
@@ -481,7 +489,8 @@ static int check_derive_super(struct walk *walk, uint64_t size)
 	return ret ? ret : check_patch_half(walk, 1, &super);
 }
 
-/* *ret_ours: its table is the pool's. */
+/* Check the superblock of a later segment. *ret_ours: false if the segment is not of
+ * this pool or not of its last open, so that its table must not be checked. */
 static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
 {
 	struct dp_super_halves halves;
@@ -513,7 +522,8 @@ static int check_later_super(struct walk *walk, uint64_t size, bool *ret_ours)
 
 /* ---------------------------------------------------------------- segments */
 
-/* What is wrong with its file is a finding; *ret_exists. */
+/* Load a segment. If its file is missing, too short or not acceptable, that is reported
+ * as a finding, and *ret_exists is false. */
 static int check_look_at(struct walk *walk, uint32_t index, uint64_t size,
 			 bool *ret_exists)
 {
@@ -544,8 +554,8 @@ static uint64_t check_chunks_with(const struct walk *walk, uint64_t size,
 	return count;
 }
 
-/* W8: the placement of its file's blocks is no damage. After the check of its table:
- * published chunks in holes are WANTED. */
+/* W8: holes and shared blocks of the segment's file are not damage. To be called after
+ * the check of its table, which marks the holes that have extents as WANTED. */
 static int check_note_blocks(struct walk *walk, uint64_t size)
 {
 	struct daxpin_finding finding = check_found(walk, DAXPIN_STRUCTURE_FILE,

@@ -8,8 +8,8 @@
 #include "check/report.h"
 
 /*
- * Check an open image; stores nothing. Negative: the result is unknown, with a
- * sentence, or the result of the report's fn.
+ * Check an open image; it stores nothing. 0: the check is complete. A negative result
+ * is an error, which leaves it incomplete, or what the report's fn returned.
  */
 int dp_check(struct dp_report *report, const struct dp_errmsg *errmsg);
 

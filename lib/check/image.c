@@ -187,7 +187,8 @@ static int image_check_length(struct dp_image *image, uint64_t size,
 		       (unsigned long long)size);
 }
 
-/* A load from a hole of a tmpfs file would fill it: look first. */
+/* The chunks are listed before the file is mapped, because a load from a hole of a
+ * tmpfs file would allocate a page. */
 static int image_map_file(struct dp_image *image, uint64_t size,
 			  const struct dp_errmsg *errmsg)
 {

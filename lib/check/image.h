@@ -13,14 +13,14 @@
 #define DP_IMAGE_PAGES	(DP_META_SIZE_MAX / DP_BLOCK_SIZE)
 
 struct dp_image {
-	struct dp_pool pool;		/* found and locked, none of it mapped; its
-					   geometry is there when a size is given */
+	struct dp_pool pool;		/* found and locked, but not mapped; geometry
+					   must be set before a size is given */
 	struct dp_wait_policy *policy;	/* for the locks of later segments */
 	uint8_t uuid[16];		/* of the pool that is meant; 0: any */
 	/* The loaded segment. */
 	uint32_t index;
 	struct dp_file own;		/* of a later segment */
-	int segment_fd;			/* its, or the first's; -1: none */
+	int segment_fd;			/* of `own` or of the first file; -1: none */
 	struct dp_map map;		/* the device, or the file's metadata */
 	char *base;			/* of the segment, mapped */
 	char *copy;			/* the metadata; unreadable pages are zeroes */
@@ -35,14 +35,17 @@ int dp_image_open(struct dp_image *image, struct dp_pool_request *request);
 void dp_image_close(struct dp_image *image);
 
 /*
- * Look at a segment. size 0: it is not known yet, and only the superblocks are
- * read, whether this is a pool or not. -ENOENT: its file is missing; -EUCLEAN: it is
- * too short; each with a sentence.
+ * Load a segment of `size` bytes. If the size is not known yet (0), only the superblock
+ * of segment 0 and its copy are read, without testing whether there is a pool.
+ *
+ * -ENOENT   the segment's file is missing
+ * -EUCLEAN  the file is too short
+ * others    as dp_file_open() and dp_file_lock(), and of system calls
  */
 int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
 		     const struct dp_errmsg *errmsg);
 
-/* The superblock's halves, of the copy. */
+/* All four halves of the superblock, from the private copy. */
 void dp_image_super(const struct dp_image *image,
 		    struct dp_super_halves *ret_halves);
 

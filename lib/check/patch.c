@@ -109,7 +109,8 @@ int dp_patches_format(const struct dp_patches *patches, char **ret_text,
 	return 0;
 }
 
-/* A line of a name and that many bytes; what follows it, or NULL. */
+/* Parse a line with that name and `length` bytes in hexadecimal. Returns what follows
+ * the line, or NULL if it has another form. */
 static const char *patch_get_bytes(const char *at, const char *name,
 				   uint8_t *bytes, uint32_t length)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Changes to a pool's metadata, collected before the first is made: where, what
- * stands there, what is to stand there. And the same as a text, which is what a
- * repair leaves behind as the way back.
+ * Changes to a pool's metadata, collected before the first is made: the place, the old
+ * bytes and the new bytes of each. They can be written as text: a repair writes that as
+ * its backup, which dp_repair_undo() reads.
  */
 #ifndef DP_PATCH_H
 #define DP_PATCH_H
@@ -31,7 +31,7 @@ void dp_patches_fini(struct dp_patches *patches);
 /* docs/format.md has the form. The caller frees *ret_text. */
 int dp_patches_format(const struct dp_patches *patches, char **ret_text,
 		      size_t *ret_size);
-/* -EINVAL: it is no such text, or was cut or changed. */
+/* -EINVAL: the text is not a backup, or it is incomplete or was changed. */
 int dp_patches_parse(struct dp_patches *patches, const char *text,
 		     const struct dp_errmsg *errmsg);
 

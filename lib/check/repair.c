@@ -2,11 +2,12 @@
 /*
  * The order: lock, wait for the last owner as an open does, check everything, ask;
  * the backup, durable with its name; only then the changes, each durable before the
- * next. They are absolute, so that another repair completes an interrupted one, and
- * its backup still restores the former state.
+ * next. Each change stores bytes that do not depend on those that it replaces. So if a
+ * repair is interrupted, another one completes it, and the backup of the interrupted
+ * repair still restores the former state.
  *
- * No space changes its owner here and nothing is unmapped that a device could
- * reach, so the layout barrier is left to the open that follows.
+ * A repair does not pass the layout barrier; the next open does. It needs none, because
+ * it neither reuses blocks nor unmaps memory that DMA may reach.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@ static int repair_await_owner(struct dp_image *image,
 	struct dp_pool *pool = &image->pool;
 	int ret = dp_image_segment(image, 0, 0, request->errmsg);
 
-	/* Nothing will be found that could be repaired. */
+	/* The file is too short, so the check will find nothing to repair. */
 	if (ret == -EUCLEAN)
 		return 0;
 	if (ret)
@@ -70,8 +71,9 @@ static uint8_t repair_meta_flags(const struct dp_image *image)
 	return all | (any & DP_CHUNK_SHARED);
 }
 
-/* A store to a hole, or to a shared block, needs space: without space it is a
- * SIGBUS. So this is checked before the first store. */
+/* A store to a hole or to a shared block needs a new block, and is SIGBUS if the
+ * filesystem is full. So the metadata gets its blocks before the first store to the
+ * segment. */
 static int repair_allocate_missing(struct dp_image *image,
 				   struct dp_wait_policy *policy,
 				   const struct dp_errmsg *errmsg)
@@ -192,9 +194,10 @@ static int repair_cannot_open(const char *path, int error,
 }
 
 /*
- * What is in it is stored to the pool: it is read from the descriptor that was
- * judged. And the name may be that of a file of an open pool, whose lock ends when
- * any descriptor of it is closed: so it is claimed like one.
+ * Open the backup and judge it. Its bytes will be stored to the pool, so they are read
+ * only from the descriptor that was judged. The path may name a file of a pool that
+ * this process has open. Closing a descriptor of that file would unlock the pool's
+ * alive byte, so the backup is claimed like a file of a pool (claim.c).
  */
 static int repair_open_backup(struct dp_claim **claim, const char *path,
 			      const struct dp_pool_request *request,
@@ -284,9 +287,10 @@ int dp_repair(struct dp_report *report, struct dp_pool_request *request,
 	return ret;
 }
 
-/* ----------------------------------------------------------------- the way back */
+/* ------------------------------------------------------------------------- undo */
 
-/* It must be as the repair left it, or as the backup has it: cut short. */
+/* The pool's bytes must be the new ones of the repair, or the old ones if the repair or
+ * an earlier undo was interrupted. */
 static int repair_verify(struct dp_image *image, const struct dp_patch *patch,
 			 const struct dp_errmsg *errmsg)
 {

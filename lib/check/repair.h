@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Changing what a check found damaged: after all waits of an open, and with a
- * way back.
+ * Repairs what a check found damaged, after all waits of an open except for the layout
+ * barrier. The backup that it writes can undo it.
  */
 #ifndef DP_REPAIR_H
 #define DP_REPAIR_H

@@ -635,7 +635,8 @@ void dp_persist_wipe''',
     ('whole-is-given-up', REPAIR, 'lib/check/audit_tables.c',
      'repair proposes to discard an extent that lies in a hole',
      '''	want_chunks(audit, block, word.blocks);
-	/* What overlaps it is already reported, and in doubt. */
+	/* If a block is taken, it belongs to an extent that overlaps this one. The scan
+	 * reports an overlap as damage. */
 	if (dp_bits_take(&audit->bits, block, word.blocks))
 		return''',
      '''	if (dp_bits_take(&audit->bits, block, word.blocks))
