@@ -49,7 +49,7 @@
 enum barrier_method {
 	BY_TRUNCATE,
 	BY_PUNCH_PAST_END,		/* XFS before Linux 6.9 */
-	BY_ZERO_PAST_END,		/* ext4 before it */
+	BY_ZERO_PAST_END,		/* ext4 before Linux 6.9 */
 };
 
 struct passage {
@@ -127,7 +127,7 @@ static bool barrier_is_passed(const struct passage *p, int result)
  * barrier_recheck(), is submitted again. */
 static int barrier_end(struct passage *p, const struct io_uring_cqe *cqe)
 {
-	/* The cancelled requests carry the result, not the cancel. */
+	/* The result of the cancellation itself is not needed. */
 	if (cqe->user_data == CANCEL)
 		return 0;
 	assert(p->in_flight);

@@ -14,8 +14,9 @@
  *    the owner's (place.c). This exception applies only to a context that a thread
  *    of the owner had opened (DP_CONTEXT_OWN). Any other recorded context may have
  *    been opened by another process, which passed it on and may still be alive.
- *  - A pid may be reused between two questions. The opener is the same task
- *    if the kernel returns the same pid before and after the check.
+ *  - A pid may be reused between two requests. If the kernel returns the same pid for
+ *    the context before and after the opener was checked, the opener was alive all
+ *    the time, and the check was of the opener.
  *  - A device that is removed ends its contexts before it leaves sysfs. Nothing
  *    arrives once neither netlink nor sysfs lists it (rdma.md R1).
  *
