@@ -50,7 +50,8 @@ int dp_audit_lanes(struct dp_audit *audit);
 int dp_audit_root_slots(struct dp_audit *audit);
 /* Check the table of the image's present segment, which has `size` bytes. */
 int dp_audit_table(struct dp_audit *audit, uint64_t size);
-/* Does the segment hold any word of this pool? */
+/* Is the segment of this pool? True if more than half of the words of its page bitmap
+ * pass their checks, or if a page of its table is of this pool or unreadable. */
 bool dp_audit_recognizes(struct dp_audit *audit, uint64_t size);
 /* For a segment whose table is not checked: mark all roots that name a block of it as
  * found, because their extents may exist. */

@@ -251,7 +251,8 @@ static int check_note_owner(struct walk *walk)
 				 super->owner.pid, super->owner.contexts);
 }
 
-/* No check of metadata sees that bytes in an extent are missing. */
+/* Report a dirty shutdown: bytes in extents may be missing, which no check of metadata
+ * detects. */
 static int check_note_shutdown(struct walk *walk)
 {
 	const struct dp_pool *pool = &walk->image->pool;

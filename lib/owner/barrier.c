@@ -45,7 +45,7 @@
 #define GRACE_NS	(1000 * 1000000ull)
 #define GRACE_MAX_NS	(16 * GRACE_NS)
 
-/* What is asked of each file. */
+/* The call that waits for the pins of each file. */
 enum barrier_method {
 	BY_TRUNCATE,
 	BY_PUNCH_PAST_END,		/* XFS before Linux 6.9 */
