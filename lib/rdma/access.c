@@ -19,10 +19,12 @@
  *    fails. The caller sees its completion and reports it.
  *  - A window of type 1 is bound on a loopback connection of the attachment, and this
  *    file waits for the bind.
- *  - A window is not freed while a bind of it may still arrive: its number may
- *    belong to another window by then, and the peer would reach that one's memory.
- *  - If no window is available, or not with the requested access, the grant gets a
- *    region. Refusals are counted, and daxpin_grant_info() reports which it is.
+ *  - A window is not freed while its bind may still execute. Otherwise the device could
+ *    give the number of the freed window to another window; the late bind would then
+ *    act on that one, and a peer could access memory that was not granted to it.
+ *  - If no window can be used for the requested access, or making one fails, the grant
+ *    gets a region. Failures are counted, and daxpin_grant_info() reports whether the
+ *    grant is a window or a region.
  *  - A segment's region does not end while windows are bound to it (rdma.md R7).
  */
 
@@ -168,8 +170,8 @@ static bool access_reconnect(struct dp_accesses *accesses)
 	return !accesses->is_broken;
 }
 
-/* One bind at a time, so that the next completion belongs to it. After a failure the
- * bind may still arrive. */
+/* One bind at a time, so that the next completion belongs to it. A bind that failed may
+ * still execute, until the connection was reset; bind_qp records that. */
 static int access_bind_on_loopback(struct daxpin_grant *grant,
 				   const struct ibv_mw_bind_info *info)
 {
@@ -226,7 +228,7 @@ static int access_make_window(struct daxpin_grant *grant, struct ibv_mr *parent,
 	return ret;
 }
 
-/* May the window be freed? A reset of the loopback connection discards its binds. */
+/* 0: the window may be freed. A reset of the loopback connection discards its binds. */
 static int access_check_bind(struct daxpin_grant *grant)
 {
 	struct dp_accesses *accesses = &grant->rdma->accesses;

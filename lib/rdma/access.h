@@ -15,15 +15,15 @@ void dp_accesses_destroy(struct daxpin_rdma *rdma);
 int dp_accesses_open(struct daxpin_rdma *rdma,
 		     const struct daxpin_rdma_options *o,
 		     const struct daxpin_rdma_report *report, bool *ret_kept);
-/* No grant is out. After an error it can be called again. */
+/* Called when no grant exists. After an error it can be called again. */
 int dp_accesses_close(struct daxpin_rdma *rdma);
 bool dp_accesses_have_windows(const struct daxpin_rdma *rdma);
 void dp_accesses_count(struct daxpin_rdma *rdma, struct daxpin_rdma_info *info);
 
 /*
- * Give access to exactly key.addr and key.length, under the grant's hold, with
- * verbs access flags. Sets key.rkey. 0 or -errno, and then the peer has no access
- * unless *ret_kept: the device did not release a window.
+ * Give access to exactly key.addr and key.length, under the grant's hold, with verbs
+ * access flags. Sets key.rkey. 0 or -errno. After an error the peer has no access,
+ * unless *ret_kept is set: then the device did not release a window.
  */
 int dp_access_open(struct daxpin_grant *grant, int flags,
 		   const struct daxpin_grant_options *o, bool *ret_kept);
@@ -31,7 +31,7 @@ int dp_access_open(struct daxpin_grant *grant, int flags,
  * End the access, with one call of the device. 0: the device reports that the peer has
  * no access through this grant any more.
  *
- * -EINPROGRESS  the device was not called, because a bind may still arrive
+ * -EINPROGRESS  the window was not freed, because its bind may still execute
  * others        the device refused; the caller must repeat the call after a temporary
  *               failure (retry.h)
  */
@@ -41,9 +41,9 @@ bool dp_access_is_open(const struct daxpin_grant *grant);
 uint32_t dp_access_via(const struct daxpin_grant *grant);
 /* The grant's own region; NULL if it is a window. */
 struct ibv_mr *dp_access_region(const struct daxpin_grant *grant);
-/* The queue pair is in error: a bind that was posted on it will not arrive. */
+/* Called when qp is in the error state: a bind that was posted on it never executes. */
 void dp_access_flushed(struct daxpin_grant *grant, struct ibv_qp *qp);
-/* The bind completed. -EINVAL: the grant is no window of type 2. */
+/* Called when the bind has completed. -EINVAL: the grant has no window of type 2. */
 int dp_access_bound(struct daxpin_grant *grant);
 
 #endif

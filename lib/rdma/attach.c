@@ -5,7 +5,7 @@
  *
  *	- -> registered -> attached	[attach_start], undone on failure unless the
  *					device keeps memory of the pool
- *	attached -> detached		[daxpin_rdma_detach], with no grant out
+ *	attached -> detached		[daxpin_rdma_detach], when no grant exists
  *
  *  - A child of fork() shares the verbs objects: deregistering there would
  *    deregister in the parent. So struct daxpin_rdma is wiped in a child, and every
@@ -56,7 +56,8 @@ static void attach_destroy(struct daxpin_rdma *rdma)
 	munmap(rdma, attach_bytes(rdma->segments));
 }
 
-/* Handles of grants are remembered until the attachment's memory is freed. */
+/* The memory of rdma and of its ended grants is kept, so that late calls on them return
+ * -ESTALE. If the list is full, its oldest attachment is freed. */
 static void attach_tombstone(struct daxpin_rdma *rdma)
 {
 	static struct dp_detached_list detached;
@@ -117,8 +118,8 @@ static int attach_make_domain(struct daxpin_rdma *rdma)
 	return rdma->domain ? 0 : errno ? -errno : -EIO;
 }
 
-/* A callback: the pool compares the kernel's lists with and without this domain, and so
- * finds out which verbs context is attached. */
+/* A callback of daxpin_register(). The pool compares the kernel's lists of protection
+ * domains with and without this one, to find out which verbs context is attached. */
 static int attach_domain(int make, void *arg)
 {
 	struct daxpin_rdma *rdma = arg;
@@ -180,7 +181,7 @@ static int attach_register_regions(struct daxpin_rdma *rdma,
 			       &rdma->regions);
 }
 
-/* Both registrations, or none. */
+/* Make both registrations, or none. */
 static int attach_announce(struct daxpin_rdma *rdma,
 			   const struct daxpin_rdma_options *o)
 {
@@ -196,7 +197,7 @@ static int attach_announce(struct daxpin_rdma *rdma,
 	return ret;
 }
 
-/* First end the one that pins all segments and so excludes a reclaim. */
+/* End rdma->regions first: it pins all segments, and so prevents a reclaim. */
 static int attach_withdraw(struct daxpin_rdma *rdma)
 {
 	int ret = rdma->regions ? daxpin_unregister(rdma->regions) : 0;
@@ -207,7 +208,8 @@ static int attach_withdraw(struct daxpin_rdma *rdma)
 	return daxpin_unregister(rdma->registration);
 }
 
-/* *ret_kept: it failed, and the device did not release memory or objects of a trial. */
+/* *ret_kept: the call failed, and the device did not release memory of the pool or
+ * objects of the loopback connection. */
 static int attach_open_parts(struct daxpin_rdma *rdma,
 			     const struct daxpin_pool_info *info,
 			     const struct daxpin_rdma_options *o,
@@ -215,8 +217,8 @@ static int attach_open_parts(struct daxpin_rdma *rdma,
 {
 	int ret = dp_backing_choose(rdma, info, o, ret_kept);
 
-	/* Files allow no long-term pin (kernel.md K1), and a bounce buffer is
-	 * reached by a grant only: neither local keys nor windows. */
+	/* A DAX filesystem allows no long-term pin (kernel.md K1), so it has
+	 * neither local keys nor windows. */
 	if (ret || !dp_backing_is_pinned(rdma))
 		return ret;
 	ret = dp_accesses_open(rdma, o, dp_backing_report(rdma), ret_kept);
@@ -226,7 +228,7 @@ static int attach_open_parts(struct daxpin_rdma *rdma,
 	return ret;
 }
 
-/* The registrations remain if the device did not release memory of the pool. */
+/* After a failure the registrations remain if the device has kept memory or objects. */
 static int attach_start(struct daxpin_rdma *rdma,
 			const struct daxpin_pool_info *info,
 			const struct daxpin_rdma_options *o)
@@ -306,7 +308,8 @@ DP_EXPORT int daxpin_rdma_service(struct daxpin_rdma *rdma)
 
 	if (ret)
 		return ret;
-	/* The grants have deadlines, and giving one to an executor does not block. */
+	/* Grants first, because they have deadlines. With an executor this does not
+	 * block. */
 	ret = dp_revokes_service(rdma);
 	keys_ret = dp_local_keys_service(rdma);
 	return ret ? ret : keys_ret;

@@ -9,9 +9,9 @@
  *  - An on-demand region names addresses, not pages: a punch below it succeeds,
  *    and the next write allocates blocks again (rdma.md R15). The grant's hold
  *    prevents that: no segment is punched while anything in it is held, and the
- *    hold is dropped after the region's end. A grant does not pin its segment in the
- *    registration as well: that would add nothing, and a reclaim would then ask for a
- *    pin that a peer cannot return immediately.
+ *    hold is dropped after the region's end. A grant does not also pin its segment by
+ *    daxpin_registration_pin(): the hold is sufficient, and a reclaim would ask for a
+ *    pin that can be given back only after the grant has ended.
  *  - A bounce buffer begins as a copy of the extent, even for a peer that may
  *    not read: bytes that it does not write must be written back unchanged.
  *  - Other writes to the extent meanwhile would be lost. So a bounced grant that can
@@ -77,7 +77,8 @@ static void backing_try_windows(struct daxpin_rdma *rdma)
 		atomic_store(&rdma->backing.windows_wanted, false);
 }
 
-/* Called with the lock held: try windows again. Until one works, grants are regions. */
+/* Called with the lock held: try windows again if the trial could not be made before.
+ * Until a trial shows that they work, grants are regions. */
 static void backing_try_windows_again(struct daxpin_rdma *rdma)
 {
 	const struct daxpin_rdma_options o = { .flags = DAXPIN_RDMA_WINDOWS };
@@ -95,8 +96,8 @@ static void backing_try_windows_again(struct daxpin_rdma *rdma)
 		atomic_store(&backing->windows_wanted, false);
 }
 
-/* Memory of the pool's filesystem, because a trial on other memory proves nothing. 0,
- * or -errno: the trial was not completed. */
+/* memory must be of the pool's filesystem, because a trial on other memory proves
+ * nothing about it. 0, or -errno: the trial was not completed. */
 static int backing_try_memory(struct daxpin_rdma *rdma, void *memory)
 {
 	struct dp_backing *backing = &rdma->backing;
@@ -131,7 +132,7 @@ static void backing_try_reserved(struct daxpin_rdma *rdma, bool *ret_tried)
 	daxpin_cancel(rdma->pool, extent);
 }
 
-/* For a pool that is full, or while its free space is being reclaimed. */
+/* Used if nothing can be reserved: the pool is full, or is reclaiming free space. */
 static void backing_try_scratch(struct daxpin_rdma *rdma)
 {
 	struct dp_backing *backing = &rdma->backing;
@@ -314,8 +315,8 @@ void dp_backing_count(struct daxpin_rdma *rdma,
 
 /* ------------------------------------------------------------ bounce buffers */
 
-/* C7: writes by others meanwhile would be lost, and the write-back would change what
- * they read. */
+/* C7: a write-back would overwrite what other holders have written meanwhile, and would
+ * change what they read. */
 uint32_t dp_backing_hold_access(const struct daxpin_grant *grant,
 				const struct daxpin_grant_options *o)
 {
@@ -364,8 +365,8 @@ static void backing_copy_back(struct daxpin_grant *grant)
 	void *home = daxpin_ptr(pool, key->extent, key->offset);
 
 	assert(home != grant->bounce.bounce_memory);
-	/* NULL: an excess drop ended its generation, and the blocks have another
-	 * owner. */
+	/* NULL: an excess drop has ended the extent's generation, and the blocks may
+	 * belong to another extent. */
 	if (home)
 		memcpy(home, grant->bounce.bounce_memory, key->length);
 	if (!home || daxpin_persist(pool, key->extent, key->offset, key->length))
@@ -424,7 +425,7 @@ void dp_backing_close(struct daxpin_grant *grant, bool copy)
 
 	if (!grant->bounce.bounce_memory)
 		return;
-	assert(!dp_access_is_open(grant));	/* no write arrives there any more */
+	assert(!dp_access_is_open(grant));	/* no write can arrive any more */
 	if (copy && grant->key.access & WRITES)
 		backing_copy_back(grant);
 	munmap(grant->bounce.bounce_memory, grant->key.length);

@@ -10,7 +10,7 @@ void dp_backing_destroy(struct daxpin_rdma *rdma);
 /*
  * Called after the registration and before any grant: find out what the device can do
  * for this pool. If the trial could not be made, dp_backing_settle() tries again.
- * *ret_kept: it failed, and the device did not release the pool's memory, so the
+ * *ret_kept: the call failed, and the device did not release the pool's memory, so the
  * registration must remain.
  */
 int dp_backing_choose(struct daxpin_rdma *rdma,
@@ -26,7 +26,7 @@ void dp_backing_count(struct daxpin_rdma *rdma, struct daxpin_rdma_info *info);
 /* Called before the grant's hold: decide how the peer will access the memory. */
 int dp_backing_settle(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o);
-/* DAXPIN_HOLD_EXCLUSIVE if the grant's hold must be, or 0. */
+/* DAXPIN_HOLD_EXCLUSIVE if the grant needs an exclusive hold, otherwise 0. */
 uint32_t dp_backing_hold_access(const struct daxpin_grant *grant,
 				const struct daxpin_grant_options *o);
 /*

@@ -2,8 +2,8 @@
 /*
  * A grant as bytes, for the peer: docs/format.md has the layout, byte by byte.
  *
- *  - Each field is put and taken by shifts, so that neither the byte order of
- *    the machine nor a compiler's padding is in it.
+ *  - Each field is encoded and decoded by shifts, so that the bytes depend neither on
+ *    the byte order of the machine nor on a compiler's padding.
  *  - Bytes from a peer are checked completely before they are used: the result is a
  *    whole descriptor or nothing.
  */

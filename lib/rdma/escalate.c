@@ -2,7 +2,7 @@
 /*
  * Owns the escalation of a grant, the steps to make the device release its memory:
  *
- *	NONE -> DEREGISTER	[escalate_refused] the device refused
+ *	NONE -> DEREGISTER	[escalate_refused] the access did not end
  *	DEREGISTER, QUARANTINE -> QUEUE_PAIR
  *				[escalate_stop_queue_pair] the peer's queue pair was
  *				moved to the error state, and the call is repeated
@@ -11,8 +11,8 @@
  *				[dp_escalate] the device still refused
  *	any -> closed		[escalate_close_once] it released the memory
  *
- *  - ibv_dereg_mr(), for a window ibv_dealloc_mw(), is the one DMA barrier on every
- *    device. Only its success ends a grant.
+ *  - The DMA barrier is ibv_dereg_mr() for a region, and ibv_dealloc_mw() for a window.
+ *    A grant ends only when that call has succeeded.
  *  - C8: after a temporary failure the call is repeated before any escalation
  *    (retry.c).
  *  - No window is invalidated and no queue pair destroyed: on soft-RoCE either can
@@ -67,7 +67,7 @@ void dp_escalation_set_peer(struct daxpin_grant *grant, struct ibv_qp *qp)
 	grant->escalation.peer_qp = qp;
 }
 
-/* The DMA barrier. Its result is kept for daxpin_grant_info(). */
+/* Call the DMA barrier once. Its result is kept for daxpin_grant_info(). */
 static int escalate_close_once(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
@@ -137,7 +137,7 @@ static int escalate_stop_queue_pair(struct daxpin_grant *grant)
 	return ret;
 }
 
-/* The device refused with `ret`. Returns its last result. */
+/* Called with the error, if the access could not be ended. Returns the last result. */
 static int escalate_refused(struct daxpin_grant *grant, int ret)
 {
 	const struct timespec pause = { .tv_nsec = DRAIN_NS };

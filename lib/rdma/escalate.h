@@ -10,7 +10,7 @@ void dp_escalations_destroy(struct daxpin_rdma *rdma);
 void dp_escalations_count(struct daxpin_rdma *rdma,
 			  struct daxpin_rdma_info *info);
 
-/* Before the grant is out: the peer's queue pair, or NULL. */
+/* Set the peer's queue pair, or NULL. Called before dp_revoke_add(). */
 void dp_escalation_set_peer(struct daxpin_grant *grant, struct ibv_qp *qp);
 /* End the access, with all steps that are necessary. Blocks; one thread at a time for a
  * grant. 0: the peer has no access any more. -errno: the grant is quarantined. */

@@ -4,14 +4,15 @@
  * means that the target's NIC has it. Two requests after it on the same queue pair
  * achieve more:
  *
- *  - FLUSH, if the verbs, the queue pair and the grant have it: its completion
- *    means that the range is in the power-fail domain.
+ *  - FLUSH, if the verbs, the queue pair and the grant support it. By the specification
+ *    its completion means that the range is in the power-fail domain; soft-RoCE
+ *    completes it even for ordinary memory (rdma.md R18).
  *  - A READ of the range's last byte: it does not overtake writes on the target's
  *    bus, so at its completion the writes are where the target's platform puts them.
- *    Whether that is the power-fail domain cannot be determined by the peer: the
- *    caller states it, or there is no flush.
+ *    The peer cannot determine whether that is the power-fail domain, so the caller
+ *    must state it in `platform`. Otherwise the call fails with -EOPNOTSUPP.
  *
- * A bounced grant is in ordinary memory, where no flush helps.
+ * A bounced grant is a copy in ordinary memory, so a flush cannot make it durable.
  */
 
 #include <assert.h>
@@ -45,7 +46,8 @@ static int flush_check_range(const struct flush *flush)
 }
 
 #ifdef DP_HAVE_WR_FLUSH
-/* A queue pair has the verb if it was created with IBV_QP_EX_WITH_FLUSH. */
+/* NULL if the grant or the queue pair does not support FLUSH. A queue pair does if it
+ * was created with IBV_QP_EX_WITH_FLUSH. */
 static struct ibv_qp_ex *flush_verb_queue_pair(const struct flush *flush)
 {
 	struct ibv_qp_ex *ex = ibv_qp_to_qp_ex(flush->qp);

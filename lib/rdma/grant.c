@@ -2,9 +2,10 @@
 /*
  * Granting a peer remote access to exactly one extent, or a part of it.
  *
- *	range [grant_fill_range] -> zeroes [grant_zero] -> hold [grant_hold] -> key
- *	[grant_fill_key] -> backing, access [grant_open] -> out [dp_revoke_add]; a
- *	failure undoes the steps in the opposite order
+ *	range [grant_fill_range] -> mode [dp_backing_settle] -> zeroes [grant_zero] ->
+ *	hold [grant_hold] -> key [grant_fill_key] -> backing, access [grant_open] ->
+ *	the grant exists [dp_revoke_add]; a failure undoes the steps in the opposite
+ *	order
  *
  *  - A grant's hold is taken before its access is opened (access.c); revoke.c drops
  *    it.
@@ -26,8 +27,8 @@
 #define ACCESS_WRITES	(IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_ATOMIC)
 /* A fetch-and-add of 0 returns eight bytes to the peer. */
 #define ACCESS_READS	(IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_ATOMIC)
-/* Each would let a peer reach beyond the grant: through a window of the program, or
- * to whatever is mapped at the same address later. */
+/* Each of these would let a peer access memory outside the grant: through a window that
+ * the program binds, or what is mapped at the same address later. */
 #define ACCESS_REFUSED	(IBV_ACCESS_MW_BIND | IBV_ACCESS_ON_DEMAND | \
 			 IBV_ACCESS_ZERO_BASED)
 
@@ -74,10 +75,10 @@ static int grant_fill_range(struct daxpin_grant *grant,
 }
 
 /*
- * Zero the range, under an exclusive hold of its own (C7): no other peer, request or
- * SET can have written to the extent by then or do so meanwhile, and no publish makes
- * it live. This hold may be dropped before the grant's own is taken, because whatever
- * others write in between belongs to this generation of the extent.
+ * Zero the range, under an exclusive hold of its own (C7), so that no other peer,
+ * request or SET writes to the extent meanwhile, and no publish makes it live. This
+ * hold may be dropped before grant_hold() takes the grant's hold: whatever is written
+ * in between belongs to this generation of the extent, not to the previous owner.
  */
 static int grant_zero(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o)
@@ -108,8 +109,8 @@ static int grant_zero(struct daxpin_grant *grant,
 }
 
 /*
- * Would the peer see bytes of the previous owner? The state is read under the hold, so
- * that no other generation can have begun meanwhile.
+ * -EPERM if the peer could read bytes of the previous owner and the caller did not
+ * allow it. The state is read under the hold, so it is that of the same generation.
  */
 static int grant_check_old_bytes(struct daxpin_grant *grant,
 				 const struct daxpin_grant_options *o)
@@ -146,7 +147,7 @@ static int grant_fill_key(struct daxpin_grant *grant,
 	return 0;
 }
 
-/* The last step: choose the memory that the peer will access, and open the access. */
+/* Prepare the memory that the peer will access, and open the access. */
 static int grant_open(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o, bool *ret_kept)
 {

@@ -15,7 +15,7 @@
  *	FORGOTTEN on		[dp_handoff_forget]
  *
  *  - One CAS clears CLAIMED, so an executor and a revoke never both end a grant. If an
- *    executor loses its job, a revoke can still take the grant over.
+ *    executor never runs the job, a revoke can still take the grant over.
  *  - An executor may run a job that was taken from it at any later time, even after the
  *    grant has ended and its attachment was detached. So each job counts as a
  *    reference, and the last one frees the memory of a forgotten grant. That is why
@@ -39,7 +39,7 @@ static uint32_t handoff_change(struct daxpin_grant *grant, uint32_t more,
 					     memory_order_relaxed), to;
 
 	do {
-		/* Fails if an executor runs one job twice. */
+		/* This fails if an executor runs the same job twice. */
 		assert(word + more >= less);
 		to = ((word + more - less) & ~clear) | set;
 	} while (!atomic_compare_exchange_weak_explicit(&grant->handoff.word, &word,

@@ -10,9 +10,11 @@ void dp_handoff_give(struct daxpin_grant *grant);
 /* Called by the executor's job. True: the caller must end the grant. False: it was
  * taken from the executor meanwhile, and may be freed, so it must not be accessed. */
 bool dp_handoff_begin(struct daxpin_grant *grant);
-/* Called after the executor refused the grant. Returns like dp_handoff_begin(). */
+/* Called after the executor refused the grant. True: the caller must queue the grant.
+ * False: a revoke has taken it meanwhile, and it may be freed. */
 bool dp_handoff_refused(struct daxpin_grant *grant);
-/* Take it from the executor, which may still run its job. False: too late. */
+/* Take the grant from the executor; if the job runs later, it does nothing. False: the
+ * executor has already begun to end the grant, or does not have it. */
 bool dp_handoff_take(struct daxpin_grant *grant);
 
 /* Keep the grant's memory until dp_handoff_unref(), which may free it. */

@@ -8,14 +8,14 @@
  *	made -> none		[local_key_end] for a reclaim,
  *				[dp_local_keys_close] at the detach
  *
- *  - C5: a key that the device does not end does not prevent others from ending.
+ *  - C5: if the device does not end one key, the others are ended nevertheless.
  *  - C8: a temporary failure of the device is retried, and no thread waits for
  *    make_lock meanwhile.
- *  - A key is published after its region exists, so that a lookup is one load.
+ *  - key_word is stored after the region exists, so that a lookup needs only one load.
  *  - A region that is lent to memory windows is not deregistered. A reclaim asks for
- *    the pin of a segment only while nothing in it is held, so no window has its region
- *    then. But the reclaim may end before the pin is given back, and a new grant can
- *    borrow the region meanwhile, so `lent` is checked.
+ *    the pin of a segment only while nothing in it is held, so no window uses the
+ *    region at that moment. But the reclaim may end before this module gives the pin
+ *    back, and then a new grant can borrow the region. So `lent` is checked.
  */
 
 #include "rdma/local_key.h"
@@ -28,7 +28,7 @@
 
 #define KEY_VALID	(UINT64_C(1) << 32)
 
-/* Soft-RoCE can pin 1 GiB at once, and no more (rdma.md R11). */
+/* On soft-RoCE a region can have at most 1 GiB (rdma.md R11). */
 static_assert(DAXPIN_SEGMENT_MAX <= 1024u << 20, "a segment is one region");
 
 void dp_local_keys_init(struct daxpin_rdma *rdma)
@@ -88,7 +88,8 @@ static int local_key_make(struct daxpin_rdma *rdma, uint32_t index,
 	return 0;
 }
 
-/* Find or make the key of a segment. lend: lend its region to one more window. */
+/* Find or make the key of a segment. If lend is set, lend its region to one more
+ * window. */
 static int local_key_find(struct daxpin_rdma *rdma, uint32_t index, bool lend,
 			  uint64_t *ret_key)
 {
@@ -139,7 +140,7 @@ int dp_local_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
 	uint64_t key;
 	int ret = local_key_find(rdma, index, true, &key);
 
-	/* A region that is lent is not deregistered until it was returned. */
+	/* A lent region is not deregistered, so it can be read without the lock. */
 	if (!ret)
 		*ret_mr = rdma->slots[index].segment_mr;
 	return ret;

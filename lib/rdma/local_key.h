@@ -7,11 +7,11 @@
 
 void dp_local_keys_init(struct daxpin_rdma *rdma);
 void dp_local_keys_destroy(struct daxpin_rdma *rdma);
-/* Allow local keys. Before this call they are -EOPNOTSUPP. */
+/* Allow local keys. Before this call, requests for them return -EOPNOTSUPP. */
 void dp_local_keys_allow(struct daxpin_rdma *rdma, bool for_windows);
 
-/* The region of the segment of a pool address, to bind a window to. It is not
- * deregistered until it was returned. 0 or -errno. */
+/* Lend the region of the segment that contains a pool address, to bind a window to it.
+ * It is not deregistered before dp_local_key_return(). 0 or -errno. */
 int dp_local_key_lend(struct daxpin_rdma *rdma, uint64_t addr,
 		      struct ibv_mr **ret_mr);
 void dp_local_key_return(struct daxpin_rdma *rdma, uint64_t addr);

@@ -19,7 +19,7 @@
 #define HALF		(8 * PAGE)	/* half of the near end's buffer */
 #define SKEW		77		/* so that source and target are not aligned */
 #define FIRST_PSN	7
-#define RETRIES		6		/* for soft-RoCE 7 means without limit */
+#define RETRIES		6		/* soft-RoCE takes 7 as unlimited */
 #define CONNECT_TRIES	5
 #define PAUSE_NS	20000000
 

@@ -52,7 +52,7 @@ dp_loopback_far(const struct dp_loopback *loopback)
 	return loopback->far;
 }
 
-/* The deadline of its waits. */
+/* The deadline of all waits of the connection. */
 static inline uint64_t
 dp_loopback_deadline(const struct dp_loopback *loopback)
 {

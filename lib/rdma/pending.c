@@ -6,10 +6,10 @@
  *
  *  - The cost of a service call that has nothing to do does not depend on the number of
  *    grants that wait: it reads the first entry of the heap and of the queue.
- *  - Room in the heap is reserved before a grant is out, so asking it back cannot
- *    fail.
+ *  - Space in the heap is reserved before a grant is given to the caller, so that
+ *    asking the peer for it cannot fail.
  *
- * The heap is an array: no entry is before its parent, the entry at half its index.
+ * The heap is an array: no entry is due before its parent, the entry at half its index.
  * Index 0 is not used, so a grant whose heap_index is 0 is not in it.
  */
 #include "rdma/pending.h"
@@ -66,7 +66,7 @@ static bool pending_is_before(const struct daxpin_grant *a,
 	return a->pending.due_ns < b->pending.due_ns;
 }
 
-/* Move it up until its parent is not after it. */
+/* Move the grant up until its parent is not due after it. */
 static void pending_move_up(struct dp_pending *pending,
 			    struct daxpin_grant *grant)
 {
@@ -82,7 +82,7 @@ static void pending_move_up(struct dp_pending *pending,
 	pending_put(pending, index, grant);
 }
 
-/* Move it down until no child is before it. */
+/* Move the grant down until no child is due before it. */
 static void pending_move_down(struct dp_pending *pending,
 			      struct daxpin_grant *grant)
 {

@@ -7,7 +7,7 @@
 
 void dp_pending_init(struct dp_pending *pending);
 void dp_pending_destroy(struct dp_pending *pending);
-/* Allocate space for so many grants, so that nothing below can fail. 0 or -ENOMEM. */
+/* Allocate space for `grants` grants, so that no other function fails. 0 or -ENOMEM. */
 int dp_pending_reserve(struct dp_pending *pending, uint32_t grants);
 
 /* Let the grant wait for its peer until the deadline. If it waits already, this

@@ -22,7 +22,7 @@
 
 #define PAGE		DAXPIN_BLOCK_SIZE
 #define OFFSET		1234u		/* not the start of a page */
-#define WAIT_LIMIT_MS	30000		/* for the device, in all */
+#define WAIT_LIMIT_MS	30000		/* for all waits of one probe */
 #define ACCESS		(IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE | \
 			 IBV_ACCESS_REMOTE_READ)
 #define TRIES		(DAXPIN_RDMA_TRY_PINNED | DAXPIN_RDMA_TRY_ODP | \
@@ -86,7 +86,8 @@ static struct transfer probe_try_transfer(struct dp_loopback *loopback,
 		return t;
 	t.wrong_written =
 		probe_differences(memory, expected, DAXPIN_RDMA_TRY_BYTES);
-	/* A read is right if it returns what is in memory, even if that is wrong. */
+	/* Compare with the memory, not with what was written: a wrong write must not
+	 * count as a wrong read. */
 	probe_pattern(dp_loopback_sink(loopback), DP_LOOPBACK_BYTES, 3);
 	t.status = dp_loopback_read(loopback, memory + OFFSET, mr->rkey,
 				    DP_LOOPBACK_BYTES);

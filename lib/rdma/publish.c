@@ -26,7 +26,8 @@ static bool publish_is_kept(struct daxpin_extent extent,
  * End one grant, and make its extent durable unless an operation of this call keeps it.
  *
  * A grant that another call has ended is accepted (C9). It stays in the array until its
- * extent is durable, because otherwise the next call would publish data that is not.
+ * extent is durable. Otherwise the next call would not make the extent durable, and
+ * could publish operations that depend on it.
  */
 static int publish_end_grant(struct daxpin_rdma *rdma,
 			     struct daxpin_grant **grant,
@@ -64,7 +65,8 @@ static void publish_copy_ops(struct daxpin_op copies[],
 			     const struct daxpin_op *ops, size_t count)
 {
 	memcpy(copies, ops, count * sizeof(*ops));
-	/* Before the revoke, writes of the peer could not have been made durable. */
+	/* The caller cannot have made the peer's last writes durable before the revoke,
+	 * so the flag is ignored. */
 	for (size_t i = 0; i < count; i++)
 		copies[i].flags &= ~DAXPIN_OP_PERSISTED;
 }

@@ -5,8 +5,8 @@
  *  - C8: after a signal (EINTR) or a temporary lack of a resource (EAGAIN, EBUSY) the
  *    call is repeated before any escalation: before a queue pair is moved to the error
  *    state, or memory is quarantined.
- *  - The number of tries has a bound, because some devices return EBUSY for as long
- *    as their reason lasts.
+ *  - The number of tries has a bound, because some devices return EBUSY for as long as
+ *    the cause remains.
  */
 #include "rdma/retry.h"
 

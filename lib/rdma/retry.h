@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-/* Begin with zeroes. */
+/* The caller initializes it with zeroes. */
 struct dp_retry {
 	unsigned int interruptions, refusals;
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Owns the state of every grant that is out, and the list of those that are over:
+ * Owns the state of every grant that exists, and the list of those that are over:
  *
  *	         +------------- QUARANTINED <----+
  *	         |                |              |
@@ -10,15 +10,17 @@
  *	  +------+----> QUEUED, or+--------------+
  *
  *	new -> OUT			[dp_revoke_add]
- *	OUT, QUARANTINED -> ASKED	[daxpin_rdma_revoke_start] asks the peer
+ *	OUT, QUARANTINED -> ASKED	[daxpin_rdma_revoke_start] asks the peer,
+ *					unless it was asked before
  *	ASKED -> ASKED			[daxpin_rdma_revoke_start] another deadline
  *	OUT, ASKED, QUARANTINED -> QUEUED
  *					[daxpin_grant_returned, daxpin_rdma_returned],
  *					or the deadline has passed
  *					[daxpin_rdma_revoke_start, dp_revokes_service]
- *	QUEUED -> QUEUED		[dp_revokes_service] offers what the executor
- *					refused to the executor again
- *	QUEUED -> ENDING		[revoke_end_queued] by the executor, or by
+ *	QUEUED -> QUEUED		[dp_revokes_service] offers a grant again
+ *					that the executor has refused
+ *	QUEUED -> ENDING		[revoke_end_queued_and_unlock] by the
+ *					executor, or by
  *					dp_revokes_service without one;
  *					[daxpin_rdma_revoke] takes it over
  *	OUT, ASKED, QUARANTINED -> ENDING
@@ -34,12 +36,13 @@
  *  - C9: a handle that is over is remembered for a while, so that a second revoke
  *    returns 0 and does not reach memory that has been reused.
  *  - Callbacks and the device are called without the lock.
- *  - C6: the callbacks of one grant never overlap, and nothing follows the done()
- *    with which it is over. While ask_back(), or the done() of a quarantined grant,
- *    runs, a launch is put off until it has returned, and a revoke in another thread
- *    waits for that. No ask_back() follows a done().
- *  - A grant that is QUEUED is never lost with an executor: it is taken over by a
- *    revoke, and offered again if the executor refused it (handoff.c).
+ *  - C6: the callbacks of one grant never overlap, and no callback follows the done()
+ *    that reports that the grant has ended. While ask_back(), or the done() of a
+ *    quarantined grant, runs, the grant is not passed to the executor, and a revoke in
+ *    another thread waits until the callback has returned. No ask_back() follows a
+ *    done().
+ *  - A QUEUED grant is not lost if the executor fails: a revoke can take it over, and
+ *    if the executor refused it, the service call offers it again (handoff.c).
  *  - C10: a peer's answer names a grant by its number, which no other grant of this
  *    process has, and by its extent, whose generation no other open of the pool has.
  */
@@ -61,14 +64,14 @@
 /* Besides enum daxpin_grant_state. A new grant is zeroed memory. */
 #define STATE_OVER	0
 #define STATE_NEW	STATE_OVER
-/* In these a revoke may begin. */
+/* The states in which a revoke can begin. */
 #define FREE_STATES	(1u << DAXPIN_GRANT_STATE_GRANTED | \
 			 1u << DAXPIN_GRANT_STATE_ASKED | \
 			 1u << DAXPIN_GRANT_STATE_QUARANTINED)
 #define OVER_MAX	1024
-#define RETRY_MS	1000		/* for grants that only this thread can
-					   revoke */
-#define REFUSED_MS	10		/* until the executor is offered it again */
+#define RETRY_MS	1000		/* until a lost grant is ended again */
+#define REFUSED_MS	10		/* until the executor is offered a refused
+					   grant again */
 
 static void revoke_lock(struct daxpin_rdma *rdma)
 {
@@ -131,8 +134,8 @@ static void revoke_remember(struct daxpin_grant *grant)
 }
 
 /*
- * -EINVAL if an excess drop of the program has ended the grant's hold. Not for a lost
- * grant: its caller never got it, so daxpin_rdma_service() has no error to report.
+ * -EINVAL if an excess drop of the program has ended the grant's hold. 0 for a lost
+ * grant: the program never got it, so daxpin_rdma_service() must not report its error.
  */
 static int revoke_drop_hold(struct daxpin_grant *grant)
 {
@@ -203,9 +206,10 @@ static void revoke_end_callback(struct daxpin_grant *grant)
 /* ------------------------------------------------------------------ the end */
 
 /*
- * Called by the thread that moved it to ENDING. 0: the grant is over. -EINVAL: it is
- * over, but an excess drop had ended its hold. *ret_over is false if it is quarantined;
- * then a callback begins, if there is one.
+ * Called by the thread that moved the grant to ENDING. If it is over, *ret_over is
+ * true, and the result is 0, or -EINVAL if an excess drop had ended its hold. If it is
+ * quarantined, *ret_over is false, and the result is the device's error; then
+ * in_callback is set if has_callback is, because the caller will call done().
  */
 static int revoke_end(struct daxpin_grant *grant, bool has_callback,
 		      bool *ret_over)
@@ -241,8 +245,8 @@ static int revoke_end(struct daxpin_grant *grant, bool has_callback,
 }
 
 /*
- * Called with the lock, which it releases. The done() with which the grant is over
- * may detach, so access nothing after calling it.
+ * Called with the lock, which it releases. If the grant is over, done() may detach, so
+ * access nothing after calling it.
  */
 static int revoke_end_queued_and_unlock(struct daxpin_grant *grant)
 {
@@ -268,7 +272,8 @@ static int revoke_end_queued_and_unlock(struct daxpin_grant *grant)
 
 /* -------------------------------------------------------- in which thread */
 
-/* The executor's job. If its thread was cancelled in here, the grant would be lost. */
+/* The executor's job. Cancellation is disabled: a cancelled thread would leave the
+ * grant in ENDING. */
 static void revoke_execute(void *arg)
 {
 	struct daxpin_grant *grant = arg;
@@ -276,12 +281,13 @@ static void revoke_execute(void *arg)
 
 	if (!dp_handoff_begin(grant))
 		return;
-	/* It is not over, so neither it nor its attachment is gone. */
+	/* The grant is not over, so neither it nor its attachment has been freed. */
 	revoke_lock(grant->rdma);
 	revoke_end_queued_and_unlock(grant);
 }
 
-/* The service call offers it again, unless a revoke has taken it meanwhile. */
+/* Queue the grant, so that the service call offers it again, unless a revoke has taken
+ * it meanwhile. */
 static void revoke_keep_refused(struct daxpin_rdma *rdma,
 				struct daxpin_grant *grant)
 {
@@ -296,8 +302,8 @@ static void revoke_keep_refused(struct daxpin_rdma *rdma,
 	revoke_unlock(rdma);
 }
 
-/* Called with the lock, which it releases: a grant that is QUEUED. It may be over
- * when this returns. */
+/* Called with the lock, which it releases: pass a QUEUED grant to the executor or the
+ * queue. It may be over when this returns. */
 static void revoke_hand_over_and_unlock(struct daxpin_grant *grant)
 {
 	struct daxpin_rdma *rdma = grant->rdma;
@@ -316,12 +322,13 @@ static void revoke_hand_over_and_unlock(struct daxpin_grant *grant)
 	}
 	dp_handoff_give(grant);
 	revoke_unlock(rdma);
-	/* If it was not refused, done() may have detached. */
+	/* If the executor accepts it, done() may already have detached, so access
+	 * nothing. */
 	if (revokes->run(revoke_execute, grant, revokes->run_arg))
 		revoke_keep_refused(rdma, grant);
 }
 
-/* Called with the lock, which it releases: the grant waits for its peer no longer. */
+/* Called with the lock, which it releases: stop waiting for the peer, and queue it. */
 static void revoke_launch_and_unlock(struct daxpin_grant *grant)
 {
 	dp_pending_remove(&grant->rdma->revokes.pending, grant);
@@ -556,8 +563,8 @@ int dp_revokes_service(struct daxpin_rdma *rdma)
 
 /* ------------------------------------------------------ reports, queue pairs */
 
-/* If there is no executor, a service call ends queued grants immediately, so the
- * deadline has passed (1). */
+/* If there is no executor, a service call is due as soon as a grant is queued. So the
+ * function returns 1, a time that has passed. */
 static uint64_t revoke_next_deadline(const struct dp_revokes *revokes)
 {
 	uint64_t next = dp_pending_next_deadline(&revokes->pending);
@@ -645,7 +652,7 @@ void dp_revoke_add(struct daxpin_grant *grant,
 	revoke_add(grant);
 }
 
-/* Revoke it like any other grant, without callbacks, until the device releases it. */
+/* Revoke the grant like any other, without callbacks, until the device releases it. */
 void dp_revoke_add_lost(struct daxpin_grant *grant)
 {
 	int ret;

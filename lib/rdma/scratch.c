@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A trial of on-demand regions overwrites 64 KiB of the DAX filesystem. A full pool has
- * no space for it, so the trial can be made on a file without a name in the pool's
- * directory, which has the same filesystem and the same kind of pages.
+ * A trial of on-demand regions overwrites 64 KiB of the DAX filesystem. If the pool is
+ * full, the trial is made on a file without a name in the pool's directory, which is on
+ * the same filesystem and has the same kind of pages.
  */
 #include "rdma/scratch.h"
 
@@ -53,7 +53,7 @@ static int scratch_is_like(int fd, int pool_fd)
 	return 0;
 }
 
-/* Blocks SIGXFSZ, which RLIMIT_FSIZE would cause (size_signal.h). */
+/* Allocate the file. Blocks SIGXFSZ, which RLIMIT_FSIZE can cause (size_signal.h). */
 static int scratch_allocate(int fd, uint64_t bytes)
 {
 	sigset_t before;

@@ -8,7 +8,7 @@
 struct daxpin_pool;
 
 /*
- * Map so many bytes of a new file without a name, beside the pool's first file. 0 and
+ * Map `bytes` bytes of a new file without a name, beside the pool's first file. 0 and
  * *ret_memory, which the caller unmaps; that removes the file. -EOPNOTSUPP: the file is
  * not DAX, unlike the pool's. Other errors are the filesystem's.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finds a grant that is out by the number that its peer sent (C10). Numbers are given
- * out one after the other, so a grant's place is its number modulo the size of the
- * table, and grants that share a place are few.
+ * Finds an existing grant by the number that its peer sent (C10). A grant's place is
+ * its number modulo the size of the table. Numbers are assigned consecutively, so few
+ * grants share a place.
  */
 #include "rdma/table.h"
 
@@ -33,7 +33,7 @@ static void table_put(struct dp_table *table, struct daxpin_grant *grant)
 	*place = grant;
 }
 
-/* To a table with so many places. */
+/* Replace the table by one with `count` places. */
 static int table_grow(struct dp_table *table, uint32_t count)
 {
 	struct dp_table old = *table;

@@ -6,11 +6,11 @@
 #include "rdma/types.h"
 
 void dp_table_destroy(struct dp_table *table);
-/* Allocate memory for so many grants, so that adding one cannot fail. 0 or -ENOMEM. */
+/* Allocate memory for `grants` grants, so that adding one cannot fail. 0 or -ENOMEM. */
 int dp_table_reserve(struct dp_table *table, uint32_t grants);
 void dp_table_add(struct dp_table *table, struct daxpin_grant *grant);
 void dp_table_remove(struct dp_table *table, struct daxpin_grant *grant);
-/* NULL: no grant with that number is out. */
+/* NULL: there is no grant with that number. */
 struct daxpin_grant *dp_table_find(const struct dp_table *table, uint64_t id);
 
 #endif

@@ -21,13 +21,14 @@ struct dp_loopback;
 struct dp_local_key {
 	_Atomic uint64_t key_word;	/* lkey | KEY_VALID, or 0 */
 	struct ibv_mr *segment_mr;
-	uint32_t lent;			/* to so many windows; under make_lock */
+	uint32_t lent;			/* windows that use it; under make_lock */
 };
 
 /* private to local_key.c */
 struct dp_local_keys {
 	pthread_mutex_t make_lock;	/* making and ending keys */
-	int mr_access;			/* of each, or 0: there are none */
+	int mr_access;			/* of each region; 0: local keys are not
+					   allowed */
 	_Atomic uint32_t mr_count;
 };
 
@@ -36,8 +37,8 @@ struct dp_accesses {
 	_Atomic bool use_window2;	/* the device's windows of type 2 are trusted */
 	_Atomic(struct dp_loopback *) loopback;	/* to bind windows of type 1, or
 						   NULL */
-	pthread_mutex_t bind_lock;	/* of the loopback */
-	bool is_broken;			/* it must be connected again */
+	pthread_mutex_t bind_lock;	/* for the use of loopback, and is_broken */
+	bool is_broken;			/* loopback must be connected again */
 	_Atomic uint32_t windows_out;	/* grants by a window */
 	_Atomic uint64_t windows_refused_count;	/* since the attach */
 };
@@ -46,23 +47,23 @@ struct dp_accesses {
 struct dp_backing {
 	_Atomic uint32_t mode;		/* enum daxpin_rdma_mode */
 	bool may_bounce;
-	_Atomic bool windows_wanted;	/* and their trial could not be made yet */
-	pthread_mutex_t trial_lock;	/* of what follows, until the next comment */
+	_Atomic bool windows_wanted;	/* requested, but not yet tried with a result */
+	pthread_mutex_t trial_lock;	/* for trials, and the four fields below */
 	struct daxpin_rdma_report findings;
 	int trial_error;		/* of the last trial without a result */
-	uint64_t next_trial_ns;		/* not before then */
+	uint64_t next_trial_ns;		/* the earliest time of the next trial */
 	bool is_kept;			/* a trial's memory was not released */
 	/* Counts: */
 	_Atomic uint32_t bounced_out;
 	_Atomic uint64_t bounced_out_bytes;
-	_Atomic uint64_t copy_errors;	/* since the attach, as the next two */
+	_Atomic uint64_t copy_errors;	/* this and the next two: since the attach */
 	_Atomic uint64_t prefetch_done;
 	_Atomic uint64_t prefetch_failed;
 };
 
 /* private to escalate.c */
 struct dp_escalations {
-	pthread_mutex_t escalations_lock;	/* of all here and of struct
+	pthread_mutex_t escalations_lock;	/* for this struct and struct
 						   dp_escalation */
 	uint64_t refusals, queue_pairs_stopped;	/* since the attach */
 };
@@ -83,14 +84,14 @@ struct dp_table {
 
 /* private to revoke.c */
 struct dp_revokes {
-	pthread_mutex_t grants_lock;	/* of all here and of struct dp_revoke */
+	pthread_mutex_t grants_lock;	/* for this struct and struct dp_revoke */
 	pthread_cond_t callback_over;	/* some grant's callback has returned */
 	int (*run)(void (*fn)(void *arg), void *arg, void *executor);
 	void *run_arg;
-	struct dp_pending pending;	/* ASKED; and QUEUED, unless an executor
-					   has it */
-	struct dp_table table;		/* all that are not over */
-	uint32_t promised;		/* grants with memory in pending and table */
+	struct dp_pending pending;	/* grants that are ASKED, or QUEUED and not with
+					   an executor */
+	struct dp_table table;		/* all grants that are not over */
+	uint32_t promised;		/* grants with space in pending and table */
 	uint64_t refused_again_ns;	/* when to offer the queue to the executor */
 	struct daxpin_grant *over_first, **over_end;	/* the oldest first */
 	uint32_t over_count;
@@ -103,10 +104,11 @@ struct daxpin_rdma {
 					   fork() */
 	bool detached;
 	struct ibv_pd *pd;
-	struct ibv_pd *domain;		/* another one of its context, only while the
-					   pool finds out which context that is */
-	struct daxpin_registration *registration;	/* of local keys */
-	struct daxpin_registration *regions;	/* made by the program, or NULL */
+	struct ibv_pd *domain;		/* a second domain in pd's context; exists only
+					   while the pool identifies the context */
+	struct daxpin_registration *registration;	/* for local keys */
+	struct daxpin_registration *regions;	/* for regions that the program
+						   makes itself, or NULL */
 	uint64_t segment_size;
 	uint64_t end;			/* pool address past the last segment */
 	uint32_t segments;
@@ -130,7 +132,7 @@ static inline int dp_rdma_enter(const struct daxpin_rdma *rdma)
 
 /* ------------------------------------------------------------- of a grant */
 
-/* The sentence of a grant whose own hold is gone. */
+/* The error message if the grant's own hold is gone. */
 #define DP_HOLD_LOST	"the hold of this grant was dropped by a daxpin_drop() that had no hold of its own: drop each hold once"
 
 /* private to access.c */
@@ -161,9 +163,9 @@ struct dp_revoke {
 	_Atomic uint32_t revoke_state;	/* enum daxpin_grant_state, or OVER; may be
 					   read without grants_lock */
 	bool is_lost;			/* the caller has no handle */
-	bool was_asked;			/* ask_back is not called any more */
-	bool in_callback;		/* one is running, in callback_thread */
-	bool launch_later;		/* QUEUED, once the callback has returned */
+	bool was_asked;			/* do not call ask_back again */
+	bool in_callback;		/* a callback is running in callback_thread */
+	bool launch_later;		/* hand the grant over when it has returned */
 	pthread_t callback_thread;
 	void (*ask_back)(void *arg, const struct daxpin_grant_key *key);
 	void (*done)(void *arg, int result);
@@ -180,7 +182,7 @@ struct dp_handoff {
 struct dp_waiting {
 	uint64_t due_ns;
 	uint32_t heap_index;		/* 0: not in the heap */
-	struct daxpin_grant *next, **prev;	/* in the queue; prev NULL: not */
+	struct daxpin_grant *next, **prev;	/* the queue; prev is NULL outside it */
 };
 
 /* private to table.c */

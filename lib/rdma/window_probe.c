@@ -95,9 +95,9 @@ static int window_probe_close(struct window *w)
 /* --------------------------------------------------------------- the trials */
 
 /*
- * A trial returns 0 and a fact, or, if it could not be made, a completion status
- * (positive) or -errno. This one writes `length` bytes at `at`, which are 0 before, and
- * finds out whether any has changed.
+ * A trial returns 0 and stores a fact. If it could not be made, it returns a positive
+ * completion status or -errno. This function writes `length` bytes at `at`, which were
+ * 0, and finds out whether any of them has changed.
  */
 static int window_probe_write_and_look(struct window *w, uint64_t at,
 				       uint32_t length, enum fence *ret_fence)
@@ -112,13 +112,14 @@ static int window_probe_write_and_look(struct window *w, uint64_t at,
 			*ret_fence = FENCE_LEAKS;
 			return 0;
 		}
-	/* A success that changed nothing proves nothing. */
+	/* If the write succeeded and no byte changed, there is no result. */
 	if (status)
 		*ret_fence = FENCE_HOLDS;
 	return 0;
 }
 
-/* A refusal proves something only if a permitted write succeeds. */
+/* Called before an access that must be refused. If this permitted write fails, the
+ * refusal proves nothing. */
 static int window_probe_write_inside(struct window *w)
 {
 	int status =
@@ -148,7 +149,7 @@ static int window_probe_try_edge(struct window *w, struct facts *facts)
 
 	if (!ret)
 		ret = window_probe_write_and_look(w, FROM + SPAN - 1, 2, &edge);
-	/* The byte inside may arrive; the one outside may not. */
+	/* The byte inside is allowed to arrive; the one outside must not. */
 	if (!ret && w->memory[FROM + SPAN])
 		facts->range = FENCE_LEAKS;
 	return ret;
@@ -301,7 +302,7 @@ static void window_probe_report_untried(int ret,
 		 ibv_wc_status_str((enum ibv_wc_status)ret));
 }
 
-/* Memory that the device keeps stays mapped permanently. */
+/* Memory that the device does not release is never unmapped. */
 static int window_probe_end_memory(struct window *w)
 {
 	int ret = w->mw ? -EBUSY : 0;

@@ -7,8 +7,9 @@
 #include "rdma/loopback.h"
 
 /*
- * Try windows of one type on memory of the probe's own. 0 and what was found, or
- * the device's -errno if it does not release something.
+ * Try windows of one type on memory that the probe allocates. 0 and a finding; or
+ * -errno if memory cannot be mapped, or if the device does not release the window or
+ * the region.
  */
 int dp_window_probe(struct dp_loopback *loopback, enum ibv_mw_type type,
 		    struct daxpin_rdma_finding *ret_finding);
