@@ -30,7 +30,7 @@ struct check {
 	struct json json;
 	struct daxpin_check_summary summary;
 	unsigned int derived, lossy;	/* damage that a repair can cure */
-	unsigned int declined;		/* of the lossy ones, in a repair */
+	unsigned int declined;		/* lossy cures that the user declined */
 };
 
 /* ------------------------------------------------------------- the options */
@@ -283,7 +283,7 @@ static int look(struct check *check)
 			    on_finding, check, &check->summary);
 	if (ret || !check->summary.repaired)
 		return ret;
-	/* The verdict is about what a second check still finds after the repair. */
+	/* The verdict is that of a second check, made after the repair. */
 	after.summary.size = sizeof(after.summary);
 	ret = daxpin_check(check->options.path, &check->pool, NULL, NULL,
 			   &after.summary);
@@ -292,8 +292,8 @@ static int look(struct check *check)
 	return ret;
 }
 
-/* A check that ends with -EUCLEAN found damage; any other error leaves the pool
- * unjudged. */
+/* -EUCLEAN means that the pool is damaged. After any other error its condition is
+ * unknown. */
 static enum exit_status verdict(const struct check *check, int ret)
 {
 	if (ret)

@@ -3,7 +3,7 @@
 #ifndef COMMAND_H
 #define COMMAND_H
 
-/* What every one of them exits with. */
+/* The exit statuses of every sub-command. */
 enum exit_status {
 	EXIT_CLEAN = 0,
 	EXIT_DAMAGED = 1,		/* doctor: something does not work */

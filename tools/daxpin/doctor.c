@@ -67,7 +67,7 @@ static void print_answer(const struct answer *answer, const char *observed)
 {
 	char verdict[16];
 
-	/* In brackets: features that this kind of memory does not need. */
+	/* The verdict is in brackets if this memory does not need the feature. */
 	snprintf(verdict, sizeof(verdict), answer->needed ? "%s" : "(%s)",
 		 verdict_name[answer->verdict]);
 	printf("%-9s  %-16s  %s\n", verdict, subjects[answer->subject].title,
@@ -120,7 +120,7 @@ void doctor_report_no_testbed(struct doctor *doctor, enum subject subject,
 	}, "%s", doctor->testbed.errmsg);
 }
 
-/* One "no" decides, even if other answers are unknown. */
+/* A needed feature that does not work decides, even if other answers are unknown. */
 static enum exit_status verdict_of(const struct doctor *doctor)
 {
 	if (doctor->wrong)

@@ -63,14 +63,14 @@ struct answer {
 struct place {
 	enum daxpin_source source;
 	const char *path;
-	int fd;				/* of the directory or the node; -1: none, or
-					   the device is in use */
-	uint64_t media_bytes;		/* of pool or device; 0: not known */
+	int fd;				/* of the directory or the node; -1: it cannot
+					   be opened, or the device is in use */
+	uint64_t media_bytes;		/* of the pool or the device; 0: unknown */
 	uint32_t segments;		/* files of a pool; 0: there are none */
 	char filesystem[32];		/* directories */
 	char device[64];		/* "daxX.Y" */
 	uint64_t align;			/* of a device's mappings */
-	bool in_use;			/* its owner has it open */
+	bool in_use;			/* another process has it open or locked */
 	int pool_error;			/* of daxpin_pool_open(), for reading */
 	char pool_errmsg[512];
 	bool opened;
@@ -85,9 +85,9 @@ struct testbed {
 	int fd;				/* -1: there is no such memory */
 	char *base;			/* NULL: it cannot be mapped */
 	uint64_t size;
-	bool scratch;			/* ours to store into */
+	bool scratch;			/* the command may store into it */
 	int sync_error;			/* 0, or what MAP_SYNC failed with */
-	char errmsg[256];		/* why there is none, or no mapping */
+	char errmsg[256];		/* why there is no memory or no mapping */
 };
 
 struct doctor {
@@ -96,10 +96,10 @@ struct doctor {
 	struct json json;
 	struct place place;
 	struct testbed testbed;
-	unsigned int wrong, unknown;	/* of what is needed */
+	unsigned int wrong, unknown;	/* counts of needed features */
 };
 
-/* Report one answer; `observed` is a sentence without a full stop. */
+/* Report one answer; `observed` is a sentence without its full stop. */
 void doctor_report(struct doctor *doctor, struct answer answer,
 		   const char *observed, ...)
 	__attribute__((format(printf, 3, 4)));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which of /proc, /sys and netlink is visible from here: after a crash of an owner that
- * used RDMA, the next open has to find out whether that has ended (daxpin(7),
- * CONTAINERS).
+ * Which parts of /proc, /sys and netlink this process can see. After a crash of an
+ * owner that used RDMA, the next open needs them to find out whether the owner's RDMA
+ * has ended (daxpin(7), CONTAINERS).
  */
 #include <dirent.h>
 #include <errno.h>
@@ -39,8 +39,8 @@ static int look_at(const char *path, long magic)
 	return ret;
 }
 
-/* How many ids this process has in the pid namespace of /proc and those below it; 0:
- * /proc does not show this process. */
+/* The number of pid namespaces, from that of /proc down to this process's own, in which
+ * this process has an id; 0: /proc does not show this process. */
 static int count_ids(void)
 {
 	FILE *status = fopen("/proc/self/status", "re");
@@ -115,7 +115,7 @@ static void report_netlink(struct doctor *doctor)
 	   strerror(error));
 }
 
-/* One character, or 0. */
+/* The file's first character, or 0. */
 static char read_first(const char *path)
 {
 	FILE *file = fopen(path, "re");

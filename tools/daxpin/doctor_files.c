@@ -22,7 +22,7 @@ static int marked(int fd)
 	return !!(attributes.fsx_xflags & FS_XFLAG_NODEFRAG);
 }
 
-/* 1: the file can be marked, and the mark is there afterwards. */
+/* 1: the file can be marked, and the mark can be read back. */
 static int takes_mark(int fd)
 {
 	struct fsxattr attributes;

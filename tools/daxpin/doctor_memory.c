@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The memory itself: MAP_SYNC, the size that a page fault really maps, which
- * sectors are bad, and how much of it may be locked.
+ * The memory itself: whether it can be mapped with MAP_SYNC, how much memory one page
+ * fault maps, which sectors are bad, and how much this process may lock.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,7 +23,8 @@ static bool is_dax(const struct place *place)
 
 /* ----------------------------------------------------------------- MAP_SYNC */
 
-/* A device has no filesystem whose metadata could be late. */
+/* Needed only on a DAX filesystem: a device has no filesystem metadata that could be
+ * less durable than the data. */
 static void report_map_sync(struct doctor *doctor)
 {
 	const struct testbed *testbed = &doctor->testbed;
@@ -55,8 +56,8 @@ static long page_faults(void)
 }
 
 /*
- * Count the page faults that each 2 MiB takes. smaps cannot be used: on some kernels it
- * shows no huge pages of a device or a DAX file.
+ * Count the page faults of each 2 MiB. smaps is not used, because on some kernels it
+ * does not show the huge pages of a device or a DAX file.
  */
 static int count_huge(const struct testbed *testbed, unsigned int *ret_huge,
 		      long *ret_most)
@@ -91,7 +92,7 @@ static const char *huge_remedy(const struct place *place)
 	return "mkfs.ext4 -b 4096 -E stride=512,stripe_width=512, on a namespace that begins at a multiple of 2 MiB";
 }
 
-/* The extents of the pool's own files, which are not changed. */
+/* How many chunks of the existing pool cannot be huge pages. The pool is only read. */
 static const char *pool_alignment(const struct place *place, char text[96])
 {
 	text[0] = '\0';
@@ -155,7 +156,7 @@ static bool read_text(const char *path, char *text, size_t size)
 	return good;
 }
 
-/* Only root may read where a device begins in its region: others get 0. */
+/* Only root can read where a device begins in its region: other users read 0. */
 static bool has_begin(const char *device, const char *what)
 {
 	unsigned long long begin = 0;
@@ -184,7 +185,7 @@ static bool name_list(const struct place *place, char path[160])
 	snprintf(dir, sizeof(dir), "/sys/dev/block/%u:%u", major(st.st_dev),
 		 minor(st.st_dev));
 	snprintf(path, 160, "%s/start", dir);
-	/* A partition has the list of its disk. */
+	/* The list of a partition is that of its disk. */
 	snprintf(path, 160, "%s/%sbadblocks", dir,
 		 access(path, F_OK) ? "" : "../");
 	return true;
@@ -198,7 +199,7 @@ static void report_bad_blocks(struct doctor *doctor)
 
 	if (!is_dax(place))
 		return;
-	/* A disk without a list has an empty line. */
+	/* For a disk without a list the file has one empty line. */
 	known = name_list(place, path) && read_text(path, text, sizeof(text)) &&
 		strcmp(text, "\n") != 0;
 	if (place->opened)

@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include "doctor.h"
 
-/* Descriptors of a pool, in addition to one for each segment. */
+/* Descriptors that a pool needs in addition to one for each segment. */
 #define SPARE	16u
 
 /* --------------------------------------------------------------- descriptors */
@@ -84,7 +84,7 @@ static int count_ublk(void)
 	return count;
 }
 
-/* Only for memory that can be pinned for long, which excludes DAX filesystems. */
+/* Only for memory that allows long-term pins: device-dax and shmem. */
 static void report_ublk(struct doctor *doctor)
 {
 	int count = count_ublk();

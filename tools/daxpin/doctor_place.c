@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The kind of the path, and whether it is in use. The command opens a pool for
- * reading, for a moment, because the library determines the kind. If the lock shows
- * that a pool is in use, the command opens nothing else of it.
+ * The kind of the path, and whether it is in use. The command briefly opens a pool
+ * there for reading, because the library determines the kind. If the lock shows that
+ * the pool is in use, the command opens none of its files.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,8 +25,8 @@
 
 /* ------------------------------------------------------------- a pool there */
 
-/* Opened even if it is damaged (DEGRADED): what the medium supports does not depend on
- * the contents. */
+/* Open the pool even if it is damaged (DEGRADED), because what the medium supports does
+ * not depend on its contents. */
 static void try_pool(struct place *place)
 {
 	struct daxpin_pool_options options = {
@@ -70,7 +70,8 @@ static bool read_attribute(const char *device, const char *name,
 	return got && *ret_value;
 }
 
-/* "daxX.Y": the last word of where its number leads to in sysfs. */
+/* Find the name "daxX.Y": the last component of the link that sysfs has for the device
+ * number. */
 static bool name_device(struct place *place, dev_t number)
 {
 	char path[64], target[512];
@@ -92,7 +93,8 @@ static bool name_device(struct place *place, dev_t number)
 	       read_attribute(name, "align", &place->align);
 }
 
-/* With a reader's lock, so that no process opens it for writing during the trial. */
+/* Open the node with a shared lock, so that no process opens the pool for writing
+ * during the trials. */
 static void open_device(struct place *place)
 {
 	if (place->in_use)
@@ -137,7 +139,7 @@ static void name_filesystem(struct place *place, uint64_t magic)
 			 "filesystem type 0x%" PRIx64, magic);
 }
 
-/* 1, 0, or -errno. A name is looked up, not opened. */
+/* 1, 0, or -errno. The file `name` is not opened. */
 static int is_dax(int fd, const char *name)
 {
 	struct statx stx;
@@ -147,7 +149,7 @@ static int is_dax(int fd, const char *name)
 	return !!(stx.stx_attributes & STATX_ATTR_DAX);
 }
 
-/* Ask for the pool's first file if it exists, and otherwise for a new scratch file. */
+/* Query the pool's first file if it exists, otherwise a new scratch file. */
 static int classify_dax(const struct place *place)
 {
 	int ret = is_dax(place->fd, FIRST_SEGMENT);

@@ -6,8 +6,8 @@
  * when the page is released.
  *
  * The pinned page itself is never punched: kernels before 6.15 warn about that if they
- * do not wait. The pipe is emptied before the file is closed, and the file has a name
- * until then, for the reason in doctor_testbed.c.
+ * do not wait. The pipe is emptied before the file's name is removed and before it is
+ * closed, for the reason in doctor_testbed.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +22,8 @@
 #define ENTRIES		8
 #define CANCEL		UINT64_MAX	/* user_data; punches count from 1 */
 #define MARK		0x6d
-/* A punch counts as waiting if it takes this much longer than one without a pin. */
+/* A punch is taken to wait if it takes at least this much longer than one without a
+ * pin. */
 #define WAITED_MS	300u
 #define WAITED_TIMES	20u
 
@@ -101,10 +102,10 @@ static bool ended(struct trial *t, unsigned int ms, int *ret_result)
 	return !t->in_flight;
 }
 
-/* What became of a waiting punch that was cancelled. */
+/* The result of cancelling a punch that waits. */
 struct taken_back {
 	bool over;
-	bool intact;			/* what it would have punched was not */
+	bool intact;			/* it has punched nothing */
 	int result;
 };
 
@@ -195,7 +196,7 @@ static int measure(struct trial *t)
 	return result ? result : fill(t);
 }
 
-/* With the page pinned. True: the punch waits, as it should. */
+/* Punch while the page is pinned. True: the punch waited until the pin was released. */
 static bool try_wait(struct trial *t)
 {
 	struct taken_back back = { .over = false };
@@ -220,7 +221,8 @@ static bool try_wait(struct trial *t)
 	return over && !result;
 }
 
-/* The last mapping goes while the page is pinned: on a scratch file only. */
+/* Punch while a page is pinned and the file has no mapping. A pool's file must never be
+ * in this state, so this is done on the scratch file only. */
 static int try_unmapped(struct trial *t)
 {
 	int result = 0, ret = fill(t);

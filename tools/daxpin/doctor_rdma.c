@@ -108,7 +108,7 @@ static void try_untouched(struct bench *bench, const struct testbed *testbed)
 		ibv_dereg_mr(mr);
 }
 
-/* Nothing was tried: the memory is bad, or there is none. */
+/* Report that no region was tried, because the memory is bad, or there is none. */
 static void report_no_memory(struct doctor *doctor, const struct bench *bench,
 			     struct answer answer)
 {
@@ -210,8 +210,9 @@ static void report_unusable(struct doctor *doctor, int error)
 		      doctor->rdma, strerror(-error), names[0] ? names : "none");
 }
 
-/* On a device, to which nothing may be stored, on-demand regions are tried on ordinary
- * memory instead: the result depends on the driver, not on the memory. */
+/* The command must not store to a device, so there on-demand regions are tried on
+ * ordinary memory. That shows what the driver does; pools on a device do not use such
+ * regions. */
 static int try_device(struct doctor *doctor, struct bench *bench)
 {
 	uint32_t tries = 0;

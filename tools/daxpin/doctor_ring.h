@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A request that completes at all completes long before this. */
+/* Far longer than any request takes that completes. */
 #define WAIT_LIMIT_MS	30000u
 
 uint64_t ring_now_ms(void);

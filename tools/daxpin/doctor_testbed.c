@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Memory to try things on. In a directory it is a new file without a name (O_TMPFILE),
- * so that even a killed run leaves nothing behind. Only the trial that pins a page of
- * a DAX file uses a file with a name: from Linux 6.15 on the last close of a nameless
- * file waits for its pins, and a killed process whose own pipe has the pin might wait
- * for itself. A page of a file with a name stays with the inode. The run that creates
- * such a file keeps it locked; each run removes those that no process has locked.
+ * so that a killed run leaves no file; on a filesystem without O_TMPFILE the name is
+ * removed immediately. Only the trial that pins a page of a DAX file uses a file with a
+ * name: from Linux 6.15 on the last close of a nameless file waits for its pins, and a
+ * killed process whose own pipe has the pin might wait for itself. A page of a file
+ * with a name stays with the inode. The run that creates such a file keeps it locked;
+ * each run of the trial removes those that no process has locked.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -140,7 +141,7 @@ void *testbed_map(int fd, uint64_t size, int flags)
 	return base;
 }
 
-/* The kernel chooses the address of a device's mapping, to suit its alignment. */
+/* The kernel chooses the address of a device's mapping, so that it is aligned. */
 static char *map_with(const struct testbed *testbed, int flags)
 {
 	void *base;

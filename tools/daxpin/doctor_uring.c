@@ -14,7 +14,7 @@
 
 #define ENTRIES		8
 #define SLOTS		16384u		/* the kernel's own limit */
-/* Newer than the headers that this is built with may be (Linux 6.9). */
+/* IORING_OP_FTRUNCATE, of Linux 6.9; the headers may be older. */
 #define OP_FTRUNCATE	55
 
 uint64_t ring_now_ms(void)
@@ -63,7 +63,7 @@ static const char *ring_remedy(int error)
 	return "use a kernel with CONFIG_IO_URING";
 }
 
-/* Linux 6.6 and later have this switch. On other kernels nothing is printed. */
+/* kernel.io_uring_disabled, which Linux has since 6.6. The text is empty without it. */
 static const char *disabled_switch(char text[64])
 {
 	FILE *file = fopen("/proc/sys/kernel/io_uring_disabled", "re");
@@ -98,7 +98,7 @@ static void report_ring(struct doctor *doctor, bool needed)
 
 /* ------------------------------------------------------------ fixed buffers */
 
-/* On scratch memory: do the bytes of a fixed read arrive? */
+/* 0: a fixed read into the scratch memory has stored the right bytes. */
 static int read_fixed(struct io_uring *ring, const struct testbed *testbed)
 {
 	unsigned char bytes[PAGE];
@@ -133,7 +133,7 @@ static int try_fixed(struct io_uring *ring, const struct testbed *testbed)
 
 	if (ret)
 		return ret;
-	/* A device is not ours to read into. */
+	/* The command must not store to a device. */
 	if (testbed->scratch)
 		ret = read_fixed(ring, testbed);
 	io_uring_unregister_buffers(ring);

@@ -3,7 +3,7 @@
 #include <string.h>
 #include "json.h"
 
-/* Bytes of the UTF-8 character there (RFC 3629), or 0. */
+/* The length of the UTF-8 character at `at` (RFC 3629); 0: the bytes are not UTF-8. */
 static int character(const unsigned char *at)
 {
 	int more = at[0] < 0x80 ? 0 : at[0] < 0xc2 ? -1 : at[0] < 0xe0 ? 1 :
@@ -12,7 +12,7 @@ static int character(const unsigned char *at)
 	for (int i = 1; i <= more; i++)
 		if ((at[i] & 0xc0) != 0x80)
 			return 0;
-	/* Too long a form, a surrogate, past U+10FFFF. */
+	/* Refuse overlong forms, surrogates, and characters above U+10FFFF. */
 	if ((at[0] == 0xe0 && at[1] < 0xa0) || (at[0] == 0xed && at[1] > 0x9f) ||
 	    (at[0] == 0xf0 && at[1] < 0x90) || (at[0] == 0xf4 && at[1] > 0x8f))
 		return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Writes JSON to a stream, value by value. A key is NULL inside an array. The command
- * only writes, and needs nothing of a JSON library but the escaping of strings, so it
- * has no dependency on one.
+ * only writes JSON, which needs little more than the escaping of strings, so it does
+ * not depend on a JSON library.
  */
 #ifndef JSON_H
 #define JSON_H
@@ -20,7 +20,7 @@ void json_object(struct json *json, const char *key);
 void json_array(struct json *json, const char *key);
 void json_end_object(struct json *json);
 void json_end_array(struct json *json);
-/* What is not UTF-8 becomes U+FFFD; NULL becomes null. */
+/* Bytes that are not UTF-8 are replaced by U+FFFD. NULL is written as null. */
 void json_string(struct json *json, const char *key, const char *value);
 void json_number(struct json *json, const char *key, uint64_t value);
 void json_bool(struct json *json, const char *key, int value);
