@@ -62,7 +62,7 @@ struct daxpin_rdma_report {
  * are tried on `memory`, which begins at a page and whose first
  * DAXPIN_RDMA_TRY_BYTES are overwritten; it may be NULL if no region is tried,
  * and must not belong to a pool. Set ret_report->size first. Returns 0 even if
- * something does not work, which the report says.
+ * something does not work; the report has the results.
  *
  * -EINVAL	an unknown bit in tries; memory is too small or does not begin
  *		at a page; an argument is NULL
@@ -77,14 +77,14 @@ int daxpin_rdma_probe(struct ibv_pd *pd, void *memory, size_t length,
 
 #define DAXPIN_RDMA_BOUNCE	0x1u	/* on a DAX filesystem: use copies if
 					   on-demand regions are unreliable */
-#define DAXPIN_RDMA_TRY		0x2u	/* try memory windows, for the report */
-#define DAXPIN_RDMA_WINDOWS	0x4u	/* and use those that work; not on a DAX
-					   filesystem */
+#define DAXPIN_RDMA_TRY		0x2u	/* try memory windows and report the result */
+#define DAXPIN_RDMA_WINDOWS	0x4u	/* try memory windows, and use those
+					   that work; not on a DAX filesystem */
 #define DAXPIN_RDMA_NO_REGIONS	0x8u	/* the program registers no memory of
 					   the pool in this domain itself */
 
 /*
- * run() is the executor, in which grants are ended that must not block their
+ * run() is the executor, which ends grants whose revoke must not block the
  * caller. It calls fn(arg) once, in a thread that may block, possibly before it
  * returns, and returns 0. If it returns anything else fn must not be called;
  * daxpin_rdma_service() offers the grant again. Until fn is called a
@@ -115,25 +115,29 @@ struct daxpin_rdma_info {
 	size_t size;			/* sizeof(struct daxpin_rdma_info) */
 	uint32_t local_mrs;		/* segments registered for local keys */
 	uint32_t grants;		/* existing */
-	uint32_t quarantined;		/* of them: the device refused to end */
-	uint32_t pending;		/* of them: asked back, or being ended */
+	uint32_t quarantined;		/* of these: the device refused to end them */
+	uint32_t pending;		/* of these: asked back, or being ended */
 	uint64_t next_deadline_ns;	/* when to call daxpin_rdma_service();
 					   0: not needed */
 	uint32_t mode;			/* enum daxpin_rdma_mode */
 	uint32_t bounced;		/* existing grants that are copies */
-	uint64_t bounced_bytes;		/* their memory */
+	uint64_t bounced_bytes;		/* memory of these copies */
 	/* Since the attach: */
 	uint64_t granted;
-	uint64_t ended;			/* confirmed by the device */
-	uint64_t returned;		/* by their peers */
-	uint64_t expired;		/* asked back, and the grace ended */
+	uint64_t ended;			/* grants, confirmed by the device */
+	uint64_t returned;		/* grants that their peers returned */
+	uint64_t expired;		/* grants asked back, not returned in time */
 	uint64_t refusals;		/* failed attempts of the device */
-	uint64_t queue_pairs_stopped;	/* moved to the error state for it */
-	uint64_t bounce_errors;		/* written back, not known to be durable:
-					   daxpin_persist() has the reason */
-	uint64_t prefetched;		/* on-demand grants with their pages */
-	uint64_t prefetch_refused;	/* or faulted in at the first access */
-	uint64_t windows_refused;	/* regions instead of windows */
+	uint64_t queue_pairs_stopped;	/* moved to the error state, to end
+					   grants */
+	uint64_t bounce_errors;		/* copies not written back, or not known to
+					   be durable: daxpin_persist() returns
+					   the reason */
+	uint64_t prefetched;		/* on-demand grants, pages prefetched */
+	uint64_t prefetch_refused;	/* on-demand grants, pages fault in at the
+					   peer's first access */
+	uint64_t windows_refused;	/* grants by a region, because a window
+					   could not be made or bound */
 	uint32_t windows;		/* existing grants by window */
 	uint32_t reserved;		/* 0 */
 	uint64_t executor_refusals;	/* times that run() refused */
@@ -143,10 +147,10 @@ struct daxpin_rdma_info {
  * Attach a protection domain. Its verbs context is recorded on media before the
  * call returns, so that a successor waits for it.
  *
- * The library pins nothing yet. It cannot see regions that the program makes
- * itself over the pool in this domain, so all segments count as pinned until
- * the detach, and none is reclaimed, unless DAXPIN_RDMA_NO_REGIONS says that
- * there are none. Deregister them before the detach.
+ * The attach itself pins nothing. The library cannot detect regions that the
+ * program makes itself over the pool in this domain. So all segments count as
+ * pinned until the detach, and none is reclaimed, unless DAXPIN_RDMA_NO_REGIONS
+ * is set. The program must deregister its own regions before the detach.
  *
  * On a DAX filesystem, which refuses long-term pins, on-demand regions are
  * tried first. If they do not work, grants are copies with DAXPIN_RDMA_BOUNCE.
@@ -184,7 +188,8 @@ int daxpin_rdma_info(struct daxpin_rdma *rdma,
 		     struct daxpin_rdma_info *ret_info);
 
 /*
- * Store the findings of the attach about the device. Set ret_report->size first.
+ * Store the findings about the device, of the attach or of a later trial that a
+ * grant has repeated. Set ret_report->size first.
  * Errors as daxpin_rdma_info().
  */
 int daxpin_rdma_report(struct daxpin_rdma *rdma,
@@ -209,11 +214,11 @@ int daxpin_rdma_lkey(struct daxpin_rdma *rdma, uint64_t addr,
 		     uint32_t *ret_lkey);
 
 /*
- * End the grants whose grace has ended, or all that are to be ended if there is
- * no executor. Then deregister the local keys of segments that a reclaim needs;
- * the next daxpin_rdma_lkey() registers them again. Blocks in ibv_dereg_mr().
- * Call it after a DAXPIN_EVENT_REVOKE; otherwise no segment with a local key
- * can be reclaimed. No key is ended while anything in its segment is held.
+ * Pass the grants whose deadline has passed to the executor; without one, end all
+ * grants that must be ended, in this call. Then deregister the local keys of segments
+ * that a reclaim needs; the next daxpin_rdma_lkey() registers them again. Blocks in
+ * ibv_dereg_mr(). Call it after a DAXPIN_EVENT_REVOKE; otherwise no segment with a
+ * local key can be reclaimed. No key is ended while anything in its segment is held.
  *
  * One failure does not prevent the rest; the first -errno is returned. Not
  * concurrently with daxpin_rdma_detach().
@@ -242,11 +247,12 @@ int daxpin_rdma_sge(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 					   without other holds */
 #define DAXPIN_GRANT_EXPOSE	0x2u	/* let the peer read the present bytes */
 
-#define DAXPIN_KEY_BOUNCED	0x80000000u	/* the pool gets what the peer
-						   writes at the revoke */
+#define DAXPIN_KEY_BOUNCED	0x80000000u	/* a copy: what the peer writes
+						   reaches the pool at the revoke */
 
 /* In a grant's access: the peer may FLUSH. These are two bits of the verbs, which
- * older headers do not name. The device refuses them for other memory. */
+ * older headers do not name. A device may refuse them for memory that is not
+ * persistent. */
 #define DAXPIN_ACCESS_FLUSH	0x300u
 
 /* What the peer needs; daxpin_grant_export() makes a message of it. */
@@ -292,16 +298,16 @@ struct daxpin_grant_options {
  *    owner's bytes: it needs ZERO or EXPOSE.
  *  - A key works on every queue pair of the protection domain. If peers must
  *    not use each other's keys, use one domain for each.
- *  - Bounced (see enum daxpin_rdma_mode): the peer gets a copy, which takes as
- *    much memory. The revoke writes it back and makes it durable; a crash before
+ *  - A bounced grant (see enum daxpin_rdma_mode) is a copy, which takes as much
+ *    memory. The revoke writes it back and makes it durable; a crash before that
  *    loses it. A bounced grant that can write has a DAXPIN_HOLD_EXCLUSIVE hold,
  *    and the CPU must not write to the extent meanwhile.
- *  - With DAXPIN_RDMA_WINDOWS, if the trial at the attach succeeded, and for
- *    reads and writes only: a memory window over the region of the segment's
- *    local key. With qp it has type 2 and is bound by a request on qp, which
- *    must be ready to send and be destroyed only after the revoke; see
- *    daxpin_grant_bound(). Without qp it has type 1. If neither is available
- *    the grant is a region, as daxpin_grant_info() reports.
+ *  - With DAXPIN_RDMA_WINDOWS, a grant of reads and writes only is a memory window
+ *    over the region of the segment's local key, if a trial showed that the
+ *    device's windows work. With qp it has type 2 and is bound by a request on qp,
+ *    which must be ready to send and be destroyed only after the revoke; see
+ *    daxpin_grant_bound(). Otherwise it has type 1. If neither type is available
+ *    the grant is a region. daxpin_grant_info() reports which of them it is.
  *
  * -E2BIG	options has a tail that is not zero and that this library does
  *		not know
@@ -320,8 +326,8 @@ int daxpin_rdma_grant(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 		      struct daxpin_grant **ret_grant);
 
 /*
- * Store what the peer needs. Always succeeds, while the library remembers the
- * grant (see daxpin_grant_info()); neither pointer may be NULL.
+ * Store what the peer needs. Always succeeds while the library remembers the
+ * grant (see daxpin_grant_info()). Neither pointer may be NULL.
  */
 void daxpin_grant_key(const struct daxpin_grant *grant,
 		      struct daxpin_grant_key *ret_key);
@@ -380,14 +386,15 @@ int daxpin_grant_import(const void *buf, size_t size,
 int daxpin_rdma_revoke(struct daxpin_grant *grant);
 
 /*
- * End a grant without blocking. ask_back() is called before this returns, and
- * sends the peer a message. The peer has until the deadline to reply; report
- * its reply by daxpin_rdma_returned() or daxpin_grant_returned(). Then, or at the
- * deadline, which daxpin_rdma_service() checks, or immediately if that has
- * passed, the grant is ended in the executor. done() has the result; after 0 the
- * grant is freed. A second call changes the deadline. A daxpin_rdma_revoke()
- * meanwhile takes over, and done() is not called. 0 without a callback for a
- * grant that has already ended.
+ * End a grant without blocking. If the deadline has not passed, ask_back() is
+ * called before this function returns, and sends the peer a message. The peer has
+ * until the deadline to reply; report its reply by daxpin_rdma_returned() or
+ * daxpin_grant_returned(). The grant is ended in the executor: after the reply, at
+ * the deadline, which daxpin_rdma_service() checks, or immediately if the deadline
+ * has passed. done() is called with the result; after 0 the grant is freed. A
+ * second call changes the deadline and does not call ask_back() again. If
+ * daxpin_rdma_revoke() is called meanwhile it ends the grant, and done() is not
+ * called. Returns 0, without a callback, for a grant that has already ended.
  *
  * Callbacks are called without a lock, in any thread, and those of one grant
  * never overlap: ask_back() at most once, and before done(); none after done()
@@ -422,8 +429,8 @@ int daxpin_grant_returned(struct daxpin_grant *grant);
 
 /*
  * Replace the queue pair that is moved to the error state if the device refuses
- * to end the grant, by another or by NULL. Call it before destroying the queue
- * pair; after the return it is not used any more.
+ * to end the grant by another one, or by NULL. Call this before destroying the
+ * queue pair; after the call has returned, the library does not use it any more.
  *
  * -EINVAL	grant is NULL; qp is of another protection domain
  * -ESTALE	the grant has ended, and qp is not NULL
@@ -431,11 +438,11 @@ int daxpin_grant_returned(struct daxpin_grant *grant);
 int daxpin_grant_qp(struct daxpin_grant *grant, struct ibv_qp *qp);
 
 /*
- * Report the completion of the bind of a window of type 2, which has the
- * bind_wr_id of the grant's options, or a later completion of the send queue of
- * qp. Requests after the bind begin after it, so the key may be sent on qp
- * immediately. But a window is not freed while its bind may still execute, so a
- * revoke before this call moves qp to the error state.
+ * Report that the bind of a window of type 2 has completed. wc is its completion,
+ * whose wr_id is the bind_wr_id of the grant's options, or a later one of qp's
+ * send queue. Requests that are posted after the bind execute after it, so the
+ * key may be sent on qp immediately. But a window is not freed while its bind may
+ * still execute, so a revoke before this call moves qp to the error state.
  *
  * -EINVAL	an argument is NULL; the grant has no window of type 2
  * -EIO		the bind failed, and qp is in the error state, so revoke the
@@ -472,9 +479,9 @@ struct daxpin_grant_info {
 	uint32_t state;			/* enum daxpin_grant_state */
 	uint32_t escalation;		/* enum daxpin_grant_escalation */
 	uint64_t refusals;		/* failed attempts of the device */
-	uint64_t deadline_ns;		/* ASKED: the end of the grace */
+	uint64_t deadline_ns;		/* ASKED: the deadline of the peer's reply */
 	int device_error;		/* of the last attempt: 0 or -errno */
-	int qp_error;			/* the same, of the queue pair */
+	int qp_error;			/* of moving qp to the error state */
 	uint32_t via;			/* enum daxpin_grant_via */
 };
 
@@ -494,8 +501,8 @@ int daxpin_grant_info(struct daxpin_grant *grant,
  * For the target, when a peer has written everything: revoke the grants, which
  * blocks; make their extents durable; then publish ops, in which each KEEP makes
  * its payload durable. The entry of a grant that has ended and whose extent is
- * durable becomes NULL, and NULLs are skipped. A grant that the device does not
- * end prevents no other from ending, but then nothing is published; call it
+ * durable becomes NULL, and NULLs are skipped. If the device does not end one
+ * grant, the others are ended nevertheless, but nothing is published; call this
  * again to do the rest.
  *
  * -E2BIG	more than DAXPIN_OPS_MAX operations
@@ -508,7 +515,7 @@ int daxpin_rdma_publish(struct daxpin_rdma *rdma, struct daxpin_grant **grants,
 			size_t grant_count, const struct daxpin_op *ops,
 			size_t op_count);
 
-/* The target's machine. The peer cannot ask for it: the administrator states it. */
+/* The target's machine. The peer cannot query it, so an administrator must know it. */
 enum daxpin_platform {
 	DAXPIN_PLATFORM_UNKNOWN,
 	DAXPIN_PLATFORM_ADR_NO_DDIO,	/* writes of devices bypass the caches,
@@ -533,11 +540,11 @@ struct daxpin_flush_options {
 };
 
 /*
- * For the peer, which needs no pool: post a request after its writes. When its
- * completion is a success, what was posted on qp before is durable in
- * [offset, offset + length) of the grant. The request is a FLUSH if qp was
- * created for it and the grant allows it; otherwise, if platform makes that
- * sufficient, a READ. ret_method may be NULL. Threads as ibv_post_send().
+ * For the peer, which needs no pool: post a request after its writes. When that request
+ * has completed successfully, all writes that were posted on qp before it to [offset,
+ * offset + length) of the grant are durable. The request is a FLUSH if qp was created
+ * for it and the grant allows it; otherwise, if platform makes that sufficient, a READ.
+ * ret_method may be NULL. Threads as ibv_post_send().
  *
  * -E2BIG	options has a tail that is not zero and that this library does
  *		not know

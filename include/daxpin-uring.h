@@ -36,28 +36,28 @@ struct daxpin_uring;
 #define DAXPIN_URING_SLOTS_MAX	16384u	/* of a buffer table */
 #define DAXPIN_URING_FILES	3u	/* slots of a file table that it takes */
 
-/* Zero except for the size: fixed buffers if possible, and a file table of the
- * adapter. */
+/* If all but the size is zero, the adapter uses fixed buffers if possible, and
+ * registers a file table. */
 struct daxpin_uring_options {
 	size_t size;			/* sizeof(struct daxpin_uring_options) */
 	uint32_t flags;			/* DAXPIN_URING_... */
-	uint32_t file_slot;		/* FILE_SLOT: the first of
+	uint32_t file_slot;		/* with FILE_SLOT: the first of
 					   DAXPIN_URING_FILES consecutive free
 					   slots of the ring's file table
 					   (-EBUSY: one is in use; -EINVAL: the
-					   table is too short). Otherwise 0: the
-					   adapter registers a table */
-	const char *label;		/* reported by daxpin_holds(), for holds of
-					   requests after "read, " or "write, ";
-					   copied */
+					   table is too short). Without it 0, and
+					   the adapter registers a table */
+	const char *label;		/* reported by daxpin_holds(); copied. For
+					   requests "read, " or "write, " precedes
+					   it */
 	char *errmsg;			/* on failure: a sentence */
 	size_t errmsg_size;
 	uint32_t buffer_slot;		/* BUFFER_RANGE: the first of these slots
 					   of the ring's buffer table; all must be
 					   free (-EBUSY: one is in use) */
-	uint32_t buffer_slots;		/* how many. Without BUFFER_RANGE: the
-					   maximum of the adapter's own table, 0:
-					   one for each segment */
+	uint32_t buffer_slots;		/* BUFFER_RANGE: their number. Without it:
+					   the maximum size of the adapter's own
+					   table; 0: a slot for each segment */
 };
 
 struct daxpin_uring_info {
@@ -72,14 +72,14 @@ struct daxpin_uring_info {
 	uint64_t in_flight;		/* requests prepared and not done */
 	uint64_t registrations;		/* slots filled, since attach */
 	uint64_t evictions;		/* slots emptied for another segment */
-	uint64_t fallbacks;		/* plain requests, without those of PLAIN */
+	uint64_t fallbacks;		/* plain requests, unless PLAIN is set */
 	uint64_t needed_bytes;		/* to register all segments */
 	uint64_t limit_bytes;		/* RLIMIT_MEMLOCK, for processes without
 					   CAP_IPC_LOCK; UINT64_MAX: none */
-	uint32_t buffer_slot;		/* the range of buffer slots, */
-	uint32_t buffer_slots;		/* 0: there is none */
-	uint64_t quarantined;		/* requests that remain held, because
-					   daxpin_uring_abandon() was -ENXIO */
+	uint32_t buffer_slot;		/* the first of the range of buffer slots */
+	uint32_t buffer_slots;		/* their number; 0: there is no range */
+	uint64_t quarantined;		/* requests whose holds remain, because
+					   daxpin_uring_abandon() returned -ENXIO */
 	int lock_lost;			/* 1: the ring's file table was emptied; the
 					   ring no longer keeps the pool locked if
 					   the process dies */
@@ -121,10 +121,11 @@ struct daxpin_uring_vec {
 };
 
 /*
- * Attach a ring, before it does any I/O into the pool. What keeps the pool
- * locked is put into its table of registered files. daxpin_uring_prepare() has
- * which segments are fixed buffers; requests into others are plain, which has
- * the same effect and is slower. On failure the ring is unchanged.
+ * Attach a ring, before it does any I/O into the pool. The files that keep the
+ * pool locked are put into the ring's table of registered files. For which
+ * segments are fixed buffers see daxpin_uring_prepare(); requests into others are
+ * plain, which have the same effect and are slower. On failure the ring is
+ * unchanged.
  *
  * Rings of every kind can be attached. Buffers that the program registers or
  * clones must not be memory of the pool: guard the ring instead. A ring that is
@@ -157,8 +158,8 @@ int daxpin_uring_attach(struct daxpin_pool *pool, struct io_uring *ring,
 			struct daxpin_uring **ret_uring);
 
 /*
- * Put only what keeps the pool locked into the ring, for a program that prepares
- * and processes its requests itself. The program may register memory of the
+ * Put only the files that keep the pool locked into the ring, for a program that
+ * prepares and processes its requests itself. The program may register memory of the
  * pool as buffers of the ring. The adapter does not know which, so a guard
  * counts as a pin of every segment, and nothing is reclaimed until the detach,
  * before which the program unregisters those buffers. With
@@ -267,8 +268,8 @@ int daxpin_uring_prep_writev(struct daxpin_uring *uring,
 					   without it (AF_UNIX) */
 
 /*
- * Send from the extent: with zero-copy if its segment is a fixed buffer, and
- * then the hold ends with the second CQE, the notification; otherwise by an
+ * Send from the extent. If its segment is a fixed buffer the send is zero-copy,
+ * and its hold ends with the second CQE, the notification. Otherwise it is an
  * ordinary send.
  *
  * -EINVAL	an unknown flag; MSG_ZEROCOPY, which keeps plain pages pinned as
@@ -283,9 +284,9 @@ int daxpin_uring_prep_send(struct daxpin_uring *uring,
 
 /*
  * Prepare a command of the file's driver (IORING_OP_URING_CMD) on a piece of the
- * extent, and store its address in *ret_memory. Afterwards fill in sqe->cmd with
- * that address. The sqe says if the memory is a fixed buffer. access is that of
- * the hold: DAXPIN_HOLD_WRITE if the device writes into the memory. Errors as
+ * extent, and store its address in *ret_memory. Afterwards fill in sqe->cmd with that
+ * address. The library sets up sqe for a fixed buffer if the memory is one. access is
+ * that of the hold: DAXPIN_HOLD_WRITE if the device writes into the memory. Errors as
  * daxpin_uring_prep_write().
  */
 int daxpin_uring_prep_cmd(struct daxpin_uring *uring,
@@ -342,12 +343,12 @@ int daxpin_uring_reap(struct daxpin_uring *uring, struct io_uring *ring,
 		      void *arg);
 
 /*
- * Give back the segments that a reclaim needs, each after its last request;
- * after a refill they may be fixed again, and meanwhile their requests are
- * plain. Then register a segment that is due, see daxpin_uring_prepare(). Call it
- * in the ring's thread after a DAXPIN_EVENT_REVOKE of this ring, unless
- * daxpin_uring_reap() is called. Otherwise no segment that is a fixed buffer here
- * can be reclaimed. After an error the next call does the rest.
+ * Unregister the segments that a reclaim needs, each after its last request has ended.
+ * Until a refill their requests are plain; after it they may become fixed buffers
+ * again. Then register a segment that is due, see daxpin_uring_prepare(). Call it in
+ * the ring's thread after a DAXPIN_EVENT_REVOKE of this ring, unless
+ * daxpin_uring_reap() is called. Otherwise no segment that is a fixed buffer here can
+ * be reclaimed. After an error the next call does the rest.
  *
  * -EACCES	the ring's restrictions (IORING_REGISTER_RESTRICTIONS) forbid it
  * -EEXIST	the ring belongs to another thread
@@ -372,13 +373,13 @@ struct daxpin_uring *daxpin_uring_of(const struct daxpin_event *event);
 int daxpin_uring_abort(struct daxpin_uring_io *io, struct io_uring_sqe *sqe);
 
 /*
- * Take the buffers and the lock out of the ring and free uring. NULL is allowed.
- * Later calls with uring are -ESTALE; the library remembers the last 64. Tables
- * of the program remain, with the adapter's slots empty; a file table that was
- * emptied is not changed. Kernels before 6.13 wait here for every request in the
- * ring that uses a registered file or buffer. Call it before freeing the ring:
- * otherwise the ring lives on, and a request whose CQE is lost keeps its hold
- * until the ring is abandoned.
+ * Take the buffers and the lock out of the ring and free uring. NULL is allowed. Later
+ * calls with uring are -ESTALE; the library remembers the last 64. Tables of the
+ * program remain, with the adapter's slots empty. If the program has emptied the file
+ * table, it is not changed. Kernels before 6.13 wait here for every request in the ring
+ * that uses a registered file or buffer. Call it before freeing the ring: otherwise the
+ * ring lives on, and a request whose CQE is lost keeps its hold until the ring is
+ * abandoned.
  *
  * In a child of fork(), before daxpin_pool_close(): close the adapter's
  * descriptors of the ring, and return 0. The parent's ring remains attached.
@@ -394,8 +395,8 @@ int daxpin_uring_abort(struct daxpin_uring_io *io, struct io_uring_sqe *sqe);
 int daxpin_uring_detach(struct daxpin_uring *uring);
 
 /*
- * Leave a ring that cannot be detached: its thread is gone, or it was freed with
- * requests in flight, or completions are lost. Free the ring with
+ * Give up a ring that cannot be detached because its thread has ended, it was
+ * freed with requests in flight, or completions are lost. Free the ring with
  * io_uring_queue_exit(), or close every descriptor and mapping of it, before
  * this call or soon after it. NULL is allowed.
  *

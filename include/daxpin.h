@@ -18,7 +18,7 @@
  *  - A pool belongs to one process. In a child of fork() every call returns
  *    -EOWNERDEAD, except daxpin_uring_detach() and daxpin_pool_close(), which
  *    close what the child has inherited.
- *  - No call is made from a signal handler.
+ *  - The program calls no function of the library in a signal handler.
  *  - Callbacks return: they are not left by longjmp(), pthread_exit() or an
  *    exception. pthread_cancel() acts at the beginning of the calls that
  *    daxpin(7) lists, before they have done anything, and nowhere else.
@@ -102,8 +102,8 @@ enum daxpin_owner {
 					   not keep the lock (fsdax) */
 	DAXPIN_OWNER_KEPT,		/* the owner died, process `pid` keeps
 					   the lock */
-	DAXPIN_OWNER_NONE,		/* no owner: blocks are being allocated, or
-					   memory is read that may be blank */
+	DAXPIN_OWNER_NONE,		/* no owner: the call allocates blocks, or
+					   reads memory that may be blank */
 };
 
 /* Passed to progress(). */
@@ -112,7 +112,7 @@ struct daxpin_wait {
 	enum daxpin_owner owner;
 	int pid;			/* 0: unknown */
 	uint64_t waited_ns;		/* since the call began */
-	uint64_t done_bytes;		/* NONE: of total_bytes */
+	uint64_t done_bytes;		/* NONE: allocated or read so far */
 	uint64_t total_bytes;
 };
 
@@ -158,10 +158,11 @@ struct daxpin_pool_options {
 	uint32_t flags;			/* DAXPIN_POOL_... */
 	uint32_t granularity;		/* enum daxpin_granularity */
 	/*
-	 * The minimum size; a smaller pool or device is -ENOSPC. A new pool
-	 * takes the whole device, or this much of a directory's filesystem,
-	 * rounded up to 2 MiB. 0: any pool; a new one takes all free space but
-	 * 1/64 of the filesystem.
+	 * The minimum size; for a smaller pool or device the call fails with
+	 * -ENOSPC. A new pool takes the whole device, or this much of a
+	 * directory's filesystem, rounded up to 2 MiB. 0: any size is accepted,
+	 * and a new pool in a directory takes all free space except for 1/64 of
+	 * the filesystem.
 	 */
 	uint64_t pool_size;
 	uint64_t segment_size;		/* of a new pool: a power of two;
@@ -187,9 +188,9 @@ struct daxpin_pool_options {
 	 * created has x for each r.
 	 */
 	uint32_t mode;
-	unsigned char uuid[16];		/* open: another pool is -ENXIO;
-					   zeroes: any pool; zeroes
-					   with DAXPIN_POOL_CREATE */
+	unsigned char uuid[16];		/* open: fail with -ENXIO if the pool has
+					   another one; zeroes: any pool. Must be
+					   zeroes with DAXPIN_POOL_CREATE */
 	/*
 	 * Called with a sentence for a log about events that are no errors: the
 	 * call begins to wait, to allocate blocks or to read memory that may be
@@ -361,9 +362,9 @@ enum daxpin_severity {
 
 enum daxpin_cure {
 	DAXPIN_CURE_NONE,		/* none, or none is needed */
-	DAXPIN_CURE_OPEN,		/* the next open for writing does it */
-	DAXPIN_CURE_DERIVED,		/* a repair restores it */
-	DAXPIN_CURE_LOSSY,		/* a repair gives something up */
+	DAXPIN_CURE_OPEN,		/* the next open for writing cures it */
+	DAXPIN_CURE_DERIVED,		/* a repair restores it without loss */
+	DAXPIN_CURE_LOSSY,		/* a repair discards something */
 };
 
 struct daxpin_finding {
@@ -400,7 +401,7 @@ struct daxpin_check_summary {
 	uint64_t hole_bytes;
 	uint64_t quarantined_bytes;	/* what DEGRADED does not use */
 	uint64_t bad_bytes;		/* in known bad blocks, without metadata */
-	uint64_t used_words;		/* of free blocks that began extents */
+	uint64_t used_words;		/* free blocks at which extents began before */
 	uint32_t lanes_torn;		/* normal after a power failure */
 	uint32_t lanes_open;		/* batches to be completed */
 	uint32_t roots;
@@ -423,10 +424,10 @@ int daxpin_check(const char *path, const struct daxpin_pool_options *options,
 		 struct daxpin_check_summary *ret_summary);
 
 /*
- * The same with the lock and the waits of an open for writing; then make the
- * changes of all cures, lossy ones only if fn returned 1. Before the first
- * change the new file `backup` has the old contents; it is not created if there
- * is nothing to change. When it returns 0 the changes are durable. Any thread.
+ * Check in the same way, with the lock and the waits of an open for writing. Then make
+ * the changes of all cures, of lossy ones only if fn returned 1. Before the first
+ * change the old contents are stored in the new file `backup`, which is not created if
+ * there is nothing to change. When it returns 0 the changes are durable. Any thread.
  *
  * -EEXIST	the file `backup` exists
  * Others as daxpin_check().
@@ -676,17 +677,17 @@ int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
  * Take a hold on the live extent that begins at a pool address, and store its
  * handle. No lock and no sleep. Any thread.
  *
- * With it an index needs 8 bytes for each extent, and its readers no lock. A
- * writer changes the word of the index by a SET in the same publish that keeps
- * the new extent and retires the old one. A reader loads the word, takes a hold
- * at that address, and loads the word again. If it is unchanged, the extent is
- * the one that the index refers to, until the drop. Otherwise, and after
- * -ENOENT, which means that the extent is being published, it begins again.
+ * With this call an index needs only 8 bytes for each extent, and readers of the index
+ * need no lock. A writer changes the word of the index by a SET in the same publish
+ * that keeps the new extent and retires the old one. A reader loads the word, takes a
+ * hold at that address, and loads the word again. If it is unchanged, the extent is the
+ * one that the index refers to, until the drop. Otherwise, and after -ENOENT, which
+ * means that the extent is being published, it begins again.
  *
  * The extent that contains the word must remain live. The words of a retired
  * extent no longer change, and a reader that still holds it can find an address
- * there that has been reused. A word of an extent that a repair has removed is
- * -ENOENT at each attempt.
+ * there that has been reused. If a repair has removed the extent that the word
+ * names, each attempt returns -ENOENT.
  *
  * -ENOENT	no live extent begins at the address; it was retired or is being
  *		published
@@ -722,9 +723,9 @@ int daxpin_hold_clone(struct daxpin_pool *pool, struct daxpin_extent extent,
 int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent);
 
 /*
- * Take count holds, or none. An extent that occurs n times is held n times;
- * equal neighbouring entries are one step. On failure, and only then, *failed
- * (may be NULL) is the index of the entry that cannot be held, or count if the
+ * Take count holds, or none. An extent that occurs n times is held n times; equal
+ * neighbouring entries are counted by one atomic operation. On failure, and only then,
+ * *failed (may be NULL) is the index of the entry that cannot be held, or count if the
  * error is of no single one. Errors as daxpin_hold(). Any thread.
  */
 int daxpin_hold_many(struct daxpin_pool *pool,
@@ -855,9 +856,9 @@ int daxpin_watch(struct daxpin_pool *pool, struct daxpin_extent extent,
  * watch of another pool, and is unchanged. Any thread. */
 int daxpin_unwatch(struct daxpin_pool *pool, struct daxpin_watch *watch);
 
-/* An eventfd, readable after an armed event, and from time to time while a job
- * progresses, for which daxpin_next_event() must then be called. It belongs to
- * the pool. Any thread. */
+/* An eventfd, which is readable after an event that was armed. While a job is in
+ * progress it is also readable from time to time: call daxpin_next_event() then, so
+ * that the job progresses. It belongs to the pool. Any thread. */
 int daxpin_event_fd(struct daxpin_pool *pool);
 
 /*
@@ -888,10 +889,10 @@ int daxpin_segment(struct daxpin_pool *pool, uint32_t index,
 /*
  * The descriptor of the first segment's file, or of the device, which has the
  * owner lock; and the anchor, a socket that keeps all files of the pool open
- * and locked. Every ring that does I/O into the pool has both in its table of
- * registered files from before its first SQE to after its last CQE, so that the
- * locks live as long as the DMA. They belong to the pool: never close,
- * duplicate or unlock them, nor read from the anchor. A descriptor, or a
+ * and locked. Every ring that does I/O into the pool must have both in its table
+ * of registered files from before its first SQE to after its last CQE, so that the
+ * locks live as long as the DMA. They belong to the pool: never close, duplicate
+ * or unlock them, and never read from the anchor. Returns a descriptor, or a
  * negative errno. Any thread.
  *
  * -EOPNOTSUPP	daxpin_anchor_fd(): the pool is in a directory on a disk, whose
@@ -902,9 +903,9 @@ int daxpin_anchor_fd(struct daxpin_pool *pool);
 
 #define DAXPIN_ALL_SEGMENTS	UINT32_MAX
 
-/* A segment is pinned only after daxpin_registration_pin(), and given back on
- * request. Without the flag all segments of the registration count as pinned
- * until daxpin_unregister(). */
+/* A segment counts as pinned only after daxpin_registration_pin(), and the program
+ * ends the pin when the library requests it. Without the flag all segments of the
+ * registration count as pinned until daxpin_unregister(). */
 #define DAXPIN_REGISTRATION_BY_SEGMENT	0x1u
 
 struct daxpin_registration_options {
@@ -920,9 +921,9 @@ struct daxpin_registration_options {
 	/*
 	 * Required with rdma_device, otherwise NULL. Allocates (make is 1) or
 	 * deallocates (0) one protection domain in that verbs context, in the
-	 * calling thread, and returns 0 or a negative errno. It reveals the
-	 * context's number, which is on media before the call returns. Called a
-	 * few times at most.
+	 * calling thread, and returns 0 or a negative errno. The library uses the
+	 * domain to find the context's number, and records that on media before
+	 * daxpin_register() returns. Called a few times at most.
 	 */
 	int (*rdma_domain)(int make, void *arg);
 	void *rdma_arg;			/* passed to rdma_domain */
@@ -975,8 +976,8 @@ int daxpin_registration_pin(struct daxpin_registration *registration,
 			    uint32_t segment);
 
 /*
- * Store in *segment the first segment, from *segment on, whose pin is wanted
- * back: 1, or 0 if there is none. DAXPIN_EVENT_REVOKE reports that there is one.
+ * Search for a segment, from *segment on, whose pin the library wants back. 1: *segment
+ * is the first one; 0: there is none. DAXPIN_EVENT_REVOKE reports that there is one.
  * Any thread.
  */
 int daxpin_registration_wanted(struct daxpin_registration *registration,
@@ -1015,16 +1016,16 @@ struct daxpin_job_options {
 };
 
 /*
- * Give free space back to the filesystem: whole free chunks become holes, which
- * are not reserved, and remain holes over a close and the next open. Starts a job
- * and returns. options may be NULL: all segments, without waiting for holds. Any
+ * Give free space back to the filesystem: whole free chunks become holes. The library
+ * does not reserve holes, and they remain holes after a close and the next open. Starts
+ * a job and returns. options may be NULL: all segments, without waiting for holds. Any
  * thread; the calling thread may end.
  *
  * The segments are processed concurrently. None is punched while anything in it
  * is held, while a registration has it pinned, or (fsdax) while any process has
  * a page of its file pinned. While the kernel works on a segment, new holds in
- * it are -EAGAIN. At the deadline the rest is given up, and remains free; a
- * punch has at least one second.
+ * it are -EAGAIN. At the deadline the job ends, and what was not punched remains
+ * free; each punch has at least one second.
  *
  * On device-dax there are no holes: DAXPIN_JOB_ZERO zeroes the free chunks
  * before this call returns.
@@ -1064,13 +1065,13 @@ struct daxpin_job_part {
 	 */
 	int result;
 	uint64_t done_bytes;
-	uint64_t left_bytes;		/* were to be done, and were not */
+	uint64_t left_bytes;		/* not done */
 	const struct daxpin_holder *holder;	/* or NULL */
 };
 
 struct daxpin_job_summary {
 	size_t size;			/* sizeof(struct daxpin_job_summary) */
-	int result;			/* of the parts, the first that is not 0 */
+	int result;			/* the first result of a part that is not 0 */
 	uint32_t segments;		/* of the job */
 	uint64_t done_bytes;
 	uint64_t left_bytes;
