@@ -735,7 +735,7 @@ int daxpin_hold_many(struct daxpin_pool *pool,
 /*
  * daxpin_drop() of each entry. An entry that cannot be dropped does not prevent
  * the others; the error and *failed (may be NULL) are those of the first one.
- * Equal neighbouring entries are one step with one wake-up. Any thread.
+ * Equal neighbouring entries are dropped by one atomic operation. Any thread.
  */
 int daxpin_drop_many(struct daxpin_pool *pool,
 		     const struct daxpin_extent *extents, size_t count,

@@ -140,7 +140,8 @@ struct dp_access {
 	struct ibv_mr *own_mr;		/* the grant's own region, or ... */
 	struct ibv_mw *own_mw;
 	uint32_t via;			/* enum daxpin_grant_via */
-	_Atomic(struct ibv_qp *) bind_qp;	/* a bind may still arrive there */
+	_Atomic(struct ibv_qp *) bind_qp;	/* on which the bind may still execute;
+						   NULL: it cannot */
 };
 
 /* private to backing.c */

@@ -120,7 +120,8 @@ void doctor_report_no_testbed(struct doctor *doctor, enum subject subject,
 	}, "%s", doctor->testbed.errmsg);
 }
 
-/* A needed feature that does not work decides, even if other answers are unknown. */
+/* If a needed feature does not work the result is EXIT_DAMAGED, even if other answers
+ * are unknown. */
 static enum exit_status verdict_of(const struct doctor *doctor)
 {
 	if (doctor->wrong)
