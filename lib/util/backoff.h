@@ -2,13 +2,14 @@
 /*
  * W12: when to check again a request that waits in the kernel. Some kernels (6.1 is
  * one) do not wake a call that waits for a pin when the pin ends (kernel.md K11). So
- * such a request is cancelled and submitted again: first after 100 ms, which few pins
- * outlast, then at intervals that double, up to a second, because each attempt unmaps
- * the whole file, and its pages must be faulted in again.
+ * such a request is cancelled and submitted again: first after 100 ms, because few pins
+ * last longer, then at intervals that double up to a second. The intervals grow because
+ * each attempt unmaps the whole file, and its pages must be faulted in again.
  *
  * A request that is cancelled before any worker has begun it shows that the
- * machine is busy, and not that something is pinned. The next one gets twice the
- * time, without regard to that second, or on a slow machine none would ever begin.
+ * machine is busy, and not that something is pinned. The next request gets twice the
+ * time, up to 16 seconds: with a limit of one second, no request would ever begin on a
+ * slow machine.
  */
 #ifndef DP_BACKOFF_H
 #define DP_BACKOFF_H
@@ -32,7 +33,8 @@ static inline struct dp_backoff dp_backoff_begin(uint64_t now_ns)
 	};
 }
 
-/* It was submitted again. unbegun: a part of it had not begun when it was cancelled. */
+/* Call it when the request is submitted again. unbegun: no worker had begun the
+ * cancelled request, or a part of it. */
 static inline void dp_backoff_next(struct dp_backoff *backoff, uint64_t now_ns,
 				   bool unbegun)
 {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A thread that pthread_cancel() ends inside a call would leave mutexes locked,
- * extents claimed and a protocol half done, permanently (C1). A public function in
+ * If pthread_cancel() ended a thread inside a call, mutexes would stay locked, extents
+ * claimed and a protocol half done, permanently (C1). A public function in
  * which something can block begins with DP_UNCANCELLED(): cancellation is disabled
  * from there to the end of the block, callbacks included. But a thread that calls
  * nothing but daxpin must be cancellable: functions that wait or work for long, and the
  * one that begins a watch, begin with DP_CANCEL_POINT() instead. A pending cancellation
  * then ends the thread before the function has done anything, and at no other place.
- * Functions that end or give back something never do that, nor do those that are called
- * while a watch exists, which may be on the thread's stack.
- * Functions without either reach no cancellation point; what they do rarely
- * (signal the event descriptor, read a job) has DP_UNCANCELLED() of its own. Disabling
- * cancellation in each hold and drop would double their cost.
+ * Functions that end or give back something never have DP_CANCEL_POINT(), nor do those
+ * that are called while a watch exists, because the watch may be on the thread's stack.
+ * Public functions with neither macro reach no cancellation point. If they call
+ * something that is one, which is rare (to signal the event descriptor, to read a job),
+ * an internal function with DP_UNCANCELLED() does that. Disabling cancellation in each
+ * hold and drop would double their cost.
  * tests/lint/cancel.py has the list of functions.
  */
 #ifndef DP_CANCEL_H

@@ -15,8 +15,8 @@
 
 struct dp_detached {
 	void *handle;
-	void *more;		/* what is freed with it; leak checkers find it
-				   here, whatever memory the handle is in */
+	void *more;		/* is freed with the handle; leak checkers find it
+				   here, even if they do not scan the handle */
 };
 
 /* One for each kind of handle, static, all zeroes at first. */
@@ -28,8 +28,8 @@ struct dp_detached_list {
 
 /*
  * Returns an old entry, which the caller must free, or NULLs. Any thread. Each
- * pointer is returned once; its handle and its more may come apart when
- * DP_DETACHED_MAX threads detach at once.
+ * pointer is returned once. If DP_DETACHED_MAX threads detach at once, a handle may be
+ * returned with the `more` of another handle.
  */
 struct dp_detached dp_detached_remember(struct dp_detached_list *list,
 					struct dp_detached detached);

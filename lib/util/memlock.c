@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The kernel counts pinned memory twice: RDMA for each process (VmPin), io_uring for
- * each user, in all processes together, which is not visible anywhere. So the sum for
- * this process may be below the limit when a request is refused; the sentence says so.
+ * The kernel has two counts of pinned memory. RDMA is limited by the count of the
+ * process (VmPin), io_uring by the count of the user, which is the sum of all processes
+ * of the user and which no file shows. So the sum for this process may be below the
+ * limit when a request is refused; the sentence says so.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -55,7 +56,8 @@ static void memlock_limit(char *to, size_t size)
 
 const char *dp_memlock_text(char text[DP_MEMLOCK_TEXT])
 {
-	/* A prep may come here, which is no cancellation point (C1). */
+	/* open() and read() are cancellation points, and no call of an adapter may end
+	 * inside (C1). */
 	DP_UNCANCELLED();
 	long long pinned = -1, locked = -1;
 	char status[4096], limit[32];

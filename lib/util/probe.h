@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Static probes for tracers (perf, bpftrace, SystemTap): each is a no-op, and a note
- * with its place and the places of its arguments. They are in every build
- * that has sys/sdt.h; the section PROBES of daxpin(7) is for their users.
+ * Static probes for tracers (perf, bpftrace, SystemTap). Each is a no-op instruction; a
+ * note in the library has its address and the locations of its arguments. They are in
+ * every build that has sys/sdt.h; the section PROBES of daxpin(7) is for their users.
  *
  * pool: the address of struct daxpin_pool, as an identifier. addr: a pool
- * address. A probe fires after the step that it reports, so two of
- * different threads can fire in the opposite order. Arguments are numbers at hand:
- * none may read the pool's memory, which may no longer exist.
+ * address. A probe fires after the step that it reports, so probes of two threads may
+ * fire in the opposite order of their steps. Arguments are values that the caller
+ * already has. They must not be read from the pool's memory, because another thread may
+ * have closed the pool.
  */
 #ifndef DP_PROBE_H
 #define DP_PROBE_H
@@ -36,11 +37,12 @@
 #define DP_PROBE_NO_SPACE(pool, bytes, result) \
 	DP_PROBE3(no_space, pool, bytes, result)
 
-/* A publish of `count` operations begins; addr: of the first one's extent. */
+/* A publish of `count` operations begins; addr: the extent of the first operation. */
 #define DP_PROBE_PUBLISH_BEGIN(pool, count, addr) \
 	DP_PROBE3(publish_begin, pool, count, addr)
 
-/* It has ended, in the same thread: the time between is the cost of durability. */
+/* The publish has ended. Both probes fire in the thread that calls it, so the time
+ * between them is the cost of durability. */
 #define DP_PROBE_PUBLISH(pool, count, result) \
 	DP_PROBE3(publish, pool, count, result)
 
@@ -52,21 +54,21 @@
 	DP_PROBE3(wait, owner, pid, waited_ns)
 
 /*
- * Holds were taken: `holds` in one step, and then there were `count` of them. One
- * that meets a closed gate is taken and dropped again, and both are reported.
+ * `holds` holds were taken at once, and the extent then had `count` holds. A hold that
+ * meets a closed gate is reported as taken and then as dropped.
  */
 #define DP_PROBE_HOLD(pool, addr, generation, holds, count, write) \
 	DP_PROBE6(hold, pool, addr, generation, holds, count, write)
 
-/* `holds` were dropped at once, `count` were left. */
+/* `holds` holds were dropped at once, and the extent then had `count` holds. */
 #define DP_PROBE_DROP(pool, addr, generation, holds, count) \
 	DP_PROBE5(drop, pool, addr, generation, holds, count)
 
-/* That was the last one. */
+/* The last hold of the extent was dropped. */
 #define DP_PROBE_IDLE(pool, addr, generation) \
 	DP_PROBE3(idle, pool, addr, generation)
 
-/* Retired or cancelled, with `count` holds out: at 0 it is free. */
+/* The extent was retired or cancelled while it had `count` holds; if 0, it is free. */
 #define DP_PROBE_RETIRE(pool, addr, generation, count) \
 	DP_PROBE4(retire, pool, addr, generation, count)
 
@@ -78,7 +80,7 @@
 #define DP_PROBE_REFILL(pool, addr, bytes, result) \
 	DP_PROBE4(refill, pool, addr, bytes, result)
 
-/* A punch or refill was interrupted or cancelled; result: its own, as -EINTR. */
+/* A punch or refill was interrupted or cancelled; result: for example -EINTR. */
 #define DP_PROBE_CANCEL(pool, addr, bytes, result) \
 	DP_PROBE4(cancel, pool, addr, bytes, result)
 

@@ -24,7 +24,8 @@ static inline bool size_signal_block(sigset_t *ret_before)
 	return sigismember(&set, SIGXFSZ);
 }
 
-/* was_pending: one was there before, which is the program's own. */
+/* was_pending: a SIGXFSZ was pending before the call. It is not of this call, so it is
+ * not removed. */
 static inline long size_signal_restore(long ret, const sigset_t *before,
 				bool was_pending)
 {

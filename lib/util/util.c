@@ -45,8 +45,8 @@ int dp_take_options(void *to, size_t size, const void *from, size_t errmsg_at)
 	const char *owner = ret ? from : to;
 	struct dp_errmsg errmsg;
 
-	/* After -EINVAL nothing is known. A struct that is too large has these
-	 * fields. */
+	/* After -EINVAL it is unknown which fields `from` has. After -E2BIG it is
+	 * larger than `to`, so it has these fields. */
 	if (ret == -EINVAL)
 		return ret;
 	memcpy(&errmsg.text, owner + errmsg_at, sizeof(errmsg.text));

@@ -40,13 +40,15 @@ static inline void dp_cpu_relax(void)
 #endif
 }
 
-/* Where a failure puts its sentence: cause and cure. Both may be absent. */
+/* Where a call that fails writes a sentence with the cause and the cure. Nothing is
+ * written if text is NULL or size is 0. */
 struct dp_errmsg {
 	char *text;
 	size_t size;
 };
 
-/* At the entry of a call: the sentence belongs to its failure alone. */
+/* Call it at the entry of a public function, so that a sentence of an earlier call is
+ * not taken for one of this call. */
 static inline void dp_clear_errmsg(const struct dp_errmsg *errmsg)
 {
 	if (errmsg->text && errmsg->size)
@@ -75,7 +77,7 @@ struct dp_log {
 	void *arg;
 };
 
-/* What begins with the path of the pool that it is about. */
+/* Write a message that begins with the path of the pool. */
 __attribute__((format(printf, 3, 4)))
 static inline void dp_log_write(const struct dp_log *log, const char *path,
 				const char *format, ...)
@@ -157,9 +159,9 @@ int dp_copy_versioned(void *to, size_t size, const void *from);
 int dp_return_versioned(void *ret_to, const void *from, size_t size);
 
 /*
- * The options of a call, which have the public fields `errmsg` and `errmsg_size`, one
- * after the other, at errmsg_at. Copies as dp_copy_versioned() does. C11:
- * errmsg is emptied, and written for -E2BIG.
+ * Copy the options of a call as dp_copy_versioned() does. At the offset errmsg_at they
+ * have the fields `errmsg` and `errmsg_size`, one after the other. C11: errmsg is
+ * emptied, and written for -E2BIG.
  */
 int dp_take_options(void *to, size_t size, const void *from, size_t errmsg_at);
 
@@ -168,8 +170,8 @@ int dp_take_options(void *to, size_t size, const void *from, size_t errmsg_at);
 			offsetof(__typeof__(*(to)), errmsg))
 
 /*
- * Returns ret, at the end of a call. C11: a sentence belongs to the failure that is
- * returned. Without failure there is none, and a failure without one gets `text`.
+ * Call it at the end of a public function with its result, which it returns. C11: after
+ * a success errmsg is empty; after a failure that has written no sentence it is `text`.
  */
 static inline int dp_end_errmsg(const struct dp_errmsg *errmsg, int ret,
 				const char *text)
