@@ -31,7 +31,7 @@
 
 /* The byte that means "owner alive": any place, as long as all processes agree. */
 #define ALIVE_BYTE	0
-/* What a pipe holds by default; if its user has many, it takes less at a time. */
+/* What a pipe holds by default. A pipe of a user with very many pipes holds less. */
 #define PIPE_BYTES	(64u << 10)
 
 static int os_result(long ret)
@@ -65,7 +65,7 @@ int dp_os_fstat(int fd, struct stat *ret_stat)
 	return os_result(fstat(fd, ret_stat));
 }
 
-/* The kernel writes an int, whatever the request's number says. */
+/* FS_IOC_GETVERSION encodes the size of a long, but the kernel writes an int. */
 int dp_os_file_id(int fd, struct dp_os_file_id *ret_id)
 {
 	struct dp_os_file_id id = { 0 };
@@ -246,7 +246,7 @@ int dp_os_is_genuine(const char *path, uint64_t magic)
 	       !(attributes.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
-/* Some of it may be kept for root. A tmpfs without a limit has no blocks at all. */
+/* Only root may use reserved blocks. A tmpfs without a limit reports 0 blocks. */
 int dp_os_free_space(int fd, uint64_t *ret_bytes)
 {
 	struct statfs fs;
@@ -623,9 +623,9 @@ static int copy_by_pipe(const int fd[2], char *to, const char *from,
 }
 
 /*
- * The kernel does the load: write() from the mapping fails with EFAULT at poison,
- * where a load by this process would be a SIGBUS (kernel.md K22). Not into a memfd,
- * which a sysctl can forbid, nor into /dev/null, which reads nothing.
+ * The kernel does the load: at poison that it knows, write() from the mapping fails
+ * with EFAULT, and there is no SIGBUS (kernel.md K22). The write is to a pipe, because
+ * a sysctl can forbid a memfd, and a write to /dev/null reads nothing.
  */
 int dp_os_copy_checked(void *to, const void *from, uint64_t size)
 {
@@ -639,7 +639,7 @@ int dp_os_copy_checked(void *to, const void *from, uint64_t size)
 	return ret;
 }
 
-/* A pipe that is empty takes at least a page at once: no waiting. */
+/* While a pipe is empty, a write of up to a page to it never has to wait. */
 int dp_os_pipe(int ret_fd[2])
 {
 	return os_result(pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK));
@@ -703,7 +703,7 @@ int dp_os_random(void *to, size_t size)
 bool dp_os_has_membarrier(void)
 {
 #ifdef __SANITIZE_THREAD__
-	return false;			/* the kernel has no such fences */
+	return false;			/* TSan does not know these fences */
 #else
 	return !syscall(SYS_membarrier,
 			MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);

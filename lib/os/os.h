@@ -33,15 +33,16 @@ int dp_os_mkdir(const char *path, unsigned int mode);
 int dp_os_unlink(int dir, const char *name);
 int dp_os_rmdir(const char *path);
 int dp_os_fsync(int fd);
-/* All that was written to the file's filesystem, by a mapping too. */
+/* Write back all data of the file's filesystem, also what mappings have changed. */
 int dp_os_syncfs(int fd);
 int dp_os_truncate(int fd, uint64_t size);
 /* fallocate(2) as it is: -EINTR at a signal. May wait for pins. */
 int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length);
 int dp_os_readlink(const char *path, char *buffer, size_t size);
-/* All of it, at the file's position. */
+/* Write all `size` bytes at the file's position. */
 int dp_os_write(int fd, const void *from, uint64_t size);
-/* A whole small file as a string, from the file's position; the length. */
+/* Read a file from its position on into a string, at most size - 1 bytes. Returns the
+ * length. */
 int dp_os_read_text(int fd, char *buffer, size_t size);
 int dp_os_read_file(const char *path, char *buffer, size_t size);
 /* Names in a directory; stops when fn returns non-zero. */
@@ -54,8 +55,8 @@ int dp_os_filesystem(int fd, uint64_t *ret_magic);
  * kind of filesystem.
  */
 int dp_os_is_genuine(const char *path, uint64_t magic);
-/* What the file's filesystem has left for this process; UINT64_MAX: it does not
- * say. Quotas are not in it. */
+/* The free space of the file's filesystem that this process may use, without regard to
+ * quotas. UINT64_MAX: the filesystem reports no limit. */
 int dp_os_free_space(int fd, uint64_t *ret_bytes);
 /* 1: the kernel reports that the file is DAX. */
 int dp_os_is_dax(int fd);
@@ -63,7 +64,8 @@ int dp_os_is_dax(int fd);
 bool dp_os_is_realtime(int fd);
 /* 1: a file or directory is marked as not to be defragmented (FS_XFLAG_NODEFRAG). */
 int dp_os_nodefrag(int fd);
-/* Mark it, and change nothing else. 0 is no promise: ext4 does not keep it. */
+/* Set that mark and leave the other flags unchanged. After a return of 0 the mark may
+ * still be missing: ext4 does not store it. */
 int dp_os_set_nodefrag(int fd);
 
 /* One stretch of a file that has backing store. */
@@ -77,8 +79,9 @@ struct dp_os_extent {
 /* Extents by FIEMAP, unwritten ones included; fn as in dp_os_list(). */
 int dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *extent, void *arg),
 		 void *arg);
-/* The same by SEEK_DATA: on tmpfs alone all that has backing store (kernel.md K19),
- * elsewhere without what is unwritten. What is left out reads as zeroes. */
+/* The same by SEEK_DATA, which skips space that was allocated but never written
+ * (kernel.md K19). On tmpfs it finds all that daxpin has allocated, because daxpin
+ * populates those pages. What it skips reads as zeroes. */
 int dp_os_seek_data(int fd, uint64_t size,
 		    int (*fn)(const struct dp_os_extent *extent, void *arg),
 		    void *arg);
@@ -86,13 +89,15 @@ int dp_os_seek_data(int fd, uint64_t size,
 /* Locks. */
 int dp_os_flock(int fd, int operation);
 int dp_os_byte_lock(int fd, bool write);
-/* The process that has locked the byte: a pid, 0: none, -1: one without a pid here. */
+/* The pid of the process that has locked the byte. 0: the byte is not locked. -1: the
+ * process has no pid in this namespace. Below -1: -errno. */
 int dp_os_byte_owner(int fd);
-/* Closing any descriptor of the inode in this process does it, too (claim.c). */
+/* If this process closes any descriptor of the inode, the kernel unlocks the byte, too
+ * (claim.c). */
 void dp_os_byte_unlock(int fd);
 /* Two connected AF_UNIX sockets, which never wait. */
 int dp_os_socketpair(int ret_fd[2]);
-/* To the other end's queue, at most 253. */
+/* Put `count` descriptors, at most 253, into the queue of the socket's other end. */
 int dp_os_send_descriptors(int socket, const int *fd, uint32_t count);
 int dp_os_pid(void);
 /* The user that this process acts as. */
@@ -115,33 +120,33 @@ int dp_os_netlink(int protocol);
 int dp_os_netlink_send(int fd, const void *message, size_t size);
 int dp_os_netlink_receive(int fd, void *buffer, size_t size);
 
-/* io_uring, for ring.c: the calls, and one of the ring's two regions. */
+/* io_uring, for ring.c: its system calls, and the mapping of a ring's region. */
 struct io_uring_params;
 int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params);
 int dp_os_ring_map(int fd, uint64_t region, uint64_t size, void **ret_base);
 int dp_os_ring_register(int fd, uint32_t what, void *with, uint32_t count);
-/* Submit, with flags; wait for one completion at most that long. How many were
- * taken. */
+/* Submit `submit` requests, then wait for one completion for at most wait_ns. Returns
+ * the number of requests that the kernel has taken. */
 int dp_os_ring_enter(int fd, uint32_t submit, uint32_t flags, uint64_t wait_ns);
 
 /* Memory. */
 int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
 	      void **ret_base);
 void dp_os_unmap(void *base, uint64_t size);
-/* Zeroes, for as long as the process lives; a forked child has zeroes there again. */
+/* Map zeroed memory for this process alone: in a forked child it is zeroed again. */
 int dp_os_map_for_process(uint64_t size, void **ret_base);
 int dp_os_advise(void *base, uint64_t size, int advice);
 int dp_os_msync(void *base, uint64_t size);
 /* Copy from a mapping; poison that the kernel knows is -EIO, not SIGBUS. */
 int dp_os_copy_checked(void *to, const void *from, uint64_t size);
-/* The same by a pipe that was made before, for when no descriptor may be left. One
- * thread at a time. */
+/* The same by a pipe that was made earlier, for callers that must not fail because no
+ * descriptor is free. One thread at a time. */
 int dp_os_pipe(int ret_fd[2]);
 int dp_os_copy_by_pipe(const int fd[2], void *to, const void *from,
 		       uint64_t size);
 /*
- * Read as much of a file as possible without waiting for its lock or a disk:
- * *ret_done bytes, perhaps none, and not past the first poison: -EIO there.
+ * Read as much of a file as possible without waiting for its lock or a disk: *ret_done
+ * bytes, perhaps none. -EIO: the read reached poison, and *ret_done was not written.
  */
 int dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
 		      uint64_t *ret_done);

@@ -4,19 +4,20 @@
  * and takes completions. By plain system calls, so that the core does not need
  * liburing and a simulation sees every call.
  *
- * The kernel reads the submission tail and writes the completion tail concurrently:
- * each load here of its words acquires what its store released, and vice versa.
- * Nothing else is shared. If the kernel has a thread for the ring, it reads the tail
- * at any time: so a private tail is advanced first, and stored to the shared one when
- * everything before it is filled in.
+ * The kernel reads and writes the heads and tails concurrently. Each load here of a
+ * word that the kernel stores is an acquire and pairs with the kernel's release, and
+ * each store here pairs with an acquire by the kernel. Nothing else is shared. If the
+ * kernel has a thread for the ring, that thread may read the submission tail at any
+ * time. So this file advances a private tail, and stores it to the shared one only when
+ * all requests before it are filled in.
  */
 #include <errno.h>
 #include "os/os.h"
 #include "os/ring.h"
 
 /* How long the ring's thread polls before it sleeps. It uses a CPU meanwhile, so this
- * is the shortest time. Waking it costs one system call, like each submit without
- * it. */
+ * is the shortest time that can be set. To wake the thread costs one system call; in a
+ * ring without a thread each submit costs one. */
 #define POLL_MS		1
 
 static _Atomic uint32_t *ring_word(const struct dp_ring *ring, uint32_t offset)
@@ -100,7 +101,8 @@ void dp_ring_close(struct dp_ring *ring)
 	ring->fd = -1;
 }
 
-/* Prepared or shown, and not read by the kernel. */
+/* The number of requests that were prepared and that the kernel has not read, whether
+ * or not they were submitted. */
 static uint32_t ring_unread(const struct dp_ring *ring)
 {
 	/* Pairs with the kernel's release when it has read an sqe. */
@@ -114,7 +116,7 @@ static uint32_t ring_unread(const struct dp_ring *ring)
 
 static bool ring_is_shown(const struct dp_ring *ring)
 {
-	/* Ours alone to store. */
+	/* The kernel does not store this word. */
 	return atomic_load_explicit(ring_word(ring, ring->params.sq_off.tail),
 				    memory_order_relaxed) == ring->tail;
 }
@@ -142,8 +144,9 @@ static int ring_hand_over(struct dp_ring *ring)
 	return 0;
 }
 
-/* seq_cst, as was the store of the tail: the thread sets its sleep flag, and then
- * reads the tail once more. At least one side sees the other. */
+/* The load is seq_cst, as was the store of the tail. The kernel's thread sets its sleep
+ * flag and then reads the tail once more. So either this load sees the flag, or the
+ * kernel's thread sees the new tail. */
 static int ring_wake(struct dp_ring *ring)
 {
 	uint32_t flags =
@@ -178,7 +181,7 @@ static bool ring_take(struct dp_ring *ring, struct io_uring_cqe *ret_cqe)
 {
 	const struct io_cqring_offsets *off = &ring->params.cq_off;
 	_Atomic uint32_t *head_word = ring_word(ring, off->head);
-	/* Ours alone to store. */
+	/* The kernel does not store this word. */
 	uint32_t head = atomic_load_explicit(head_word, memory_order_relaxed);
 	/* Pairs with the kernel's release when it has written a cqe. */
 	uint32_t tail = atomic_load_explicit(ring_word(ring, off->tail),

@@ -9,7 +9,7 @@
 #include <linux/io_uring.h>
 #include "util/util.h"
 
-/* Newer than the headers that this is built with may be (Linux 6.9). */
+/* Since Linux 6.9. The kernel headers of the build may be older and lack it. */
 #define DP_RING_FTRUNCATE	55
 
 /* Belongs to one thread at a time. */
@@ -18,7 +18,8 @@ struct dp_ring {
 	uint32_t entries;		/* requests that fit at once */
 	uint32_t tail;			/* after the last that was prepared */
 	bool polled;			/* DP_RING_OWN_THREAD */
-	void *rings;			/* head, tail and completions of both */
+	void *rings;			/* the heads and tails of both queues, and
+					   the completions */
 	uint64_t rings_size;
 	struct io_uring_sqe *sqe;
 	uint64_t sqe_size;
@@ -26,12 +27,12 @@ struct dp_ring {
 };
 
 enum dp_ring_kind {
-	/* Requests are of the thread that submits them: its exit waits for them,
-	 * in the kernel, and they end with it. */
+	/* A request belongs to the thread that submits it. The exit of that thread
+	 * cancels the request, or waits for it in the kernel. */
 	DP_RING_PLAIN,
-	/* They are of a thread that the kernel makes for this ring, and which
-	 * lives as long as ring and process. The time that a request points to
-	 * is read some time after the submit. */
+	/* Requests belong to a thread that the kernel creates for this ring. It
+	 * lives as long as the ring and the process do. It may read the timespec
+	 * of a request only after dp_ring_submit() has returned. */
 	DP_RING_OWN_THREAD,
 };
 
@@ -47,7 +48,8 @@ int dp_ring_open(struct dp_ring *ring, uint32_t entries,
 /* Whatever is in flight is cancelled, but may end later than this returns. */
 void dp_ring_close(struct dp_ring *ring);
 
-/* Wait until so many can be prepared, with nothing prepared yet. */
+/* Wait until `requests` requests can be prepared. Call it when each prepared request
+ * has been submitted. */
 int dp_ring_make_room(struct dp_ring *ring, uint32_t requests);
 /* A zeroed request to fill in, or NULL: make room first. */
 struct io_uring_sqe *dp_ring_prepare(struct dp_ring *ring);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A lock of one word for what takes less time than to sleep and be woken. Zeroed
- * memory is an open lock, so thousands of them cost an open of a pool nothing. All of
- * it is seq_cst: extent/space.c orders other words by it.
+ * A lock of one word, to be held for less time than it takes a thread to sleep and be
+ * woken. Zeroed memory is an open lock, so the open of a pool need not initialise its
+ * thousands of locks. All its operations are seq_cst: extent/space.c orders other words
+ * by them.
  */
 #ifndef DP_SHORT_LOCK_H
 #define DP_SHORT_LOCK_H
