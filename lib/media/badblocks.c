@@ -128,8 +128,8 @@ static int badblocks_add_from(struct dp_badblocks *badblocks, uint64_t begin,
 
 /*
  * Parse lines of "SECTOR COUNT". The kernel prints at most a page, so a last line
- * without a newline means that the list is cut. A disk without a list has one empty
- * line.
+ * without a newline means that the list is truncated. For a disk that keeps no list it
+ * prints one empty line. In both cases `unknown` is set.
  */
 static int badblocks_parse(struct dp_badblocks *badblocks, const char *text,
 			   uint64_t from)

@@ -6,28 +6,30 @@
  *	the words themselves				fence: it is applied
  *	done = s					fence: it is closed
  *
- * Without the last fence a replay of this lane could undo a later change of one of the
- * words, which may be made without a lane (D4). The states after a power cut:
+ * Without the last fence a replay of this lane could undo a later change of one of its
+ * words, because that change may be made without a lane (D4). The states after a power
+ * cut:
  *
  *	CLOSED	check fits, sequence == done
  *	OPEN	check fits, sequence == done + 1: replayed at the next open
- *	TORN	check does not fit, sequence is done or done + 1 (one word, it
- *		does not tear): never committed, so nothing of it was applied
+ *	TORN	check does not fit, sequence is done or done + 1 (it is one word,
+ *		which cannot tear): never committed, so nothing of it was applied
  *
  * Anything else is damage. A torn lane must not remain, because the bytes of a later
  * batch could complete it. So recovery writes an empty header over it, with the
  * sequence number of the torn batch. Before that it makes `done` durable with the same
- * number. If it did not, and the torn batch lacked only its sequence number, a power
- * cut could leave exactly that word of the empty header on media. The torn batch would
- * be complete then, and the next recovery would replay it. The order is:
+ * number. Suppose that it did not, and that the torn batch lacks only its sequence
+ * number. The empty header has this number, and a power cut could make this word of the
+ * header durable and no other. Then the torn batch would be complete, and the next
+ * recovery would replay it. The order is:
  *
  *	pending words; done + 1 of torn lanes	fence
  *	headers of torn lanes; done of open	fence
  *
- * A cut during recovery leaves OPEN and TORN lanes. A TORN lane whose `done` was set
- * already has sequence done - 1, and its check may fit. A torn batch may also have
- * become complete; then it is CLOSED, because `done` is its number. Recovery can be
- * repeated with the same result (D11).
+ * A power cut during recovery leaves OPEN and TORN lanes. If recovery had already set
+ * `done` of a TORN lane, its sequence may be done - 1, and its check may fit. If the
+ * torn batch has become complete, the lane is CLOSED, because `done` is its number.
+ * Recovery can be repeated with the same result (D11).
  *
  * No two lanes in use name the same word: publish first claims the word or, for a SET,
  * takes the lock of the word.

@@ -165,7 +165,7 @@ static_assert(DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE <=
 #define DP_PAGES_WORDS		((DP_PAGES_MAX + DP_PAGES_WORD_BITS - 1) / \
 				 DP_PAGES_WORD_BITS)
 
-/* block: the index in the pool of the segment's block i, for word i. */
+/* block: for word i of the bitmap, the index in the pool of the segment's block i. */
 uint64_t dp_pages_encode(uint64_t seed, uint64_t block, uint64_t bits);
 /* False: the word's check fails. */
 bool dp_pages_decode(uint64_t seed, uint64_t block, uint64_t raw,
@@ -177,26 +177,27 @@ static_assert(DP_PAGES_WORDS * 8 <= DP_BLOCK_SIZE, "the bitmap is in one page");
 
 #define DP_MAGIC		"DAXPIN\r\n"
 #define DP_VERSION		3u
-#define DP_VERSION_DEVELOPMENT	2u	/* the last version from before the first
-					   release; all up to it are refused */
+#define DP_VERSION_DEVELOPMENT	2u	/* versions up to this one were never
+					   released, and are refused */
 #define DP_RDMA_CONTEXTS_MAX	20
 
 /* Flags of segment 0's superblock. The other segments have only UNCLEAN. */
 #define DP_SUPER_UNCLEAN	0x1u	/* open for writing, or the owner died. In a
-					   later segment: that open did not close it */
+					   later segment: the open of its epoch has not
+					   closed it */
 #define DP_SUPER_CREATING	0x2u	/* create has not finished */
 #define DP_SUPER_OWNER_UNKNOWN	0x4u	/* restored from the copy: the owner record of
 					   the lost page is unknown */
 #define DP_SUPER_OPENING	0x8u	/* the open of this epoch has not written
 					   the superblock of every segment */
-#define DP_SUPER_ADOPTING	0x10u	/* that open is the first one of a copy:
-					   segments that it has not written record
-					   the files they were copied from */
+#define DP_SUPER_ADOPTING	0x10u	/* with OPENING: the open is the first one of
+					   a copy of a pool. The segments that it has
+					   not written record the original files */
 
 #define DP_SUPER_FLAGS		0x1fu	/* all flags of this version */
 #define DP_SUPER_COUNTS_MAX	(1ull << 63)	/* sequence and epoch stay below */
-/* From here on a pool is opened only for reading, so that no open, and no write of one,
- * reaches the maximum. */
+/* If a count has reached this value the pool is opened only for reading, so that no
+ * later open or superblock write reaches the maximum. */
 #define DP_SUPER_COUNTS_END	(DP_SUPER_COUNTS_MAX - (1ull << 20))
 
 /* The boot id was read from the kernel, not from a file mounted over it. */
@@ -258,7 +259,7 @@ struct dp_super {
 	uint32_t version;
 	uint32_t flags;
 	uint8_t uuid[16];		/* of the pool */
-	uint64_t sequence;		/* of two valid halves the higher one counts */
+	uint64_t sequence;		/* the valid half with the higher one is used */
 	uint64_t epoch;			/* one per open, never used twice (D15) */
 	uint64_t open_id;		/* random, because a copy of the pool has the
 					   same epochs */

@@ -42,7 +42,7 @@ static enum pmem2_granularity to_pmem2(enum dp_granularity granularity)
 	return PMEM2_GRANULARITY_PAGE;
 }
 
-/* Held by a thread that is in libpmem2's list of mappings, or that forks. */
+/* Held by a thread that makes libpmem2 access its list of mappings, or that forks. */
 static pthread_mutex_t list_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t list_once = PTHREAD_ONCE_INIT;
 
@@ -130,8 +130,8 @@ void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size)
 	    size < ZERO_PAST_CACHES)
 		memset(to, 0, size);
 	else
-		/* With a fence, because these stores are not ordered with the stores
-		   of the thread that gets the extent next. */
+		/* The function ends with a fence, because these stores are not ordered
+		   with those of the thread that gets the extent next. */
 		persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
 }
 

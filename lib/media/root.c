@@ -44,7 +44,7 @@
 #define CLAIMED		1ull
 #define NAMES_ONE	2ull
 
-/* Searches that names may invalidate before the thread takes the mutex. */
+/* After this many searches that a change of names made invalid, take the mutex. */
 #define LOOKUP_TRIES	8u
 
 int dp_roots_init(struct dp_roots *roots, char *base,

@@ -22,7 +22,7 @@ struct dp_root_slot {
 	_Atomic uint64_t word;		/* 0: free, or not durable yet */
 	uint32_t hash;			/* of the name, while it has one */
 	_Atomic uint64_t claims DP_ALIGNED;
-	bool counted;			/* in `roots` of the extent's state */
+	bool counted;			/* `roots` of the extent's state includes it */
 	bool damaged;			/* skipped by a degraded open */
 };
 
@@ -87,7 +87,7 @@ int dp_root_claim(struct dp_roots *roots, const char *name, bool make,
 /* End the claim and change nothing. */
 void dp_root_unclaim(struct dp_roots *roots, uint32_t slot);
 
-/* The entry that makes the slot's word name a block (0: none). */
+/* The lane entry that changes the slot's word to this one; block 0 frees the slot. */
 struct dp_lane_entry dp_root_change(const struct dp_roots *roots, uint32_t slot,
 				    struct dp_root_word word);
 /* Write the name of a claimed slot that is new; durable after the next fence. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Dirty shutdowns: power failed before the platform had written all fenced stores to an
- * NVDIMM. Bytes are then missing that were durable by the rules, and no order of stores
- * prevents this. The NVDIMMs count dirty shutdowns; a pool records their count.
+ * NVDIMM. Stores are then lost that a fence had made durable, and no order of stores
+ * prevents this. The NVDIMMs count dirty shutdowns; a pool records their counts.
  */
 #ifndef DP_SHUTDOWNS_H
 #define DP_SHUTDOWNS_H

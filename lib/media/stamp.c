@@ -11,16 +11,17 @@
  *	OPEN e		e, some closed if the cut was during the close
  *	OPENING e	e, if this open has written the segment; otherwise `before`,
  *			the epoch of the last open that wrote all segments, or an
- *			epoch between, of an open that was cut as well
+ *			epoch between the two, of another open that was interrupted
  *
- * A file of another open is therefore detected if segment 0 is not OPENING, and
- * otherwise if it is older than `before`. Copies of one pool that were opened equally
- * often have different numbers in open_id.
+ * If segment 0 is not OPENING, a segment with any other epoch is therefore detected. If
+ * it is OPENING, a segment with an epoch below `before` or above e is detected. Copies
+ * of one pool that were opened equally often have different numbers in open_id.
  *
  * A file has an identity that its copies do not have. The superblock records it with
- * the epoch, so the first open of a copy records the copy's own files. After a cut
- * during that open, some segments have been recorded again and some have not. ADOPTING
- * marks this state: files that the open has not reached are not compared.
+ * the epoch, so the first open of a copy records the copy's own files. After a power
+ * cut during that open, some segments record their own file and the others still record
+ * the original file. ADOPTING marks this state: the files of segments that the open has
+ * not written are not compared.
  */
 #include <errno.h>
 #include "media/stamp.h"

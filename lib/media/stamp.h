@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Compares the superblocks of a pool's segments: which open wrote to each last, and to
- * which file. If a file is from another time, or from another copy of the pool, the
- * open fails with a sentence that names it (W4, W5).
+ * Compares the superblocks of a pool's segments. Each records the open that wrote to
+ * the segment last, and the identity of the segment's file. If a file is from another
+ * time, or from another copy of the pool, the open fails with a sentence that names it
+ * (W4, W5).
  */
 #ifndef DP_STAMP_H
 #define DP_STAMP_H

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A change writes the older half, fence, the copy's older half, fence. So after any cut
- * one half of the page is whole, and is as new as the copy or one change newer. If no
- * half of the page is whole, or its newest is older than the copy's, the page is
- * damaged and the copy replaces it. A torn or damaged older half is ignored, and is
- * invalidated before the next change writes over it.
+ * A change writes the page's older half, makes it durable, and then does the same with
+ * the copy's older half. So after any power cut one half of the page is whole, and is
+ * as new as the copy or one change newer. If no half of the page is whole, or its
+ * newest is older than the copy's, the page is damaged and the copy replaces it. A torn
+ * or damaged older half is ignored, and is invalidated before the next change writes
+ * over it.
  */
 #include <errno.h>
 #include "media/super.h"
@@ -212,10 +213,10 @@ static int super_unmake(char *base, struct dp_persist *persist, int page,
 
 /*
  * Repair what a power cut left of the last change, before the next one, so that the
- * effects of two cuts do not add up. If the copy lacks the page's last change it is
- * written there; otherwise both halves of the copy could be torn in the end. A torn
- * half, which has the sequence number that the new change will have, is invalidated;
- * otherwise the words of the new change could complete the old one.
+ * effects of two cuts do not add up. If the copy lacks the page's last change, the
+ * change is written to the copy. Without this a second cut could leave both halves of
+ * the copy torn. A torn half has the sequence number that the new change will have. It
+ * is invalidated. Without this the words of the new change could complete the old one.
  */
 static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence,
 		      super_flush_fn *flush, bool *ret_mended)

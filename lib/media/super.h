@@ -15,7 +15,7 @@ static const uint64_t dp_super_offset[2] = { DP_SUPER_OFFSET, DP_COPY_OFFSET };
 /* All four halves: [0] the page's, [1] the copy's. */
 struct dp_super_halves {
 	struct dp_super half[2][2];
-	int error[2];			/* -EIO: unreadable, and shown as zero */
+	int error[2];			/* -EIO: unreadable; half[] then has zeroes */
 };
 
 /* The result of comparing the halves. */
@@ -23,7 +23,8 @@ struct dp_super_verdict {
 	const struct dp_super *page;	/* its newest whole half, or NULL */
 	const struct dp_super *copy;
 	const struct dp_super *newest;	/* of all four */
-	bool page_lost;			/* damaged: the copy is newer */
+	bool page_lost;			/* only the copy has a whole half, or a newer
+					   one */
 	bool never;			/* no half ever was a superblock */
 };
 
@@ -47,11 +48,11 @@ int dp_super_check_version(const struct dp_super *super,
  * page is damaged, OWNER_UNKNOWN is set in it: the page may have had the record of an
  * owner that the copy does not have.
  *
- * -EIO			page or copy is unreadable, unless tolerant and the other of
- *			them has a whole half
+ * -EIO			the page or the copy is unreadable; if tolerant, only if the
+ *			page is unreadable and no half of the copy is whole
  * -EMEDIUMTYPE		there never was a superblock
  * -EPROTONOSUPPORT	it is of another version
- * -EUCLEAN		no half is whole
+ * -EUCLEAN		no half is whole, or a count is impossible
  */
 int dp_super_read(const struct dp_badblocks_view *view, bool tolerant,
 		  struct dp_super *ret_super, const struct dp_errmsg *errmsg);
