@@ -25,17 +25,17 @@
  * (1) and (3) are then atomic exchanges, which only dp_cache_enter() and
  * dp_cache_leave() make, and (5) is not needed.
  *
- * A seccomp filter may forbid it after the pool was opened. The thief whose (5) fails
- * sets FENCED. A thread that has not read FENCED since may have stored busy without the
- * thief seeing it. So the thief does not empty that thread's cache until (8): either
- * the thread has set `fenced` of its cache (dp_caches_note_fenced(), outside of the
- * cache), or it has ended, so that its slot is free and the next thread with the slot
- * reads FENCED. In both cases RETRY is posted if a thread was refused.
+ * A seccomp filter may forbid membarrier after the pool was opened. The thief whose (5)
+ * fails sets FENCED. A thread that has not read FENCED since may have stored busy
+ * without the thief seeing it. So the thief does not empty that thread's cache until
+ * (8): either the thread has set `fenced` of its cache (dp_caches_note_fenced(),
+ * outside of the cache), or it has ended, so that its slot is free and the next thread
+ * with the slot reads FENCED. In both cases RETRY is posted if a thread was refused.
  *
  * A cache has room for blocks only after its bit in `used` was set by an atomic
  * operation (cache_begin()); before that, dp_cache_pop() and dp_cache_push() set busy
- * but find an empty cache without room. A thief that reads `used` after (4) and misses
- * the bit has read it before that operation, so that the thread's next (2) sees
+ * but find an empty cache without room. If a thief reads `used` after (4) and the bit
+ * is not set, its read was before that operation, so the thread's next (2) sees
  * STEALING. If no other thread has a bit, (5) is skipped.
  *
  * The same fence decides about refusals. A thread that is refused sets
@@ -50,8 +50,8 @@
  *	I62	a run in a cache is free: no extent has it, and it is in no segment's
  *		free runs
  *	I63	between dp_caches_steal() and dp_caches_release() all caches are empty,
- *		and no thread is putting a block into one; after a failed (5) this is
- *		true of the caches that (8) allows
+ *		and no thread is putting a block into one; after (5) has failed, this is
+ *		true only of the caches that (8) allows the thief to empty
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -64,8 +64,8 @@
 #define CACHES_STEALING	1u		/* nothing may enter a cache */
 #define CACHES_FENCED	2u		/* each thread makes its own fences */
 
-/* The number of words for the runs of one cache, with space for the limit in each
- * length. */
+/* The number of words for the runs of one cache. The stack of each length has room for
+ * `limit` blocks. */
 static uint32_t cache_words(uint32_t limit)
 {
 	uint32_t words = 0;

@@ -22,7 +22,7 @@ struct dp_cache {
 	uint32_t limit;			/* of blocks; 0 before its first use */
 	struct dp_cache_stack {
 		uint32_t count;
-		uint32_t *run;		/* their first blocks: limit / length */
+		uint32_t *run;		/* each run's first block; limit / length fit */
 	} stack[DP_CACHE_RUN + 1];	/* by length; [0] is not used */
 };
 
@@ -48,7 +48,7 @@ int dp_caches_init(struct dp_caches *caches, uint32_t limit,
 void dp_caches_fini(struct dp_caches *caches);
 /* Blocks in all caches; a snapshot. */
 uint64_t dp_caches_blocks(const struct dp_caches *caches);
-/* Has no thread with another slot ever entered a cache? */
+/* True if no thread with another slot has ever entered a cache. */
 bool dp_caches_have_one_user(const struct dp_caches *caches);
 
 /*
@@ -74,7 +74,8 @@ void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache);
 
 /* ------------------------------------------------------ between enter and leave */
 
-/* Of the length that has most blocks, remove the older half and pass it to fn. */
+/* Find the length whose runs have the most blocks in all, remove the older half of its
+ * runs, and pass them to fn. */
 void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg);
 
 static inline uint32_t dp_cache_blocks(const struct dp_cache *cache)

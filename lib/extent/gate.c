@@ -9,16 +9,17 @@
  *					     CLOSED	backs out with -EAGAIN
  *	clones and drops:		     succeed in both
  *
- * Each thread slot has two words that only grow: inc is incremented before a CAS from 0
- * to 1, dec after one from 1 to 0, and also by a hold that incremented inc but whose
- * CAS was not from 0. The thread that closed the gate (the closer) reads all decs, then
- * all incs. Each dec that it reads comes after the matching inc, which it reads as
- * well, so incs >= decs; equal means that nothing was held when it began to read the
- * incs. With any other order, or one signed word for each slot, the sum can be 0 while
- * an extent is held, if holds are taken in one slot and dropped in another during the
- * call. While the gate is closed, a segment that was idle stays idle, because
+ * Each thread slot has two words that only grow. A thread increments inc before a CAS
+ * that takes the count of an extent from 0, and dec after a CAS that takes it to 0. It
+ * also increments dec if it has incremented inc but its hold was refused, or its CAS
+ * was not from 0. The thread that closed the gate (the closer) reads all decs, then all
+ * incs. Each dec that it reads comes after the matching inc, which it reads as well, so
+ * incs >= decs; equal means that nothing was held when it began to read the incs. With
+ * any other order, or one signed word for each slot, the sum can be 0 while an extent
+ * is held, if holds are taken in one slot and dropped in another during the call. While
+ * the gate is closed, a segment that was idle stays idle, because
  *
- *	hold:	increment inc; CAS 0->1;  fence; read the gate
+ *	hold:	increment inc; CAS 0->n;  fence; read the gate
  *	closer:	increment the gate;       fence; read decs, incs
  *
  * so either the hold reads that the gate is closed and backs out by an ordinary drop,
@@ -26,9 +27,10 @@
  *
  * Invariants:
  *	D13	a hold reads the gate after its CAS, whatever the count was
- *	D16	idle means that all decs, read before all incs, are equal to them. The
- *		increment of dec is a drop's last access to the pool's memory, because
- *		a closer may unmap the memory immediately afterwards
+ *	D16	idle means that the sum of all decs, read before all incs, is equal to
+ *		the sum of the incs. The increment of dec is a drop's last access to
+ *		the pool's memory, because a closer may unmap the memory immediately
+ *		afterwards
  *	D17	the gate is a count: it opens when the last closer has opened it
  *	I23	one counter for each segment, so that a close does not read every
  *		extent

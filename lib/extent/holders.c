@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Labelled holds and registrations, for reports. Decisions use the counts in state.c
- * and gate.c, except that a close reads the number of registrations, and a reclaim
- * their pins.
+ * and gate.c, with two exceptions: a close reads the number of registrations, and a
+ * reclaim reads their pins.
  *
  * A registration BY_SEGMENT has a pin for each segment:
  *
@@ -17,7 +17,7 @@
  * Invariants:
  *	A6	a reclaim wants a pin back before it punches the segment, and does not
  *		punch it before the pin is `none`
- *	I10	each pin of a segment that the library knows is a registration
+ *	I10	each pin that the library knows of is a registration of its segment
  *	I37	labelled holds are listed here in addition to being counted, so
  *		listed and unlisted holds make up the count
  */
@@ -31,7 +31,8 @@
 #define PIN_WANTED	0x2u
 
 /* A shard that has LIST_HOLDS holds for each list gets LISTS_MORE times as many lists.
- * So most lists have one hold, which is found without reading another. */
+ * So most lists have at most one hold, and a search rarely reads holds of other
+ * extents. */
 #define LIST_HOLDS	1u
 #define LISTS_MORE	4u
 
@@ -60,8 +61,8 @@ void dp_holders_fini(struct dp_holders *holders)
 static struct daxpin_hold **shard_list(const struct dp_holder_shard *shard,
 				       uint64_t addr)
 {
-	/* These are not the bits of the hash that chose the shard, which are the same
-	 * for all its holds. */
+	/* The top bits of the hash chose the shard and are the same for all its holds,
+	 * so lower bits choose the list. */
 	return &shard->list[dp_holder_hash(addr) >> 24 & (shard->lists - 1)];
 }
 
@@ -131,10 +132,11 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 }
 
 /*
- * Mistakes of callers are detected under the mutex. If two threads drop one struct, the
- * second finds prev NULL. If it is a copy, prev does not point to it. prev of a copy
- * may also point to freed memory, so the header forbids copies. A hold of another pool
- * is protected by that pool's mutex, so its list is not read.
+ * Two mistakes of callers are detected under the mutex. If two threads drop one struct,
+ * the second finds that prev is NULL. If the struct is a copy, *prev is not its
+ * address; but prev of a copy may also point to freed memory, and daxpin.h forbids the
+ * drop of such a copy. A hold of another pool is detected before, because its list is
+ * under that pool's mutex.
  */
 int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 {
@@ -230,7 +232,7 @@ void dp_registration_add(struct dp_holders *holders,
 			 struct daxpin_registration *registration)
 {
 	registration->since_ns = dp_os_now_ns();
-	/* It may pin one segment or all, and none before it is listed. */
+	/* It covers one segment or all of them. */
 	assert(registration->segment < registration->segments ||
 	       registration->segment == DAXPIN_ALL_SEGMENTS);
 	pthread_mutex_lock(&holders->mutex);
@@ -351,8 +353,9 @@ int dp_registration_revoked(struct dp_holders *holders,
 	return was ? 0 : -EINVAL;
 }
 
-/* Want the segment's pin back. True: the registration pins the segment. One without
- * pins of single segments does so always, and cannot be asked. */
+/* Want the segment's pin back. True: the registration pins the segment. A registration
+ * that is not BY_SEGMENT pins all that it covers while it exists, and no event asks for
+ * that pin. */
 static bool registration_want(struct daxpin_registration *at, uint32_t segment,
 			      struct dp_events *events)
 {
@@ -421,9 +424,9 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
 
 /*
  * If there are very many holds, neither the head of a list nor its first hold is in the
- * processor's caches, and the address of the second is in the first. This prefetches
- * the heads, or the first holds, of several extents together. The mutex keeps the lists
- * in place.
+ * processor's caches, and the address of the hold is in the head. This prefetches the
+ * heads, or the first holds, of several extents together. The mutex keeps the lists in
+ * place.
  */
 static void holders_fetch(struct dp_holders *holders, const struct dp_held *held,
 			  uint32_t count, bool heads)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Labelled holds and registrations, for reports. Decisions use the counts in state.c
- * and gate.c, except that registrations prevent a close, and their pins a reclaim.
+ * and gate.c, with two exceptions: a registration prevents a close, and its pin of a
+ * segment prevents a reclaim there.
  */
 #ifndef DP_HOLDER_H
 #define DP_HOLDER_H

@@ -2,9 +2,10 @@
 /*
  * The free runs of a segment (two-level segregated fit).
  *
- * Each run has a node in the list of its class of lengths. Lengths below 16 have a
- * class each; above, an octave has eight. `some` is a bitmap of the classes whose
- * list is not empty, so that the next longer class is found by a few instructions.
+ * Each run has a node in the list of its class of lengths. Each length below 16 has a
+ * class of its own; from 16 on, the lengths from each power of two to the next are in
+ * eight classes. `some` is a bitmap of the classes whose list is not empty, so that the
+ * next longer class is found by a few instructions.
  * A list is last in, first out: the run that was freed last is the most likely to be
  * in the processor's caches.
  *

@@ -3,11 +3,11 @@
  * The free space of a segment: free runs by length under a lock, and a bitmap of
  * blocks that were freed while another thread had the lock.
  *
- * A drop must not wait, so it only tries the lock. If the lock is taken, the drop marks
- * the blocks in `returned`, then the groups of the words that it changed in
- * `returned_groups`, and tries once more. Each thread that gets the lock adds the
- * returned blocks to the free runs before anything else, and after the release it reads
- * `returned_groups` again:
+ * A drop must not wait, so it only tries the lock. If the lock is taken, the drop sets
+ * the blocks' bits in `returned`. It then sets the bits in `returned_groups` of the
+ * groups that have these words, and tries once more. Each thread that gets the lock
+ * adds the returned blocks to the free runs before anything else, and after the release
+ * it reads `returned_groups` again:
  *
  *	freeing thread				thread with the lock
  *	(1) sets bits of returned
@@ -26,9 +26,10 @@
  * the blocks of all segments (dp_space_settle()) before it is refused.
  *
  * Invariants:
- *	I14	an extent's state is final before its blocks can be found: the release
- *		in (1), or of the lock, pairs with the acquire of the lock by the
- *		thread that claims them (also I16)
+ *	I14	an extent's state is final before its blocks can be found: the thread
+ *		that adds the blocks to the free runs releases the lock, and the thread
+ *		that claims them acquires it. The release in (1) pairs with the acquire
+ *		in space_drain_word() (also I16)
  *	I28	a claim gets a run that is free from end to end, or nothing
  *	I33	freeing waits for no lock
  */

@@ -21,7 +21,8 @@ struct dp_space {
 	/* Written by threads that freed blocks and found the lock taken. */
 	DP_ALIGNED _Atomic uint64_t returned_groups;
 	_Atomic uint64_t *returned;	/* a bitmap of blocks */
-	uint32_t group_words;		/* words of it for a bit of returned_groups */
+	uint32_t group_words;		/* words of `returned` in a group; each group
+					   has one bit of returned_groups */
 	_Atomic uint32_t *returns;	/* segments with returned blocks; not owned */
 };
 

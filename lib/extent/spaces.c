@@ -26,8 +26,8 @@
 #include "extent/thread_slot.h"
 #include "util/cancel.h"
 
-#define REFILL_BLOCKS	256u		/* the maximum for one refill of a cache, */
-#define REFILL_RUNS	64u		/* and for the number of its runs */
+#define REFILL_BLOCKS	256u		/* blocks of a refill of a cache, at most */
+#define REFILL_RUNS	64u		/* runs of a refill, at most */
 #define CACHED_PART	64u		/* a cache has at most 1/64 of the pool */
 
 int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift,

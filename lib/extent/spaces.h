@@ -15,7 +15,8 @@ struct dp_spaces {
 	struct dp_space *space;		/* one per segment */
 	uint32_t segments;
 	uint32_t shift;			/* log2 of blocks per segment */
-	_Atomic bool quarantine;	/* a block was quarantined, or was to be */
+	_Atomic bool quarantine;	/* a block is in quarantine, or a thread has
+					   tried to quarantine one */
 	struct dp_longest longest;
 	struct dp_caches caches;
 	DP_ALIGNED _Atomic uint32_t returns;	/* see space.c */
@@ -51,17 +52,17 @@ uint64_t dp_spaces_quarantined_count(struct dp_spaces *spaces);
 /* Free blocks, with those in caches: exact if no other thread reserves or frees. */
 uint64_t dp_spaces_free_count(struct dp_spaces *spaces);
 
-/* What dp_spaces_try() and dp_spaces_free() do without the fast path of the thread's
- * cache. */
+/* dp_spaces_try() and dp_spaces_free() call these if they cannot use the fast path of
+ * the thread's cache. */
 bool dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
 				   uint64_t *ret_block);
 void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 				uint32_t blocks);
 
 /* Claim a run inside one segment; *ret_block is its first block. False: there is none
- * among the free runs of segments and in this thread's cache. There may be one after
- * runs in caches, and blocks that were returned, have been joined:
- * dp_spaces_claim(). */
+ * among the free runs of segments and in this thread's cache. dp_spaces_claim() may
+ * still find one, because it joins these runs with those in other caches and with
+ * returned blocks. */
 static inline bool dp_spaces_try(struct dp_spaces *spaces, uint32_t blocks,
 				 uint64_t *ret_block)
 {
@@ -73,9 +74,8 @@ static inline bool dp_spaces_try(struct dp_spaces *spaces, uint32_t blocks,
 	return true;
 }
 
-/* Call it after dp_spaces_try() has failed and events->refused was set. -ENOSPC: no
- * segment has such a run, even after all caches were emptied; it may sleep before
- * that. */
+/* Call it after dp_spaces_try() has failed and events->refused was set. May sleep.
+ * -ENOSPC: no segment has such a run, even after all caches were emptied. */
 int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_block);
 
 /* Free a run. Never waits, because a drop calls it. */

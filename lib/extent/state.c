@@ -37,7 +37,8 @@
  *			publishing is off
  *
  * Invariants:
- *	D12	each change is one CAS, and one CAS decides one fact
+ *	D12	each change is one atomic operation, which decides one fact: a CAS,
+ *		except for a reserve (a store) and an unclaim
  *	I18	the CAS that reaches FREE also increments the generation, so no call
  *		with an old handle can match later. The thread that made it frees the
  *		blocks and wakes waiters, exactly once (also I19, I21, I38)
@@ -58,10 +59,10 @@
  * frees like one from 1 to 0.
  *
  * writers means that since the count was last 0 a write hold was taken, or was tried
- * while the gate was closed. A write hold that backs out cannot clear the bit while
- * there are other holds. Not even if the word is as its own CAS made it: meanwhile
- * another thread may have taken a write hold, and a third dropped a read hold, so that
- * the count is the same. The last drop clears the bit.
+ * while the gate was closed. A write hold that backs out must not clear the bit while
+ * there are other holds, even if the word is the same as after its own CAS. One of
+ * these holds may be a write hold: if a second thread has taken it and a third thread
+ * has dropped a read hold, the count is the same again. The last drop clears the bit.
  *
  *	I64	a block that was found bad is marked while its extent still owns it, so
  *		the thread that frees it later excludes it: see state_is_owner()
@@ -527,8 +528,8 @@ static bool word_excludes(uint64_t word, uint32_t count, unsigned int flags)
 	       (word_count(word) || count > 1 || word & PUBLISHING);
 }
 
-/* Returns 0, and in *ret_was the word before the CAS. If its count was 0, inc was
- * incremented. */
+/* Take `count` holds with one CAS, and return 0 or -errno. *ret_was is the word before
+ * the CAS. If its count was 0, inc was incremented. */
 static int state_take_hold(struct dp_states *states, uint64_t block,
 			   uint64_t generation, uint32_t count,
 			   unsigned int flags, uint64_t *ret_was)

@@ -37,9 +37,10 @@ struct dp_states {
 	struct dp_gates gates;
 	struct dp_spaces *spaces;	/* not owned */
 	struct dp_events *events;	/* not owned */
-	/* Counts of extents that were retired or cancelled while held: */
-	DP_ALIGNED _Atomic int64_t deferred_blocks;	/* not free yet */
-	_Atomic uint64_t deferred;	/* all since the open */
+	/* Extents that were retired or cancelled while held: the blocks of those that
+	 * are not free yet, and the number of all such extents since the open. */
+	DP_ALIGNED _Atomic int64_t deferred_blocks;
+	_Atomic uint64_t deferred;
 };
 
 /*
@@ -79,8 +80,8 @@ int dp_states_init(struct dp_states *states, uint32_t segments,
 		   struct dp_events *events);
 void dp_states_fini(struct dp_states *states);
 
-/* The number of blocks of all segments, gaps included, and log2 of a segment's. Inline,
- * because each hold and drop calls them. */
+/* The number of blocks of all segments, gaps included, and log2 of the blocks per
+ * segment. They are inline, because each hold and drop calls them. */
 static inline uint64_t dp_states_blocks(const struct dp_states *states)
 {
 	return states->block_count;
@@ -111,9 +112,11 @@ int dp_state_cancel(struct dp_states *states, uint64_t block,
 		    uint64_t generation);
 
 /*
- * Quarantine a bad block, so that it is never reserved again. -ESTALE: it is neither
- * free nor a block of this extent, whose generation may have ended during the call;
- * nothing was changed. -ENOMEM. May sleep.
+ * Quarantine a bad block, so that it is never reserved again. May sleep.
+ *
+ * -ENOMEM
+ * -ESTALE	the block is neither free nor of this extent, whose generation may have
+ *		ended during the call; nothing was changed
  */
 int dp_state_quarantine(struct dp_states *states, uint64_t block,
 			uint64_t generation, uint64_t bad_block);
