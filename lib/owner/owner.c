@@ -140,7 +140,8 @@ int dp_owner_find_context(dp_rdma_domain_fn *domain, void *arg,
 
 /* ---------------------------------------------------------- the last owner */
 
-/* The recorded contexts that still exist: the first of them, and their number. */
+/* The recorded contexts that still exist: their number, and one whose opener is known
+ * to be alive, or else the first of them. */
 struct rest {
 	const struct dp_rdma_context *context;
 	struct dp_verbs_seen seen;
@@ -172,26 +173,32 @@ static int owner_look_at(const struct dp_owner *owner,
 	       !(outside && seen->maker == maker);
 }
 
+/* The first error is returned after all have been looked up, because a later one may
+ * have a living opener. */
 static int owner_look_for_rest(const struct dp_owner *owner,
 			       struct rest *ret_rest,
 			       const struct dp_errmsg *errmsg)
 {
 	struct rest rest = { 0 };
+	int error = 0;
 
 	for (uint32_t i = 0; i < owner->contexts; i++) {
 		struct dp_verbs_seen seen;
 		int ret = owner_look_at(owner, &owner->context[i], &seen,
-					errmsg);
+					error ? NULL : errmsg);
 
-		if (ret < 0)
-			return ret;
-		if (ret && !rest.count++) {
+		if (ret < 0 && !error)
+			error = ret;
+		if (ret <= 0)
+			continue;
+		if (!rest.count || (!rest.seen.maker && seen.maker)) {
 			rest.context = &owner->context[i];
 			rest.seen = seen;
 		}
+		rest.count++;
 	}
 	*ret_rest = rest;
-	return 0;
+	return error;
 }
 
 /* -------------------------------------------------------------- the verdict */
@@ -230,7 +237,7 @@ static int owner_still_there(const struct dp_owner *owner,
 }
 
 /* The result after the deadline, or if the kernel cannot answer: `despite` turns
- * -EBUSY into 0, unless the opener of the first context is known to be alive. */
+ * -EBUSY into 0, unless the opener of a context is known to be alive. */
 static int owner_decide(int ret, const struct rest *rest, bool despite)
 {
 	return ret == -EBUSY && despite && !rest->seen.maker ? 0 : ret;

@@ -463,6 +463,23 @@ static void with_despite_rdma_an_open_ignores_contexts_after_the_deadline(void *
 	assert_int_equal(await_with(true), -EUCLEAN);
 }
 
+/* The living opener may have any of the recorded contexts, and the others may be ones
+ * that the kernel does not report. */
+static void despite_rdma_waits_for_the_living_opener_of_any_context(void **state)
+{
+	const struct dp_rdma_context second = { 0, 6, DP_CONTEXT_OWN };
+
+	(void)state;
+	assert_int_equal(dp_owner_add_context(&owner, &second), 1);
+	fake_have_context(0, 5, 0);
+	fake_have_context(0, 6, 4000);
+	report.at_third = time_is_up;
+	assert_int_equal(await_with(true), -EBUSY);
+	assert_non_null(strstr(sentence, "thread 4000"));
+	fake.context[1].pid = 0;
+	assert_int_equal(await_with(true), 0);
+}
+
 static void drop_all_contexts(void)
 {
 	fake.contexts = 0;
@@ -515,6 +532,7 @@ int main(void)
 		TEST(a_device_that_is_being_removed_is_waited_for),
 		TEST(contexts_that_cannot_be_queried_make_the_open_ebusy),
 		TEST(with_despite_rdma_an_open_ignores_contexts_after_the_deadline),
+		TEST(despite_rdma_waits_for_the_living_opener_of_any_context),
 		TEST(after_a_context_of_unknown_number_all_contexts_are_waited_for),
 	};
 
