@@ -317,10 +317,12 @@ MUTANTS = [
 	bool raised = false;
 	int ret;
 ''',
+     # The sleep lets another thread run between the two, on one processor too.
      '''	uint64_t word = atomic_fetch_add(state_word(states, block), COUNT_ONE);
 	bool raised = false;
 	int ret;
 
+	dp_os_sleep_ns(1000);
 	word = atomic_fetch_sub(state_word(states, block), COUNT_ONE) - COUNT_ONE;
 ''',
      ONE_GENERATION),
@@ -430,9 +432,24 @@ void dp_persist_wipe''',
      CELLS),
     ('lost-race-keeps-inc', STRESS, 'lib/extent/state.c',
      'a hold whose CAS did not change 0 to 1 leaves the counter too high',
-     '''	if (raised && (ret || word_count(word)))
+     '''			raised = true;
+		}
+	} while (!state_swap(states, block, &word,
+			     word_with_holds(word, count, flags)));
+	/* I25: inc was incremented before the CAS that takes the count from 0. */
+	assert(ret || word_count(word) || raised);
+	*ret_was = word;
+	if (raised && (ret || word_count(word)))
 		dp_gate_raise_dec''',
-     '''	if (raised && ret)
+     '''			raised = true;
+			dp_os_sleep_ns(1000);
+		}
+	} while (!state_swap(states, block, &word,
+			     word_with_holds(word, count, flags)));
+	/* I25: inc was incremented before the CAS that takes the count from 0. */
+	assert(ret || word_count(word) || raised);
+	*ret_was = word;
+	if (raised && ret)
 		dp_gate_raise_dec''',
      ONE_GENERATION),
     ('close-of-held', GENERATION, 'lib/api/pool.c',
@@ -645,7 +662,7 @@ void dp_persist_wipe''',
     ('metadata-stored-to-a-hole', REPAIR, 'lib/check/repair.c',
      'a repair stores to a hole',
      '''	else if (!(flags & DP_CHUNK_BACKED))''',
-     '''	else if (!flags)''',
+     '''	else if (0 && !(flags & DP_CHUNK_BACKED))''',
      'metadata_is_allocated_before_it_is_repaired'),
     ('any-piece-backs-a-chunk', RULES, 'lib/pool/source.c',
      'a chunk with a gap is reserved',

@@ -75,7 +75,7 @@ MUTANTS = [
     ('create-over-bad', TEST, 'lib/pool/create.c',
      'metadata is written over bad blocks',
      'ret = create_check_medium(pool, request->errmsg);',
-     '(void)check_medium;'),
+     '(void)create_check_medium;'),
     ('create-over-unreadable', TEST, 'lib/pool/create.c',
      'a read error is reported as another error',
      '''	if (ret && ret != -EMEDIUMTYPE && ret != -EUCLEAN &&

@@ -59,27 +59,34 @@ static void expect_generation(const char *call, int ret, struct named named,
 
 struct gates {
 	uint64_t begun, over;
+	bool drained;
 };
 
 static struct gates look_at_gates(void)
 {
 	return (struct gates) { atomic_load(&world.gates_begun),
-				atomic_load(&world.gates_over) };
+				atomic_load(&world.gates_over),
+				atomic_load(&world.drained) };
 }
 
-/* -EAGAIN, from a closed gate, is allowed only if a gate was closed during the call. */
+/*
+ * -EAGAIN, from a closed gate, is allowed only if a gate was closed during the call.
+ * After a drain that succeeded all gates are closed until the pool is closed.
+ */
 static void expect_gate(const char *call, int ret, struct gates before)
 {
 	if (ret == -EAGAIN && before.begun == before.over &&
 	    atomic_load(&world.gates_begun) == before.begun)
 		shadow_fail("%s: %d, although no gate was closed", call, ret);
+	if (!ret && before.drained)
+		shadow_fail("%s: succeeded, although the pool was drained", call);
 }
 
 /* The same for -EBUSY, from an exclusive hold. */
 static struct gates look_at_exclusions(void)
 {
 	return (struct gates) { atomic_load(&world.exclusions_begun),
-				atomic_load(&world.exclusions_over) };
+				atomic_load(&world.exclusions_over), false };
 }
 
 static void expect_exclusion(const char *call, int ret, struct gates before)
@@ -783,6 +790,7 @@ static bool drain(struct thread *thread)
 	if (shadow_any_held())
 		shadow_fail("a drain succeeded although something is held");
 	atomic_store(&world.drained, true);
+	usleep(1000);		/* other threads try to hold */
 	atomic_store(&world.stop, true);
 	return true;
 }

@@ -412,7 +412,10 @@ static void extents_in_holes_are_not_repaired(void **state)
 	close_pool(f);
 }
 
-/* A store to a hole needs a new block, and is a SIGBUS if there is none. */
+/*
+ * A store to a hole needs a new block, and is a SIGBUS if there is none. The store
+ * itself allocates the page of word 1024 on shmem, but not that of word 6144.
+ */
 static void metadata_is_allocated_before_it_is_repaired(void **state)
 {
 	struct fixture *f = *state;
@@ -421,6 +424,8 @@ static void metadata_is_allocated_before_it_is_repaired(void **state)
 	put_extent(f, 1, 1000, 100);
 	patch(f, 1, word_at(1024), zero, sizeof(zero));
 	punch_at(f, 1, word_at(1024), DP_BLOCK_SIZE);
+	punch_at(f, 1, word_at(6144), DP_BLOCK_SIZE);
+	assert_false(is_backed(f, 1, 0, DP_CHUNK_SIZE));
 	repair_pool(f, 1, 2);
 	assert_true(is_backed(f, 1, 0, DP_CHUNK_SIZE));
 	assert_clean(f);

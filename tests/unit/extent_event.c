@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Waiting, waking and events, and what a forked child may not do. */
+#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 #include "child.h"
 #include "fixture.h"
 #include "support/invariant.h"
@@ -49,6 +51,28 @@ static void begin_wait(struct waiter *w, struct fixture *f,
 	assert_int_equal(pthread_create(&w->thread, NULL, wait_thread, w), 0);
 }
 
+static const void *word_of(struct fixture *f, struct daxpin_extent extent)
+{
+	return &dp_state_at(&f->pool->states, extent.addr >> 12)->word;
+}
+
+/* Returns how many threads sleep: the number that a requeue to the same word finds. */
+static long sleeping(const void *word)
+{
+	return syscall(SYS_futex, word, FUTEX_REQUEUE | FUTEX_PRIVATE_FLAG, 0,
+		       (void *)(intptr_t)INT32_MAX, word, 0);
+}
+
+/* Waits until all of them sleep. None may end before. */
+static void until_sleeping(struct waiter *w, int count)
+{
+	while (sleeping(word_of(w->f, w->extent)) != count) {
+		for (int i = 0; i < count; i++)
+			assert_false(atomic_load(&w[i].ended));
+		usleep(100);
+	}
+}
+
 static void end_wait(struct waiter *w)
 {
 	assert_int_equal(pthread_join(w->thread, NULL), 0);
@@ -63,7 +87,7 @@ static void a_drop_wakes_every_waiter(void **state)
 
 	for (int i = 0; i < 4; i++)
 		begin_wait(&waiter[i], f, extent);
-	usleep(20000);
+	until_sleeping(waiter, 4);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	for (int i = 0; i < 4; i++)
 		end_wait(&waiter[i]);
@@ -79,10 +103,10 @@ static void a_wait_continues_after_a_spurious_wake(void **state)
 
 	begin_wait(&waiter, f, extent);
 	for (int i = 0; i < 50; i++) {
-		usleep(1000);
-		dp_os_futex_wake(&f->pool->states.state[extent.addr >> 12].word);
-		assert_false(atomic_load(&waiter.ended));
+		until_sleeping(&waiter, 1);
+		dp_os_futex_wake(word_of(f, extent));
 	}
+	until_sleeping(&waiter, 1);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	end_wait(&waiter);
 }
@@ -94,7 +118,7 @@ static void the_end_of_a_generation_wakes_its_waiters(void **state)
 	struct waiter waiter;
 
 	begin_wait(&waiter, f, extent);
-	usleep(20000);
+	until_sleeping(&waiter, 1);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);
 	end_wait(&waiter);
