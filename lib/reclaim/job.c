@@ -7,8 +7,10 @@
  * The library has no thread. The kernel's completions are processed by the next call
  * that polls: daxpin_job_wait(), a hold or reserve that would be refused, and others.
  * The ring writes the eventfd, so that the program calls daxpin_next_event(), which
- * polls, too. All of it runs under one mutex. No thread sleeps while it has that mutex,
- * except in punch_make_room().
+ * polls, too. All of it runs under one mutex. No thread waits for pins, for a cache or
+ * for the media while it has that mutex. It can wait for a short time: while
+ * dp_job_begin() creates the rings, and in punch_make_room() until the kernel's thread
+ * has read requests. dp_job_report() calls the program's function under it.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -60,9 +62,12 @@ static void jobs_poll(struct dp_jobs *jobs)
 	jobs_each_part(jobs, dp_part_poll);
 }
 
-/* For a hold, which must not sleep: it does not advance parts in the state WAITING. The
- * ring has written the eventfd for each completion that is processed here, so the
- * program calls daxpin_next_event(), which advances them. */
+/* For a hold, which must not wait for the caches of other threads or for the lock of a
+ * space: parts in the state WAITING are not advanced. But requests are submitted for
+ * parts that the kernel has, so punch_make_room() can wait here, and the end of a part
+ * takes holders.mutex and events.mutex. The ring has written the eventfd for each
+ * completion that is processed here, so the program calls daxpin_next_event(), which
+ * advances the parts that are WAITING. */
 static void jobs_poll_kernel(struct dp_jobs *jobs)
 {
 	jobs_reap(jobs);
@@ -338,7 +343,7 @@ static bool jobs_are_in_kernel(const struct dp_jobs *jobs, uint32_t segment)
 /*
  * The check and the addition are made under the mutex. So either a part finds the
  * registration before it submits its request, or this function finds the part (A6). In
- * the second case RETRY is posted when the part ends.
+ * the second case RETRY is posted when that request has ended.
  */
 int dp_jobs_register(struct dp_jobs *jobs,
 		     struct daxpin_registration *registration, uint32_t segment)

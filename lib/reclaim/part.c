@@ -50,8 +50,8 @@
  *	    chunks are free again. (A7)
  *	(6) After any other failure it is unknown which blocks of a chunk exist. The
  *	    chunk is PARTIAL, and counts as a hole, until a later punch or fill of it
- *	    has succeeded. (D9) Each run completes separately, because
- *	    one may succeed after another has failed.
+ *	    has succeeded. (D9) Each run has a result of its own, because one may
+ *	    succeed after another has failed.
  *	(7) The kernel may fail to wake a request when a pin ends. So on fsdax a
  *	    request is cancelled and submitted again, at growing intervals: a timer
  *	    writes the eventfd, so that the program calls and this can be done. A
@@ -180,8 +180,8 @@ static void part_plan_recheck(struct dp_part *part, uint64_t now_ns)
 		part->next_cancel_ns = part->backoff.at_ns;
 }
 
-/* Submit a request for the first `runs` runs. The caller has closed the gate and
- * claimed them. */
+/* Submit a request for the first `runs` runs. (If the job is blocking, part_block()
+ * executes it instead.) The caller has closed the gate and claimed the runs. */
 static void part_request(struct dp_part *part, uint32_t runs)
 {
 	struct daxpin_job *job = part->job;

@@ -18,7 +18,8 @@
 
 enum dp_part_state {
 	DP_PART_WAITING,		/* for a slot, a drop or the end of a pin */
-	DP_PART_KERNEL,			/* gate closed, request submitted */
+	DP_PART_KERNEL,			/* gate closed, request submitted, or being
+					   executed by a blocking job */
 	DP_PART_SETTLING,		/* filled, dp_punch_settle() in progress */
 	DP_PART_OVER,
 };
@@ -93,8 +94,8 @@ void dp_part_cancel(struct dp_part *part);
 
 /* On device-dax: zero the segment's free chunks. The mutex is released meanwhile. */
 void dp_part_zero_free(struct dp_part *part);
-/* Run the part to its end in this thread, without a ring. The mutex is released while
- * the thread waits. */
+/* Run the part to its end in this thread, without a ring. The mutex is released during
+ * the punches and fills, and while the thread waits for its turn. */
 void dp_part_run_blocking(struct dp_part *part);
 
 #endif

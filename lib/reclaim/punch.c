@@ -13,9 +13,8 @@
  * the other.
  *
  * The ring has a kernel thread (SQPOLL). Otherwise requests would belong to the thread
- * that submits them. When that thread exits, the kernel removes its timeouts, and so
- * the deadlines, and then the exit would wait for the punches as long as memory is
- * pinned.
+ * that submits them. When that thread exits, its deadlines have no effect any more, so
+ * the exit would wait for the punches as long as memory is pinned.
  *
  * The first file and the anchor are in the ring's file table from before the first
  * request: the locks live as long as the requests, even if this process is killed
@@ -130,7 +129,9 @@ static struct io_uring_sqe *punch_prepare(struct dp_punch *punch,
 
 /* Wait until all requests of one submit fit in the submission queue, so that no chain
  * of links is submitted in two pieces. This hardly ever waits, because the kernel
- * thread takes requests out of the queue at once. */
+ * thread takes requests out of the queue at once. If that thread gets no CPU, or no
+ * memory for a request, this waits as long as that lasts, without a limit of time, and
+ * the caller may be a hold (jobs_poll_kernel()). */
 static void punch_make_room(struct dp_punch *punch, uint32_t requests)
 {
 	int ret = dp_ring_make_room(&punch->ring, requests);
@@ -220,9 +221,10 @@ static bool punch_has_deadline(const struct dp_request *request)
 }
 
 /* Timeout, cancel, timeout, cancel, ...: a cancel that finds nothing does not end the
- * chain, but dp_punch_forget() does, by cancelling a timeout. The kernel thread reads
- * the time after the submit has returned, but before it begins the first run. So the
- * time can be in the request, which exists until all runs have completed. */
+ * chain, but dp_punch_forget() does, by cancelling a timeout. The kernel thread may
+ * read the time after the submit has returned, but does so before it begins the first
+ * run. So the time can be in the request, which exists until all runs have
+ * completed. */
 static void punch_prepare_deadline(struct dp_punch *punch,
 				   struct dp_request *request)
 {

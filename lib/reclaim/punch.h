@@ -41,7 +41,8 @@ struct dp_request {
 
 enum dp_completion_type {
 	DP_COMPLETION_RUN,		/* one for each run */
-	DP_COMPLETION_SETTLE,		/* on shmem one for each run, otherwise one */
+	DP_COMPLETION_SETTLE,		/* on shmem one for each run with result 0,
+					   otherwise one for all of them */
 	DP_COMPLETION_TIMER,		/* of a deadline: callers ignore it */
 	DP_COMPLETION_OTHER,		/* of a cancellation: callers ignore it */
 };
@@ -63,7 +64,8 @@ void dp_punch_close(struct dp_punch *punch);
  * Each run completes separately, in any order, even if others fail. A punch that was
  * interrupted, or cancelled before it began, has changed nothing (A7); a fill may have
  * allocated some blocks. At cancel_ns the kernel cancels the runs that have not
- * completed.
+ * completed, and all other requests on the same file. The request must exist until all
+ * its runs have completed.
  */
 void dp_punch_request(struct dp_punch *punch, struct dp_request *request);
 /* All runs have completed: stop the request's deadline. */

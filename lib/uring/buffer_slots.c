@@ -242,8 +242,8 @@ static int slots_find_idle(const struct dp_uring_table *table)
 /* ------------------------------------------------------ prepare, on demand */
 
 /* Returns an empty slot. If fill_limit is reached, this empties the least recently used
- * slot that no request names. -1: all slots are named by requests, or emptying
- * failed. */
+ * slot that no request names. -1: requests name all filled slots, no slot is filled, or
+ * emptying failed. */
 static int slots_make_empty(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;

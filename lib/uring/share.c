@@ -4,18 +4,20 @@
  * process have in common. The kernel copies entries of one ring's buffer table into
  * another's (IORING_REGISTER_CLONE_BUFFERS): a segment is pinned, and charged to
  * RLIMIT_MEMLOCK, once, and a copy takes microseconds. The copies are made from the
- * table of the source, a ring that is used for nothing else. In that table, the slot
- * with the number of a segment has that segment.
+ * table of the source, a ring that is used for nothing else. In that table slot and
+ * segment have the same number.
  *
- *	- -> registered		[dp_uring_share_take] the first ring that wants it
+ *	- -> registered		[share_take] the first ring that wants it
  *	registered -> -		[dp_uring_share_give] the last ring that had it
  *
  *  - The pages are pinned as long as any table has the segment, the source's or a
  *    copy. So a ring first empties its own slot, then gives the segment back here,
- *    and only then gives its pin back to the pool (A6).
+ *    and only then gives its pin back to the pool (A6): the pool counts a pin of the
+ *    segment as long as a table has an entry that requests can use.
  *  - While no ring has a segment, a job may punch it. So the first ring that takes
  *    it afterwards registers it in the source again, even if an old entry, which
- *    could not be emptied, is still there.
+ *    could not be emptied, is still there: after a punch the pages of that entry do
+ *    not belong to the file any more.
  *  - The source does no DMA, since it is disabled (IORING_SETUP_R_DISABLED). So it
  *    needs no file of the pool in its file table (W3), and its pins protect
  *    nothing (A5).
@@ -280,8 +282,10 @@ static bool share_take_at_once(struct dp_uring_share *share, uint32_t index)
 	return exists;
 }
 
-/* If the source's entry cannot be emptied, it stays. That is harmless: no request names
- * it, and it is replaced before it is copied again. */
+/* If the source's entry cannot be emptied, it stays. That is harmless: the next ring
+ * that takes the segment replaces it first. A ring that copies the whole table without
+ * taking the segment gets the old entry, too, but empties that slot before any request
+ * can name it. */
 void dp_uring_share_give(struct daxpin_uring *uring, uint32_t index)
 {
 	struct dp_uring_share *share = uring->sharing.share;

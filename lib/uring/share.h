@@ -12,7 +12,8 @@
  */
 bool dp_uring_share_fill(struct daxpin_uring *uring, uint32_t segment,
 			 uint32_t number);
-/* Do the same without waiting, and only if another ring has the segment already. */
+/* Do the same, but only if another ring has the segment already, and without waiting
+ * for the mutex of the share. Only a ring's first call may wait: it joins the share. */
 bool dp_uring_share_fill_at_once(struct daxpin_uring *uring, uint32_t segment,
 				 uint32_t number);
 /* Call it when the ring does not use the segment any more: its slot was emptied, or the

@@ -67,7 +67,8 @@ struct daxpin_uring {
 	char send_label[DAXPIN_LABEL_MAX];
 	char command_label[DAXPIN_LABEL_MAX];
 	uint32_t file_slot;		/* the first of DAXPIN_URING_FILES */
-	int pipe;			/* its read end, see attach.c; or -1 */
+	int pipe;			/* the read end of the ring's own pipe, see
+					   attach.c; or -1 */
 	bool own_files;			/* the adapter made the file table */
 	bool has_own_buffers;		/* a guarded ring in which the program may
 					   register buffers */
