@@ -654,8 +654,10 @@ int daxpin_foreach(struct daxpin_pool *pool,
 /*
  * Take a hold on a reserved or live extent: until it is dropped the blocks are
  * not used for anything else, even if the extent is retired. Does not sleep,
- * take a lock or allocate when it succeeds. Any thread; another thread may make
- * the drop.
+ * take a lock or allocate when it succeeds, unless a job or a close has closed
+ * the gate of its segment: then the call looks for ended jobs first, which may
+ * take locks and wake a kernel thread. Any thread; another thread may make the
+ * drop.
  *
  * With DAXPIN_HOLD_EXCLUSIVE the extent must not be held, or be published by
  * another call, and until the drop every other hold and clone of it, a SET in
