@@ -63,7 +63,8 @@ MUTANTS = [
      "a bad block is reserved from a thread's cache",
      '''	if (dp_bits_quarantined_count(bits))
 		spaces->quarantine = true;''',
-     '''	(void)bits;'''),
+     '''	(void)bits;''',
+     'a_bad_block_of_a_small_extent_is_not_cached'),
     ('bad-counted-as-damage', TEST, 'lib/core/recover.c',
      'bad blocks count as quarantined for damage',
      'pool->quarantined_blocks += all - bad;',

@@ -739,6 +739,29 @@ static void bad_blocks_of_a_retired_extent_are_not_reused(void **state)
 	check_retired(f, 1, 62, true);
 }
 
+/*
+ * An extent of few blocks is freed into the cache of the thread that ends it, and a
+ * reserve of the same size takes it from there.
+ */
+static void a_bad_block_of_a_small_extent_is_not_cached(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr, bad;
+
+	open_pool(f);
+	addr = live(f, 4 * BLOCK).addr;
+	bad = addr + BLOCK;
+	close_pool(f);
+	add_bad(bad / (32 * MIB), bad % (32 * MIB), BLOCK);
+	open_pool(f);
+	/* A cache has room once its thread has reserved something. */
+	assert_int_equal(daxpin_cancel(f->pool, reserve(f, 4 * BLOCK)), 0);
+	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, at(f, addr)), 0);
+	assert_int_equal(take_all(f, 4 * BLOCK, 0, &bad, 1), 90 * MIB - 4 * BLOCK);
+	assert_int_equal(take_all(f, BLOCK, 0, &bad, 1), 3 * BLOCK);
+	close_pool(f);
+}
+
 static int set(struct fixture *f, struct daxpin_extent extent, uint64_t offset,
 	       uint64_t value)
 {
@@ -1261,6 +1284,7 @@ int main(void)
 		BARE(find_cuts_to_the_range),
 		TEST(bad_blocks_of_a_file_are_found_by_its_extents, bad_setup),
 		TEST(reserve_never_returns_a_bad_block, bad_setup),
+		TEST(a_bad_block_of_a_small_extent_is_not_cached, bad_setup),
 		TEST(run_between_bad_blocks_is_found, bad_setup),
 		TEST(a_block_that_is_no_longer_bad_is_allocated_again, bad_setup),
 		TEST(bad_blocks_of_shmem_are_never_unknown, bad_setup),
