@@ -64,9 +64,9 @@ MUTANTS = [
      '''	atomic_fetch_add(&holes->claimed, 1);
 	return true;''',
      '''	atomic_fetch_add(&holes->claimed, 1);
-	if (*flags & DP_CHUNK_BACKED)
-		dp_space_free(&holes->space[segment],
-			      chunk * DP_CHUNK_BLOCKS, DP_CHUNK_BLOCKS);
+	if (flags & DP_CHUNK_BACKED)
+		dp_spaces_free(holes->spaces, hole_block(holes, segment, chunk),
+			       DP_CHUNK_BLOCKS);
 	return true;'''),
     ('refill-free-when-asked', sim('refill'), 'lib/reclaim/part.c',
      'D9: a chunk is free before the kernel has answered its refill',
