@@ -48,8 +48,6 @@ static const struct publish_type *publish_type_of(const struct daxpin_op *op)
 static const char *publish_unused_field(const struct publish_type *type,
 					const struct daxpin_op *op)
 {
-	if (op->flags & ~type->flags)
-		return "flags";
 	if (op->offset && !type->offset)
 		return "offset";
 	if (op->length && !type->length)
@@ -61,16 +59,30 @@ static const char *publish_unused_field(const struct publish_type *type,
 	return op->reserved[0] || op->reserved[1] ? "reserved" : NULL;
 }
 
-static int publish_check_op(const struct daxpin_op *op)
+/* Check the fields, whatever the state of the extent is. cause: for the sentence, or
+ * NULL. */
+static int publish_check_op(const struct daxpin_op *op, const struct dp_errmsg *cause)
 {
 	const struct publish_type *type = publish_type_of(op);
+	const char *field;
 
-	if (!type || publish_unused_field(type, op))
-		return -EINVAL;
+	if (!type)
+		return dp_fail(cause, -EINVAL, "there is no type %u", op->type);
+	if (op->flags & ~type->flags)
+		return dp_fail(cause, -EINVAL, "of flags 0x%x it takes only 0x%x",
+			       op->flags, type->flags);
+	field = publish_unused_field(type, op);
+	if (field)
+		return dp_fail(cause, -EINVAL,
+			       "it does not use the field %s, which must be 0", field);
 	if (op->flags & DAXPIN_OP_PERSISTED && (op->offset || op->length))
-		return -EINVAL;
+		return dp_fail(cause, -EINVAL,
+			       "with DAXPIN_OP_PERSISTED nothing is made durable, so offset and length must be 0");
 	if (op->type == DAXPIN_OP_SET && op->offset % sizeof(op->value))
-		return -EINVAL;
+		return dp_fail(cause, -EINVAL, "offset %llu is not a multiple of 8",
+			       (unsigned long long)op->offset);
+	if (op->type == DAXPIN_OP_ROOT && (!op->name || !*op->name))
+		return dp_fail(cause, -EINVAL, "the name is NULL or empty");
 	return op->type == DAXPIN_OP_ROOT ? publish_check_name(op->name) : 0;
 }
 
@@ -83,7 +95,7 @@ static int publish_check(const struct daxpin_pool *pool,
 	int ret = 0;
 
 	for (size_t i = 0; !ret && i < count; i++) {
-		ret = publish_check_op(&ops[i]);
+		ret = publish_check_op(&ops[i], NULL);
 		if (!ret && !dp_op_names_nothing(&ops[i]))
 			ret = dp_handle(pool, ops[i].extent, &handle);
 		if (ret)
@@ -128,31 +140,6 @@ static const char *publish_errmsg_busy(uint32_t type)
 	}
 }
 
-/* Describe what is invalid in the fields of the operation, whatever the state of its
- * extent is. Returns 0 if nothing is. */
-static int publish_explain_fields(const struct daxpin_op *op, char *to, size_t size)
-{
-	const struct publish_type *type = publish_type_of(op);
-	const char *field = type ? publish_unused_field(type, op) : NULL;
-
-	if (!type)
-		return snprintf(to, size, "there is no type %u", op->type);
-	if (field && op->flags & ~type->flags)
-		return snprintf(to, size, "of flags 0x%x it takes only 0x%x",
-				op->flags, type->flags);
-	if (field)
-		return snprintf(to, size, "it does not use the field %s, which must be 0",
-				field);
-	if (op->flags & DAXPIN_OP_PERSISTED && (op->offset || op->length))
-		return snprintf(to, size, "with DAXPIN_OP_PERSISTED nothing is made durable, so offset and length must be 0");
-	if (op->type == DAXPIN_OP_SET && op->offset % sizeof(op->value))
-		return snprintf(to, size, "offset %llu is not a multiple of 8",
-				(unsigned long long)op->offset);
-	if (op->type == DAXPIN_OP_ROOT && publish_check_name(op->name))
-		return snprintf(to, size, "the name is NULL or empty");
-	return 0;
-}
-
 /* NULL if one call may have both operations, otherwise what the other one does to
  * conflict with this one. */
 static const char *publish_conflict(const struct daxpin_op *op,
@@ -173,56 +160,61 @@ static const char *publish_conflict(const struct daxpin_op *op,
 	       "keeps the same extent" : NULL;
 }
 
-/* Describe the first other operation that conflicts with the one that failed. Returns 0
- * if there is none. */
+/* -EINVAL, with a sentence, if another operation conflicts with the one that failed;
+ * otherwise 0. */
 static int publish_explain_conflict(const struct daxpin_op *ops, size_t count,
-				    size_t failed, char *to, size_t size)
+				    size_t failed, const struct dp_errmsg *cause)
 {
-	const char *what = NULL;
-	size_t i = 0;
+	for (size_t i = 0; i < count; i++) {
+		const char *what;
 
-	for (; i < count; i++) {
-		if (i == failed || publish_check_op(&ops[i]))
+		if (i == failed || publish_check_op(&ops[i], NULL))
 			continue;
 		what = publish_conflict(&ops[failed], &ops[i]);
 		if (what)
-			break;
+			return dp_fail(cause, -EINVAL,
+				       "operation %zu of the call %s", i, what);
 	}
-	return what ? snprintf(to, size, "operation %zu of the call %s", i, what) : 0;
+	return 0;
 }
 
-/* Describe what the extent's state does not allow. The state is read after the failure,
- * so another thread may have changed it meanwhile. */
-static void publish_explain_state(struct daxpin_pool *pool,
-				  const struct daxpin_op *op, char *to, size_t size)
+/* -EINVAL, with a sentence about what the extent's state does not allow. The state is
+ * read after the failure, so another thread may have changed it meanwhile. */
+static int publish_explain_state(struct daxpin_pool *pool, const struct daxpin_op *op,
+				 const struct dp_errmsg *cause)
 {
-	bool is_keep = op->type == DAXPIN_OP_KEEP;
-	struct dp_state_view view;
+	bool is_keep = op->type == DAXPIN_OP_KEEP, is_reserved;
 	struct dp_handle handle;
 	uint64_t bytes, length = op->length;
 
-	if (dp_handle(pool, op->extent, &handle)) {
-		snprintf(to, size, "the address is not that of an extent of this pool");
-		return;
-	}
-	view = dp_state_read(&pool->states, handle.block);
+	if (dp_handle(pool, op->extent, &handle))
+		return dp_fail(cause, -EINVAL,
+			       "the address is not that of an extent of this pool");
+	is_reserved = dp_state_read(&pool->states, handle.block).state ==
+		      DP_STATE_RESERVED;
 	bytes = (uint64_t)dp_state_blocks(&pool->states, handle.block)
 		<< DP_BLOCK_SHIFT;
-	if (is_keep && view.state != DP_STATE_RESERVED)
-		snprintf(to, size, "the extent is not reserved: it was kept before");
-	else if (op->type == DAXPIN_OP_RETIRE && view.state == DP_STATE_RESERVED)
-		snprintf(to, size, "the extent is reserved and not live: free it with daxpin_cancel()");
-	else if (!is_keep && view.state == DP_STATE_RESERVED)
-		snprintf(to, size, "the extent is reserved and not live: keep it before, or in the same call");
-	else if (is_keep && dp_range(pool, handle.block, op->offset, &length))
-		snprintf(to, size, "offset %llu and length %llu are not inside the extent of %llu bytes",
-			 (unsigned long long)op->offset,
-			 (unsigned long long)op->length, (unsigned long long)bytes);
-	else if (op->type == DAXPIN_OP_SET && op->offset >= bytes)
-		snprintf(to, size, "offset %llu is not inside the extent of %llu bytes",
-			 (unsigned long long)op->offset, (unsigned long long)bytes);
-	else
-		snprintf(to, size, "the extent's state does not allow it");
+	if (is_keep && !is_reserved)
+		return dp_fail(cause, -EINVAL,
+			       "the extent is not reserved: it was kept before");
+	if (!is_keep && is_reserved)
+		return dp_fail(cause, -EINVAL,
+			       "the extent is reserved and not live: %s",
+			       op->type == DAXPIN_OP_RETIRE ?
+			       "free it with daxpin_cancel()" :
+			       "keep it before, or in the same call");
+	if (is_keep && dp_range(pool, handle.block, op->offset, &length))
+		return dp_fail(cause, -EINVAL,
+			       "offset %llu and length %llu are not inside the extent of %llu bytes",
+			       (unsigned long long)op->offset,
+			       (unsigned long long)op->length,
+			       (unsigned long long)bytes);
+	if (op->type == DAXPIN_OP_SET && op->offset >= bytes)
+		return dp_fail(cause, -EINVAL,
+			       "offset %llu is not inside the extent of %llu bytes",
+			       (unsigned long long)op->offset,
+			       (unsigned long long)bytes);
+	return dp_fail(cause, -EINVAL, "the extent's state does not allow it");
 }
 
 static const char *publish_errmsg(const struct daxpin_op *op, int error)
@@ -245,15 +237,15 @@ static const char *publish_errmsg(const struct daxpin_op *op, int error)
 
 static void publish_explain(struct daxpin_pool *pool, const struct daxpin_op *ops,
 			    size_t count, size_t failed, int error,
-			    char *to, size_t size)
+			    const struct dp_errmsg *cause)
 {
 	const struct daxpin_op *op = &ops[failed];
 
 	if (error != -EINVAL)
-		snprintf(to, size, "%s", publish_errmsg(op, error));
-	else if (!publish_explain_fields(op, to, size) &&
-		 !publish_explain_conflict(ops, count, failed, to, size))
-		publish_explain_state(pool, op, to, size);
+		dp_fail(cause, error, "%s", publish_errmsg(op, error));
+	else if (!publish_check_op(op, cause) &&
+		 !publish_explain_conflict(ops, count, failed, cause))
+		publish_explain_state(pool, op, cause);
 }
 
 static int publish_failed(const struct dp_errmsg *errmsg, struct daxpin_pool *pool,
@@ -273,7 +265,8 @@ static int publish_failed(const struct dp_errmsg *errmsg, struct daxpin_pool *po
 		return dp_fail(errmsg, error, "%s", daxpin_strerror(error));
 	op = &ops[failed];
 	type = publish_type_of(op);
-	publish_explain(pool, ops, count, failed, error, cause, sizeof(cause));
+	publish_explain(pool, ops, count, failed, error,
+			&(struct dp_errmsg) { cause, sizeof(cause) });
 	if (op->type == DAXPIN_OP_ROOT && op->name)
 		return dp_fail(errmsg, error, "operation %zu (ROOT \"%.*s\"): %s",
 			       failed, (int)DP_ROOT_NAME_MAX, op->name, cause);
