@@ -70,17 +70,15 @@ struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves)
 }
 
 /* Both counts must be able to grow: an epoch that wraps would be used twice (D15). */
-static bool super_can_go_on(const struct dp_super *super)
+static bool super_counts_below(const struct dp_super *super, uint64_t end)
 {
-	return super->sequence < DP_SUPER_COUNTS_MAX &&
-	       super->epoch < DP_SUPER_COUNTS_MAX;
+	return super->sequence < end && super->epoch < end;
 }
 
 int dp_super_check_counts(const struct dp_super *super,
 			  const struct dp_errmsg *errmsg)
 {
-	if (super->sequence < DP_SUPER_COUNTS_END &&
-	    super->epoch < DP_SUPER_COUNTS_END)
+	if (super_counts_below(super, DP_SUPER_COUNTS_END))
 		return 0;
 	return dp_fail(errmsg, -EUCLEAN,
 		       "the superblock counts %llu writes and %llu opens, too many to count another: open the pool for reading, copy its data to a new pool, and remove this one, see daxpin(7)" DP_UNTOUCHED,
@@ -115,7 +113,7 @@ static int super_refuse(const struct dp_super_halves *halves,
 			       (unsigned long long)DP_COPY_OFFSET);
 	if (verdict->newest->version != DP_VERSION)
 		return dp_super_check_version(verdict->newest, errmsg);
-	if (!super_can_go_on(verdict->newest))
+	if (!super_counts_below(verdict->newest, DP_SUPER_COUNTS_MAX))
 		return dp_fail(errmsg, -EUCLEAN,
 			       "the superblock counts %llu writes and %llu opens, which is impossible" DP_UNTOUCHED,
 			       (unsigned long long)verdict->newest->sequence,

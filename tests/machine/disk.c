@@ -135,12 +135,15 @@ static void mark_dirty(uint32_t file, uint64_t offset, uint64_t size)
 		machine.disk->saved->dirty[file][page] = true;
 }
 
+/* Ranges above this size are punched and read by system calls. */
+#define LARGE		(UINT64_C(1) << 16)
+
 /* Punches large ranges, so that zeroed pages take no memory. */
 static void zero(uint32_t file, uint64_t offset, uint64_t size)
 {
 	const struct machine_disk *disk = machine.disk;
 
-	if (disk->memfd >= 0 && offset >= DP_CHUNK_SIZE && size > 1 << 16)
+	if (disk->memfd >= 0 && offset >= DP_CHUNK_SIZE && size > LARGE)
 		expect(!fallocate(disk->memfd, FALLOC_FL_PUNCH_HOLE |
 				  FALLOC_FL_KEEP_SIZE,
 				  file * disk->file_max + offset, size),
@@ -172,7 +175,7 @@ void machine_read(uint32_t file, uint64_t offset, void *to, uint64_t size)
 {
 	const struct machine_disk *disk = machine.disk;
 
-	if (disk->memfd >= 0 && size > 1 << 16)
+	if (disk->memfd >= 0 && size > LARGE)
 		expect(pread(disk->memfd, to, size,
 			     file * disk->file_max + offset) == (ssize_t)size,
 		       "pread");

@@ -65,6 +65,7 @@ struct machine_inode *machine_inode(uint32_t file);
 /* Stores to a file's bytes without the library. A `from` of NULL stores zeroes. */
 void machine_write(uint32_t file, uint64_t offset, const void *from,
 		   uint64_t size);
+/* Copies out a file's bytes, without allocating pages that were never written. */
 void machine_read(uint32_t file, uint64_t offset, void *to, uint64_t size);
 /* Changes a word of an inode and reports it to the observer. */
 void machine_set(uint64_t *word, uint64_t value);

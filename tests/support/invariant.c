@@ -43,7 +43,7 @@ static bool is_hole(struct segment *segment, uint32_t block)
 	uint32_t chunk = block / DP_CHUNK_BLOCKS;
 	uint8_t flags;
 
-	if (chunk && chunk == segment->chunk)
+	if (chunk == segment->chunk)
 		return segment->chunk_is_hole;
 	flags = dp_segment_chunk(&segment->pool->media.segments, segment->index,
 				 chunk);
@@ -268,6 +268,7 @@ static void check_segment(struct daxpin_pool *pool, uint32_t index,
 		.has_quarantine = dp_bits_quarantined_count(bits),
 		.has_pending = dp_lanes_pending(&pool->lanes),
 		.kept = kept,
+		.chunk = UINT32_MAX,
 		.page = UINT32_MAX,
 	};
 	uint32_t block = dp_geometry_meta_blocks(&pool->media.geometry);
