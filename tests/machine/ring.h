@@ -19,6 +19,7 @@ struct machine_ring_plan {
 	bool forgets;			/* pins do not wake requests, as on 6.1 */
 	bool allocation_waits;		/* an allocation waits for pins, as on XFS */
 	bool old;			/* before 6.9: cannot truncate */
+	bool misses_every_second;	/* cancellation: it finds no request */
 	uint64_t busy_until_ns;		/* until then no worker starts a request */
 	uint64_t begins_after_ns;	/* a worker starts a request this much later */
 	uint8_t late;			/* no request advances in a turn */

@@ -18,11 +18,12 @@ MUTANTS = [
      ''),
     # --------------------------------------------------- what becomes of chunks
     ('reclaim-partly-free', TEST, 'lib/reclaim/hole.c',
-     'I7: a chunk that is used in part is punched',
+     'A9: a job tries again and again to claim a chunk that is used in part',
      '''				chunk * DP_CHUNK_BLOCKS, DP_CHUNK_BLOCKS);
 }''',
      '''				chunk * DP_CHUNK_BLOCKS, 1);
-}'''),
+}''',
+     'chunks_that_begin_free_are_no_candidates'),
     ('refill-not-free', TEST, 'lib/reclaim/hole.c',
      'refilled space is never reserved',
      '''	dp_spaces_free(holes->spaces, hole_block(holes, segment, chunk),

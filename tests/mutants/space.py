@@ -76,7 +76,7 @@ MUTANTS = [
      'I61: a searcher lowers a group that was raised meanwhile',
      '(word - bound) + RAISE_ONE +',
      '(word - bound) +',
-     'a_thread_finds_the_segment_that_it_raised'),
+     'a_raise_in_the_middle_of_a_search_is_not_lost'),
     ('group-not-raised', LONGEST, 'lib/extent/longest.c',
      'I61: a group is raised only by what exceeds its first bound',
      '	bool raises = blocks > dp_longest_get(longest, segment);',

@@ -8,7 +8,7 @@
  *  - extents, generations, payload, changed words and roots are exactly those of one
  *    candidate;
  *  - no generation and no epoch is used a second time;
- *  - no extent and no free block is in a hole;
+ *  - no free block is in a hole, and no extent is or was in one before the recovery;
  *  - dp_invariants(): no two extents overlap, media and memory agree;
  *  - after another power failure right afterwards, recovery has the same result.
  */
@@ -158,6 +158,46 @@ static bool check_holes(struct oracle *oracle, struct daxpin_pool *pool)
 			    dp_bits_is_free(dp_spaces_bits(&pool->spaces, i), b))
 				return wrong(oracle, "segment %u, block %u is free and in a hole",
 					     i, b);
+	return true;
+}
+
+struct holes {
+	bool chunk[MEDIA_SEGMENTS][MEDIA_SEGMENT_SIZE / DP_CHUNK_SIZE];
+};
+
+static void find_holes(struct holes *ret_holes)
+{
+	for (uint32_t i = 0; i < MEDIA_SEGMENTS; i++)
+		for (uint32_t c = 0; c < MEDIA_SEGMENT_SIZE / DP_CHUNK_SIZE; c++)
+			ret_holes->chunk[i][c] = machine_inode(i)->hole[c];
+}
+
+static bool is_in_hole(const struct holes *holes, uint64_t addr, uint32_t blocks)
+{
+	const bool *chunk = holes->chunk[addr / MEDIA_SEGMENT_SIZE];
+	uint64_t first = addr % MEDIA_SEGMENT_SIZE;
+	uint64_t last = first + blocks * DP_BLOCK_SIZE - 1;
+
+	for (uint64_t i = first / DP_CHUNK_SIZE; i <= last / DP_CHUNK_SIZE; i++)
+		if (chunk[i])
+			return true;
+	return false;
+}
+
+/*
+ * An open allocates a hole again if an extent is in it, whose bytes are zeroes then. So
+ * the holes are those of before the recovery.
+ */
+static bool check_extents(struct oracle *oracle, const struct holes *holes,
+			  const struct model *seen)
+{
+	for (uint32_t i = 0; i < seen->extents; i++) {
+		const struct model_extent *it = &seen->extent[i];
+
+		if (is_in_hole(holes, it->addr, it->blocks))
+			return wrong(oracle, "the extent at block %llx was in a hole",
+				     (unsigned long long)it->addr >> 12);
+	}
 	return true;
 }
 
@@ -440,8 +480,10 @@ static bool judge(struct oracle *oracle, const struct model *candidate,
 {
 	struct model before;
 	struct daxpin_pool *pool;
+	struct holes holes;
 	bool created, fine, thorough;
 
+	find_holes(&holes);
 	memset(&before, 0, sizeof(before));
 	if (!look_at_super(oracle, &before))
 		return false;
@@ -458,7 +500,8 @@ static bool judge(struct oracle *oracle, const struct model *candidate,
 	oracle->seen.ready = !created;
 	oracle->seen.unclean = before.unclean;
 	oracle->seen.rdma = before.rdma;
-	fine = fine && check_holes(oracle, pool) &&
+	fine = fine && check_extents(oracle, &holes, &oracle->again) &&
+	       check_holes(oracle, pool) &&
 	       find_match(oracle, pool, candidate, count, ret_match);
 	world_abandon(pool);
 	fine = fine && check_copies(oracle);

@@ -2,7 +2,10 @@
 /* Upper bounds of the longest free run, by segment and by group of 64 segments. */
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <cmocka.h>
 #include "extent/longest.h"
 
@@ -10,6 +13,8 @@
 #define RAISES		500000u
 
 static struct dp_longest longest;
+/* A test puts the words of the groups on a page that it can protect. */
+static void *page, *usual_groups;
 
 static int set_up(void **state)
 {
@@ -20,6 +25,11 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
+	if (page) {
+		longest.group = usual_groups;
+		munmap(page, 4096);
+		page = NULL;
+	}
 	dp_longest_fini(&longest);
 	return 0;
 }
@@ -107,6 +117,49 @@ static void raising_a_segment_raises_its_group(void **state)
 
 /* ------------------------------------------------------ raises are not lost */
 
+/* The search stores its result: another thread raises the segment just before. */
+static void raise_now(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	(void)context;
+	if (info->si_addr != page || mprotect(page, 4096, PROT_READ | PROT_WRITE))
+		abort();
+	dp_longest_set(&longest, 63, 9);
+}
+
+static void search_meanwhile(void)
+{
+	const struct sigaction raise = {
+		.sa_sigaction = raise_now, .sa_flags = SA_SIGINFO,
+	};
+	struct sigaction before;
+
+	assert_int_equal(sigaction(SIGSEGV, &raise, &before), 0);
+	assert_int_equal(mprotect(page, 4096, PROT_READ), 0);
+	assert_int_equal(find(0, 64, 9), 64);
+	assert_int_equal(sigaction(SIGSEGV, &before, NULL), 0);
+}
+
+/*
+ * I61. The words of the groups are on a page that cannot be written, so the search is
+ * interrupted between its last load and its CAS. The raise in between is to the value
+ * that the word had.
+ */
+static void a_raise_in_the_middle_of_a_search_is_not_lost(void **state)
+{
+	(void)state;
+	usual_groups = (void *)longest.group;
+	page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		    -1, 0);
+	assert_true(page != MAP_FAILED);
+	longest.group = page;
+	dp_longest_set(&longest, 63, 9);
+	dp_longest_set(&longest, 63, 2);
+	search_meanwhile();
+	assert_int_equal(dp_longest_get(&longest, 63), 9);
+	assert_int_equal(find(0, 64, 9), 63);
+}
+
 static _Atomic bool over;
 
 static void *search(void *arg)
@@ -151,6 +204,7 @@ int main(void)
 		TEST(a_search_without_a_result_lowers_the_groups_bound),
 		TEST(a_groups_bound_is_lowered_to_the_longest_of_all_its_segments),
 		TEST(raising_a_segment_raises_its_group),
+		TEST(a_raise_in_the_middle_of_a_search_is_not_lost),
 		TEST(a_thread_finds_the_segment_that_it_raised),
 	};
 

@@ -139,6 +139,29 @@ static void reclaim_does_not_touch_chunks_in_use(void **state)
 	assert_int_equal(s.done_bytes, ALL - 4 * CHUNK);
 }
 
+/* The first halves of two chunks are free: together as many blocks as a chunk has. */
+static void chunks_that_begin_free_are_no_candidates(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent half[4];
+	struct daxpin_job_summary s;
+
+	for (int i = 0; i < 4; i++) {
+		half[i] = reserve(f, CHUNK / 2);
+		assert_int_equal(half[i].addr % CHUNK, i % 2 ? CHUNK / 2 : 0);
+		memset(daxpin_ptr(f->pool, half[i], 0), 0x5a, CHUNK / 2);
+	}
+	for (int i = 0; i < 4; i += 2)
+		assert_int_equal(daxpin_cancel(f->pool, half[i]), 0);
+	s = run(f, daxpin_reclaim, NULL);
+	assert_int_equal(s.result, 0);
+	assert_int_equal(s.done_bytes, ALL - 2 * CHUNK);
+	for (int i = 1; i < 4; i += 2) {
+		assert_int_equal(*(char *)daxpin_ptr(f->pool, half[i], 0), 0x5a);
+		assert_int_equal(daxpin_cancel(f->pool, half[i]), 0);
+	}
+}
+
 /*
  * A freed small extent stays in the thread's cache, which does not prevent the reclaim.
  */
@@ -966,6 +989,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(all_free_space_is_reclaimed_and_refilled),
 		TEST(reclaim_does_not_touch_chunks_in_use),
+		TEST(chunks_that_begin_free_are_no_candidates),
 		TEST(reclaim_empties_the_threads_cache),
 		TEST(options_bytes_keep_bytes_and_segment_limit_a_job),
 		TEST(scattered_chunks_are_reclaimed_and_refilled),
