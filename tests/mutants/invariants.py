@@ -12,6 +12,7 @@ BLOCKS = ['tests/unit/pool_blocks']
 DAMAGE = ['tests/unit/pool_damage']
 REMAINS = ['tests/unit/pool_remains']
 OTHERS = ['tests/unit/pool_others']
+AUDIT = ['tests/unit/check_audit']
 REPAIR = ['tests/unit/check_repair']
 URING = ['tests/unit/uring_attach', 'shmem']
 SHARE = ['tests/unit/uring_share', 'shmem']
@@ -659,6 +660,12 @@ void dp_persist_wipe''',
      '''	if (dp_bits_take(&audit->bits, block, word.blocks))
 		return give_up_extent(audit, block, "in a hole") < 0 ? -EIO :''',
      'extents_in_holes_are_not_repaired'),
+    ('shared-is-damage', AUDIT, 'lib/check/check.c',
+     'a check reports blocks that a copy shares as damage',
+     '''	finding.cure = fsdax ? DAXPIN_CURE_OPEN : DAXPIN_CURE_NONE;''',
+     '''	finding.severity = DAXPIN_SEVERITY_DAMAGE;
+	finding.cure = fsdax ? DAXPIN_CURE_OPEN : DAXPIN_CURE_NONE;''',
+     'blocks_shared_with_a_copy_are_a_note'),
     ('metadata-stored-to-a-hole', REPAIR, 'lib/check/repair.c',
      'a repair stores to a hole',
      '''	else if (!(flags & DP_CHUNK_BACKED))''',

@@ -426,6 +426,65 @@ static void an_extent_in_a_hole_is_a_note(void **state)
 			 88 * MIB - 100 * DP_BLOCK_SIZE);
 }
 
+/* ------------------------------------------------------------ shared blocks */
+
+static bool blocks_are_shared;
+
+struct shared_walk {
+	int (*fn)(const struct dp_os_extent *, void *);
+	void *arg;
+};
+
+static int walk_as_shared(const struct dp_os_extent *extent, void *arg)
+{
+	const struct shared_walk *walk = arg;
+	struct dp_os_extent shared = *extent;
+
+	shared.shared = true;
+	return walk->fn(&shared, walk->arg);
+}
+
+int __real_dp_os_seek_data(int fd, uint64_t size,
+			   int (*fn)(const struct dp_os_extent *, void *), void *arg);
+int __wrap_dp_os_seek_data(int fd, uint64_t size,
+			   int (*fn)(const struct dp_os_extent *, void *), void *arg);
+
+int __wrap_dp_os_seek_data(int fd, uint64_t size,
+			   int (*fn)(const struct dp_os_extent *, void *), void *arg)
+{
+	struct shared_walk walk = { fn, arg };
+
+	return blocks_are_shared ?
+	       __real_dp_os_seek_data(fd, size, walk_as_shared, &walk) :
+	       __real_dp_os_seek_data(fd, size, fn, arg);
+}
+
+/* W8: `cp -a` makes a file's blocks shared. Its own bytes are as good as before. */
+static void blocks_shared_with_a_copy_are_a_note(void **state)
+{
+	struct fixture *f = *state;
+	struct findings found;
+
+	put_extent(f, 1, 1500, 100);
+	/* A file on shmem without a hole is not searched. */
+	punch(f, 1, 10 * MIB);
+	blocks_are_shared = true;
+	assert_note(f, DAXPIN_STRUCTURE_FILE, DAXPIN_CURE_NONE,
+		    "segment 1: 30 MiB of its file share blocks");
+	check_pool(f, &found);
+	assert_int_equal(found.summary.extents, 1);
+	assert_int_equal(found.summary.quarantined_bytes, 0);
+	open_pool(f);
+	assert_int_equal(pool_info(f).quarantined_bytes, 0);
+	close_pool(f);
+}
+
+static int teardown_shared(void **state)
+{
+	blocks_are_shared = false;
+	return fixture_teardown(state);
+}
+
 /* The check counts what a degraded open counts: free and quarantined bytes. */
 static void check_counts_match_a_degraded_open(void **state)
 {
@@ -706,6 +765,8 @@ int main(void)
 		TEST(bad_words_are_found),
 		TEST(overlaps_and_ends_are_found),
 		TEST(an_extent_in_a_hole_is_a_note),
+		cmocka_unit_test_setup_teardown(blocks_shared_with_a_copy_are_a_note,
+						closed_setup, teardown_shared),
 		TEST(check_counts_match_a_degraded_open),
 		TEST(torn_lanes_are_noted_but_not_damage),
 		TEST(check_reads_words_as_open_lanes_will_leave_them),

@@ -287,6 +287,77 @@ static void a_pool_survives_a_mount_over_its_directory_while_it_is_open(void **s
 	close_pool(f);
 }
 
+/* -------------------------------------------------------------- overlayfs */
+
+/*
+ * Mounts an overlay whose lower directory is the pool's, on "over/merged" of it. Returns
+ * false if this process may not, or if the kernel has no overlayfs.
+ */
+static bool mount_overlay(struct fixture *f)
+{
+	static const char *const name[] = { "over/upper", "over/work", "over/merged" };
+	char path[128], options[400];
+
+	file_name(f, "over", path);
+	if (!enter_own_mounts() || mkdir(path, 0700) ||
+	    mount("none", path, "tmpfs", 0, "mode=0700"))
+		return false;
+	snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s/upper,workdir=%s/work",
+		 f->path, path, path);
+	for (int i = 0; i < 3; i++) {
+		file_name(f, name[i], path);
+		if (mkdir(path, 0700))
+			return false;
+	}
+	return !mount("none", path, "overlay", 0, options);
+}
+
+/* Is the failure of a call due to overlayfs, and does errmsg name it? */
+static bool is_overlay_refused(const struct fixture *f, int ret)
+{
+	return ret == -EOPNOTSUPP && strstr(f->errmsg, "overlayfs");
+}
+
+/* Returns 77 if no overlay can be mounted here. */
+static int use_on_overlayfs(void *arg)
+{
+	struct fixture *f = arg;
+	char upper[128];
+	int ret;
+
+	if (!mount_overlay(f))
+		return 77;
+	file_name(f, "over/upper", upper);
+	strcat(f->path, "/over/merged");
+	ret = daxpin_pool_open(f->path, &f->options, &f->pool);
+	if (!is_overlay_refused(f, ret))
+		return 2;
+	strcat(f->path, "/new");
+	ret = daxpin_pool_create(f->path, &f->options, &f->pool);
+	if (!is_overlay_refused(f, ret))
+		return 3;
+	/* Fails if a file was copied up or is left. */
+	return rmdir(upper) ? 4 : 0;
+}
+
+/* overlayfs copies a file to the upper directory when it is opened for writing. */
+static void pools_on_overlayfs_are_refused_before_a_file_is_opened(void **state)
+{
+	struct fixture *f = *state;
+	char path[128];
+	int ret;
+
+	close_pool(f);
+	ret = run_child(use_on_overlayfs, f);
+	file_name(f, "over", path);
+	rmdir(path);
+	if (ret == 77) {
+		print_message("# skipped: no overlayfs can be mounted here\n");
+		skip();
+	}
+	assert_int_equal(ret, 0);
+}
+
 /* ------------------------------------------------------- one pool, several paths */
 
 #define NAMES	4u
@@ -404,6 +475,8 @@ int main(void)
 		TEST(a_pool_survives_a_rename_of_its_directory_while_it_is_open,
 		     fixture_setup),
 		TEST(a_pool_survives_a_mount_over_its_directory_while_it_is_open,
+		     fixture_setup),
+		TEST(pools_on_overlayfs_are_refused_before_a_file_is_opened,
 		     fixture_setup),
 		TEST(one_of_several_creates_by_different_paths_succeeds, empty_setup),
 		TEST(close_and_open_report_a_file_that_was_truncated_while_open,
