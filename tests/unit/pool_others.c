@@ -290,8 +290,8 @@ static void a_pool_survives_a_mount_over_its_directory_while_it_is_open(void **s
 /* -------------------------------------------------------------- overlayfs */
 
 /*
- * Mounts an overlay whose lower directory is the pool's, on "over/merged" of it. Returns
- * false if this process may not, or if the kernel has no overlayfs.
+ * Mounts an overlay whose lower directory is the pool's, on "over/merged" of it.
+ * Returns false if this process may not, or if the kernel has no overlayfs.
  */
 static bool mount_overlay(struct fixture *f)
 {
@@ -302,8 +302,8 @@ static bool mount_overlay(struct fixture *f)
 	if (!enter_own_mounts() || mkdir(path, 0700) ||
 	    mount("none", path, "tmpfs", 0, "mode=0700"))
 		return false;
-	snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s/upper,workdir=%s/work",
-		 f->path, path, path);
+	snprintf(options, sizeof(options),
+		 "lowerdir=%s,upperdir=%s/upper,workdir=%s/work", f->path, path, path);
 	for (int i = 0; i < 3; i++) {
 		file_name(f, name[i], path);
 		if (mkdir(path, 0700))
