@@ -9,7 +9,8 @@
  *					descriptor of the ring
  *	attached -> quarantined		[abandon_begin] the pipe is not in the table
  *	quarantined -> abandoned	[abandon_begin] every request is done, and the
- *					program can have no buffers in the ring
+ *					program can have no buffers in the ring; or a
+ *					new pipe is in a new table
  *	abandoned -> gone		[abandon_end] the pipe has hung up
  *
  * Why the pipe proves that DMA has ended (C3). Its write end is in the ring's file
@@ -194,6 +195,8 @@ static int abandon_begin(struct daxpin_uring *uring)
 		return ret;
 	dp_uring_unlink(&uring->link);
 	uring->end.is_begun = true;
+	/* The program has registered another table, and the new pipe is in it. */
+	uring->end.is_quarantined = false;
 	return 0;
 }
 

@@ -449,6 +449,60 @@ static void a_ring_with_an_emptied_table_can_be_detached_when_idle(void **state)
 	assert_reopens(w);
 }
 
+/* A descriptor of the write end of the adapter's pipe, whose read end then does not hang
+ * up. -EINVAL: the kernel is older than Linux 6.8. */
+static int install_the_pipe(struct world *w)
+{
+	const uint8_t fixed_fd_install = 54;	/* older headers do not have it */
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+	struct io_uring_cqe *cqe;
+	int ret;
+
+	io_uring_prep_nop(sqe);
+	sqe->opcode = fixed_fd_install;
+	sqe->fd = DAXPIN_URING_FILES - 1;
+	sqe->flags = IOSQE_FIXED_FILE;
+	submit_one(w);
+	assert_int_equal(io_uring_wait_cqe(&w->ring, &cqe), 0);
+	ret = cqe->res;
+	io_uring_cqe_seen(&w->ring, cqe);
+	return ret;
+}
+
+/*
+ * The kernel closes the files of an emptied table some time later, here when the test
+ * says so. Abandon finds no table first, and then a table into which it puts a new pipe.
+ */
+static void a_quarantined_ring_with_a_new_file_table_can_be_abandoned(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent = live(&w->f, BYTES);
+	int fd;
+
+	assert_int_equal(attach(w, DAXPIN_URING_PLAIN), 0);
+	fd = install_the_pipe(w);
+	if (fd == -EINVAL) {
+		print_message("# skipped: the kernel cannot install a registered file\n");
+		skip();
+	}
+	assert_true(fd >= 0);
+	start_read(w, &io, extent);
+	assert_int_equal(io_uring_unregister_files(&w->ring), 0);
+	assert_int_equal(daxpin_uring_abandon(w->uring, SHORTLY), -ENXIO);
+	assert_int_equal(info_of(w->uring).quarantined, 1);
+	assert_int_equal(io_uring_register_files_sparse(&w->ring,
+							DAXPIN_URING_FILES), 0);
+	assert_int_equal(daxpin_uring_abandon(w->uring, 0), -ETIMEDOUT);
+	assert_int_equal(info_of(w->uring).quarantined, 0);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 0);
+	close(fd);
+	free_ring(w);
+	abandon(w);
+	assert_int_equal(daxpin_idle(w->f.pool, extent), 1);
+	assert_reopens(w);
+}
+
 /*
  * The adapter does not know which buffers the application registered with a guarded
  * ring, so abandon fails and only a detach ends the guard. With NO_BUFFERS abandon
@@ -743,6 +797,7 @@ static int run_all(void)
 		TEST(an_emptied_file_table_does_not_prove_that_the_ring_ended),
 		TEST(a_replaced_file_does_not_prove_that_the_ring_ended),
 		TEST(a_ring_with_an_emptied_table_can_be_detached_when_idle),
+		TEST(a_quarantined_ring_with_a_new_file_table_can_be_abandoned),
 		TEST(a_guard_with_an_emptied_file_table_must_be_detached),
 		TEST(a_ring_index_is_valid_only_in_its_own_thread),
 		TEST(a_ring_known_by_index_can_be_abandoned_before_it_is_freed),
