@@ -32,7 +32,7 @@ static const struct {
 	{ ENOENT, "not found: no such path, extent, segment or name" },
 	{ ENOMEM, "out of memory, or RLIMIT_MEMLOCK is too small for the pin" },
 	{ ENOSPC, "no space, and nothing in progress will provide any: retire or drop something, or refill holes" },
-	{ ENOSYS, "this kernel, or a filter of its system calls, allows no wait with a deadline: io_uring is needed" },
+	{ ENOSYS, "this kernel, or a filter of system calls, lacks what is needed: io_uring for a wait with a deadline, or getrandom()" },
 	{ ENXIO, "not the pool with that uuid; or the ring's file table is missing or was emptied" },
 	{ EOPNOTSUPP, "this memory, kernel or device does not support it" },
 	{ EOVERFLOW, "the extent has DAXPIN_HOLDS_MAX holds" },

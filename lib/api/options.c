@@ -160,7 +160,8 @@ int dp_options_end(const struct dp_options *options, int ret)
 	if (ret == -EFBIG && dp_os_file_size_limit() != UINT64_MAX)
 		return options_file_too_large(&options->request);
 	if (ret < 0 && copy->errmsg && copy->errmsg_size && !copy->errmsg[0])
-		dp_fail(&options->errmsg, ret, "%s: %s", options->request.path,
-			strerror(-ret));
+		dp_fail(&options->errmsg, ret, "%s: %s (%s)",
+			options->request.path, strerror(-ret),
+			daxpin_strerror(ret));
 	return dp_end_errmsg(&options->errmsg, ret, daxpin_strerror(ret));
 }

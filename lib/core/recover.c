@@ -411,14 +411,15 @@ static int recover_allocate_missing(struct daxpin_pool *pool,
 }
 
 /* The first stores: the last owner's committed entries, then the next epoch. */
-static int recover_take_over(struct daxpin_pool *pool)
+static int recover_take_over(struct daxpin_pool *pool,
+			     const struct dp_errmsg *errmsg)
 {
 	uint64_t epoch = dp_epochs_next(&pool->media.epochs);
 	int ret = 0;
 
 	if (!pool->media.readonly)
 		ret = dp_lanes_recover(&pool->lanes, epoch);
-	return ret ? ret : dp_pool_own(&pool->media);
+	return ret ? ret : dp_pool_own(&pool->media, errmsg);
 }
 
 static void recover_fini_directories(struct daxpin_pool *pool)
@@ -485,7 +486,7 @@ int dp_recover(struct dp_pool_request *request,
 	if (!ret)
 		ret = recover_allocate_missing(pool, request);
 	if (!ret)
-		ret = recover_take_over(pool);
+		ret = recover_take_over(pool, request->errmsg);
 	if (ret) {
 		dp_pool_give_up(&pool->media);
 		dp_discard(pool);

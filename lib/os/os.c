@@ -697,7 +697,11 @@ void dp_os_sleep_ns(uint64_t ns)
 
 int dp_os_random(void *to, size_t size)
 {
-	return getrandom(to, size, 0) == (ssize_t)size ? 0 : -EIO;
+	ssize_t ret = getrandom(to, size, 0);
+
+	if (ret < 0)
+		return -errno;
+	return (size_t)ret == size ? 0 : -EIO;
 }
 
 bool dp_os_has_membarrier(void)

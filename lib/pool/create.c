@@ -328,7 +328,8 @@ static int create_format_pool(struct dp_pool *pool, uint64_t size)
 }
 
 /* The files' sizes and names must survive a power cut like the stores. */
-static int create_sync_files(struct dp_pool *pool)
+static int create_sync_files(struct dp_pool *pool,
+			     const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
 
@@ -336,7 +337,10 @@ static int create_sync_files(struct dp_pool *pool)
 		return 0;
 	for (uint32_t i = 0; !ret && i < pool->geometry.segments; i++)
 		ret = dp_os_fsync(dp_segment_fd(&pool->segments, i));
-	return ret ? ret : dp_os_fsync(pool->source.dir);
+	if (!ret)
+		ret = dp_os_fsync(pool->source.dir);
+	return ret ? dp_fail(errmsg, ret, "%s: fsync() of the new files fails: %s",
+			     pool->source.path, strerror(-ret)) : 0;
 }
 
 /* Metadata has a fixed place, and a store to a bad block may be SIGBUS. */
@@ -381,10 +385,11 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
 					  request->errmsg);
 	if (!ret)
-		ret = dp_os_random(pool->super.uuid, 16);
+		ret = dp_pool_random(pool, pool->super.uuid, 16, request->errmsg);
 	if (!ret)
-		ret = dp_os_random(&pool->super.open_id,
-				   sizeof(pool->super.open_id));
+		ret = dp_pool_random(pool, &pool->super.open_id,
+				     sizeof(pool->super.open_id),
+				     request->errmsg);
 	if (ret)
 		return ret;
 	pool->seed = dp_layout_seed(pool->super.uuid);
@@ -396,7 +401,7 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 	if (!ret)
 		ret = create_check_medium(pool, request->errmsg);
 	if (!ret)
-		ret = create_sync_files(pool);
+		ret = create_sync_files(pool, request->errmsg);
 	if (!ret)
 		ret = create_format_pool(pool, size);
 	return ret ? ret : dp_epochs_check(&pool->epochs, &pool->segments,

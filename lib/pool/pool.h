@@ -82,7 +82,11 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request);
  * Call it when the tables passed their checks: marks the files against defragmenters
  * (W6), and begins the next epoch, dp_epochs_next(), on media as well (D15).
  */
-int dp_pool_own(struct dp_pool *pool);
+int dp_pool_own(struct dp_pool *pool, const struct dp_errmsg *errmsg);
+
+/* -ENOSYS: random bytes are unavailable. */
+int dp_pool_random(const struct dp_pool *pool, void *to, size_t size,
+		   const struct dp_errmsg *errmsg);
 
 /*
  * Record a verbs context, which may outlive the lock; on media when it returns. NULL: a

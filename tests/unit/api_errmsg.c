@@ -3,16 +3,18 @@
  * errmsg describes the failure that the call returns. Each call that takes an errmsg is
  * made with another call's message in the buffer: the buffer must be empty after
  * success and overwritten after failure. Outputs are written only on success. The last
- * tests are about close.
+ * tests are about close, limits and filters of system calls.
  */
 #include "fixture.h"
 #include "invariant.h"
 #include <stdbool.h>
 #include <sys/resource.h>
 #include "child.h"
+#include "forbid.h"
 
 #define MIB		(UINT64_C(1) << 20)
 #define STALE		"what an earlier call left"
+#define CANNOT		255	/* unavailable on this machine */
 #define UNTOUCHED	((void *)0x5a5a)
 
 /*
@@ -259,6 +261,44 @@ static void a_create_above_the_file_size_limit_is_efbig_without_a_signal(void **
 	assert_int_equal(run_child(create_with_small_files, *state), 0);
 }
 
+/* Runs in a child, as in a container whose filter does not know getrandom(). */
+static int create_and_open_without_random(void *arg)
+{
+	struct fixture *f = arg;
+	struct daxpin_pool *pool;
+	char path[80];
+
+	snprintf(path, sizeof(path), "%s/new", f->path);
+	f->options.deadline_ns = 0;
+	if (forbid(SYS_getrandom, EPERM))
+		return CANNOT;
+	if (daxpin_pool_create(path, &f->options, &pool) != -ENOSYS)
+		return 1;
+	if (!strstr(f->errmsg, "getrandom") || !strstr(f->errmsg, "seccomp"))
+		return 2;
+	if (!access(path, F_OK))
+		return 3;
+	if (daxpin_pool_open(f->path, &f->options, &pool) != -ENOSYS)
+		return 4;
+	return strstr(f->errmsg, "getrandom") ? 0 : 5;
+}
+
+static void a_pool_that_needs_getrandom_is_enosys_with_a_sentence(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
+	status = run_child(create_and_open_without_random, f);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	if (status == CANNOT) {
+		print_message("# skipped: seccomp is unavailable here\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, \
@@ -266,6 +306,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(errmsg_is_new_after_a_failure_and_empty_after_success),
 		TEST(a_close_works_without_free_descriptors),
+		TEST(a_pool_that_needs_getrandom_is_enosys_with_a_sentence),
 		TEST(a_create_above_the_file_size_limit_is_efbig_without_a_signal),
 	};
 
