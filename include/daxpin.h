@@ -288,7 +288,7 @@ int daxpin_pool_create(const char *path,
  *		than pool_size
  * -ENOSYS	after a crash on a DAX filesystem, or create over old files
  *		there: io_uring is unavailable, and the call has a deadline or a
- *		progress function
+ *		progress function; or getrandom() is forbidden
  * -ENXIO	the pool has another uuid than the options
  * -EPERM	a device node outside devtmpfs; a directory or file that another
  *		user owns or can write to; a file on another filesystem than its
@@ -654,10 +654,9 @@ int daxpin_foreach(struct daxpin_pool *pool,
 /*
  * Take a hold on a reserved or live extent: until it is dropped the blocks are
  * not used for anything else, even if the extent is retired. Does not sleep,
- * take a lock or allocate when it succeeds, unless a job or a close has closed
- * the gate of its segment: then the call looks for ended jobs first, which may
- * take locks and wake a kernel thread. Any thread; another thread may make the
- * drop.
+ * wait for a lock or allocate. If a job has closed the gate of the segment, and
+ * the kernel has completed the job's work there, the call opens the gate. Any
+ * thread; another thread may make the drop.
  *
  * With DAXPIN_HOLD_EXCLUSIVE the extent must not be held, or be published by
  * another call, and until the drop every other hold and clone of it, a SET in

@@ -5,7 +5,8 @@
  * all of them have ended.
  *
  * The library has no thread. The kernel's completions are processed by the next call
- * that polls: daxpin_job_wait(), a hold or reserve that would be refused, and others.
+ * that polls: daxpin_job_wait(), a reserve that would be refused, and others. A hold
+ * that would be refused only records them.
  * The ring writes the eventfd, so that the program calls daxpin_next_event(), which
  * polls, too. All of it runs under one mutex. No thread waits for pins, for a cache or
  * for the media while it has that mutex. It can wait for a short time: while
@@ -22,8 +23,12 @@ static void jobs_reap(struct dp_jobs *jobs)
 {
 	struct dp_completion completion;
 
-	while (dp_punch_next(&jobs->punch, &completion))
+	/* What a hold has left, see jobs_open_gates(). */
+	dp_parts_continue(jobs);
+	while (dp_punch_next(&jobs->punch, &completion)) {
 		dp_parts_complete(jobs, &completion);
+		dp_parts_continue(jobs);
+	}
 }
 
 static void jobs_each_part(struct dp_jobs *jobs, void (*fn)(struct dp_part *part))
@@ -62,16 +67,16 @@ static void jobs_poll(struct dp_jobs *jobs)
 	jobs_each_part(jobs, dp_part_poll);
 }
 
-/* For a hold, which must not wait for the caches of other threads or for the lock of a
- * space: parts in the state WAITING are not advanced. But requests are submitted for
- * parts that the kernel has, so punch_make_room() can wait here, and the end of a part
- * takes holders.mutex and events.mutex. The ring has written the eventfd for each
- * completion that is processed here, so the program calls daxpin_next_event(), which
- * advances the parts that are WAITING. */
-static void jobs_poll_kernel(struct dp_jobs *jobs)
+/* For a hold, which must not wait for anything (I33): it opens the gates of segments on
+ * which the kernel has completed its work, and does nothing else. The ring has written
+ * the eventfd for each completion that is recorded here, so the program calls
+ * daxpin_next_event(), which takes the next steps. */
+static void jobs_open_gates(struct dp_jobs *jobs)
 {
-	jobs_reap(jobs);
-	jobs_each_part(jobs, dp_part_poll_kernel);
+	struct dp_completion completion;
+
+	while (dp_punch_take(&jobs->punch, &completion))
+		dp_parts_complete(jobs, &completion);
 }
 
 /* For a reserve: it does not advance reclaims in the state WAITING, because the caches
@@ -126,7 +131,7 @@ int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t generation,
 
 	if (ret != -EAGAIN)
 		return ret;
-	jobs_refused(jobs, jobs_poll_kernel);
+	jobs_refused(jobs, jobs_open_gates);
 	return dp_state_hold(jobs->states, block, generation, count, flags);
 }
 

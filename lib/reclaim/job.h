@@ -35,12 +35,12 @@ void dp_jobs_poll(struct dp_jobs *jobs);
 /*
  * C4: these four functions return -EAGAIN or -ENOSPC if what the caller needs is
  * unavailable now, and DAXPIN_EVENT_RETRY is posted when that has changed.
- * dp_jobs_hold() takes the jobs' mutex only if that is possible at once, but can wait
- * for what jobs_poll_kernel() names. The others can sleep.
+ * dp_jobs_hold() never sleeps (I33): it takes the jobs' mutex only if that is possible
+ * at once. The others can sleep.
  */
 
-/* Do what dp_state_hold() does. If the gate is closed, process the kernel's
- * completions, which may open it, and try again. -EAGAIN: the gate is still closed. */
+/* Do what dp_state_hold() does. If the gate is closed, record the kernel's completions,
+ * which may open it, and try again. -EAGAIN: the gate is still closed. */
 int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t generation,
 		 uint32_t count, unsigned int flags);
 /*

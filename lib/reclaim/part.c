@@ -4,19 +4,20 @@
  * whose holes become free chunks (refill), as many at a time as one request to
  * the kernel has runs. All of it under jobs->mutex.
  *
- *            .------------------------------------------.
- *            v                                          |
- *	WAITING ----> KERNEL ----> SETTLING (refill) ------+
- *	    |           |                                  |
- *	    |           '---- (reclaim, or nothing done) --+
- *	    v                                              v
- *	  OVER <--------------------------------------------
+ *            .--------------------------------------------------------.
+ *            v                                                        |
+ *	WAITING ----> KERNEL ----> COMPLETED ----> SETTLING (refill) ----+
+ *	    |                         |                                  |
+ *	    |                         '---- (reclaim, or nothing done) --+
+ *	    v                                                            v
+ *	  OVER <----------------------------------------------------------
  *
  *	WAITING -> KERNEL	[part_begin_request]
  *	WAITING -> OVER		[part_advance, part_try, dp_part_zero_free]
- *	KERNEL -> KERNEL	[part_after_kernel], submitted again
- *	KERNEL -> SETTLING	[part_after_kernel]
- *	KERNEL -> WAITING, OVER	[part_end_round]
+ *	KERNEL -> KERNEL	[part_continue], submitted again
+ *	KERNEL -> COMPLETED	[part_after_kernel]
+ *	COMPLETED -> SETTLING	[part_after_gate]
+ *	COMPLETED -> WAITING, OVER	[part_end_round]
  *	SETTLING -> WAITING, OVER	[part_end_round]
  *	anything -> OVER is always [part_finish]
  *
@@ -28,7 +29,12 @@
  *	KERNEL    the gate is closed by this part, and the segment's counter was 0
  *	          under it; run[] is claimed; `pending` runs have not completed,
  *	          result[] has the results of the others.
- *	SETTLING  the gate is open again; run[] is still claimed; `pending`
+ *	COMPLETED every run has completed and the gate is open again; run[] is still
+ *	          claimed. A hold that finds the completions leaves the part in this
+ *	          state, because the next steps take locks and wait for the ring's
+ *	          thread (I33). The ring has written the eventfd, so the program makes
+ *	          a call that takes them.
+ *	SETTLING  the gate is open; run[] is still claimed; `pending`
  *	          completions of dp_punch_settle() are to come, and no run is used
  *	          before the last of them. A blocking job skips this state.
  *	OVER      as WAITING, and report.result is final.
@@ -391,18 +397,21 @@ static bool part_is_recheck(const struct dp_part *part)
 	return true;
 }
 
-/* Call it when every run has completed. */
+/* Call it when every run has completed, unless the part is to be submitted again. It
+ * takes no lock and makes no system call. */
 static void part_after_kernel(struct dp_part *part)
+{
+	assert(part->state == DP_PART_KERNEL && !part->pending);
+	part->state = DP_PART_COMPLETED;
+	dp_gate_open(dp_state_gates(part->job->jobs->states),
+		     part->report.segment);
+}
+
+static void part_after_gate(struct dp_part *part)
 {
 	struct dp_jobs *jobs = part->job->jobs;
 
-	assert(part->state == DP_PART_KERNEL && !part->pending);
-	if (part_is_recheck(part)) {
-		dp_punch_forget(&jobs->punch, &part->request);
-		part_request(part, part->request.runs);
-		return;
-	}
-	dp_gate_open(dp_state_gates(jobs->states), part->report.segment);
+	assert(part->state == DP_PART_COMPLETED && !part->pending);
 	if (part->job->blocking) {
 		part_end_round(part);
 		return;
@@ -418,11 +427,36 @@ static void part_after_kernel(struct dp_part *part)
 					part->result, part_is_shmem(part));
 }
 
+/* Take the next step of a part for which no completion is to come. */
+static void part_continue(struct dp_part *part)
+{
+	assert(!part->pending);
+	if (part->state == DP_PART_SETTLING) {
+		part_end_round(part);
+		return;
+	}
+	if (part->state == DP_PART_KERNEL && part_is_recheck(part)) {
+		dp_punch_forget(&part->job->jobs->punch, &part->request);
+		part_request(part, part->request.runs);
+		return;
+	}
+	if (part->state == DP_PART_KERNEL)
+		part_after_kernel(part);
+	part_after_gate(part);
+}
+
+void dp_parts_continue(struct dp_jobs *jobs)
+{
+	for (uint32_t i = 0; i < DP_PARTS_MAX; i++)
+		if (jobs->in_kernel[i] && !jobs->in_kernel[i]->pending)
+			part_continue(jobs->in_kernel[i]);
+}
+
 static void part_take_result(struct dp_part *part,
 			     const struct dp_completion *completion)
 {
 	part->result[completion->run] = completion->result;
-	if (!part->pending)
+	if (!part->pending && !part_is_recheck(part))
 		part_after_kernel(part);
 }
 
@@ -433,8 +467,6 @@ static void part_take_settled(struct dp_part *part,
 		if (!part->result[i] &&
 		    (i == completion->run || !part_is_shmem(part)))
 			part->result[i] = completion->result;
-	if (!part->pending)
-		part_end_round(part);
 }
 
 void dp_parts_complete(struct dp_jobs *jobs,
@@ -561,7 +593,7 @@ static void part_block(struct dp_part *part)
 	}
 	pthread_mutex_lock(&jobs->mutex);
 	part->pending = 0;
-	part_after_kernel(part);
+	part_continue(part);
 }
 
 void dp_part_run_blocking(struct dp_part *part)

@@ -20,6 +20,7 @@ enum dp_part_state {
 	DP_PART_WAITING,		/* for a slot, a drop or the end of a pin */
 	DP_PART_KERNEL,			/* gate closed, request submitted, or being
 					   executed by a blocking job */
+	DP_PART_COMPLETED,		/* gate open, the next step is to be taken */
 	DP_PART_SETTLING,		/* filled, dp_punch_settle() in progress */
 	DP_PART_OVER,
 };
@@ -77,9 +78,13 @@ struct daxpin_job {
 
 /* Call all of these with jobs->mutex held. */
 
-/* Process one completion. It is ignored if no part waits for it. */
+/* Record one completion. After the last one of a request the gate opens, unless the
+ * request is to be submitted again. The completion is ignored if no part waits for it.
+ * This takes no lock, makes no system call and allocates nothing. */
 void dp_parts_complete(struct dp_jobs *jobs,
 		       const struct dp_completion *completion);
+/* Take the next steps of the parts whose requests have completed. */
+void dp_parts_continue(struct dp_jobs *jobs);
 /* Is the part a reclaim in the state WAITING, whose next step claims free chunks? It
  * finds more of them if the caller calls dp_spaces_gather() before, which empties the
  * caches of all threads. */

@@ -130,8 +130,7 @@ static struct io_uring_sqe *punch_prepare(struct dp_punch *punch,
 /* Wait until all requests of one submit fit in the submission queue, so that no chain
  * of links is submitted in two pieces. This hardly ever waits, because the kernel
  * thread takes requests out of the queue at once. If that thread gets no CPU, or no
- * memory for a request, this waits as long as that lasts, without a limit of time, and
- * the caller may be a hold (jobs_poll_kernel()). */
+ * memory for a request, this waits as long as that lasts, without a limit of time. */
 static void punch_make_room(struct dp_punch *punch, uint32_t requests)
 {
 	int ret = dp_ring_make_room(&punch->ring, requests);
@@ -399,15 +398,11 @@ static void punch_look_at_clock(struct dp_punch *punch)
 		punch->ticking[cqe.user_data] = false;
 }
 
-bool dp_punch_next(struct dp_punch *punch, struct dp_completion *ret_completion)
+bool dp_punch_take(struct dp_punch *punch, struct dp_completion *ret_completion)
 {
 	struct io_uring_cqe cqe;
 
-	if (!punch->open)
-		return false;
-	punch_look_at_clock(punch);
-	if (dp_ring_submit(&punch->ring) ||
-	    dp_ring_next(&punch->ring, 0, &cqe) <= 0)
+	if (!punch->open || dp_ring_next(&punch->ring, 0, &cqe) <= 0)
 		return false;
 	*ret_completion = (struct dp_completion) {
 		.attempt = cqe.user_data >> (TYPE_BITS + RUN_BITS),
@@ -416,4 +411,13 @@ bool dp_punch_next(struct dp_punch *punch, struct dp_completion *ret_completion)
 		.result = cqe.res,
 	};
 	return true;
+}
+
+bool dp_punch_next(struct dp_punch *punch, struct dp_completion *ret_completion)
+{
+	if (!punch->open)
+		return false;
+	punch_look_at_clock(punch);
+	return !dp_ring_submit(&punch->ring) &&
+	       dp_punch_take(punch, ret_completion);
 }

@@ -86,6 +86,10 @@ int dp_punch_settle_here(const struct dp_request *request, uint32_t run,
 /* Start a timer, unless one of this kind is running. */
 void dp_punch_tick(struct dp_punch *punch, enum dp_tick tick);
 
+/* Take a completion that is in the queue, without a system call. */
+bool dp_punch_take(struct dp_punch *punch, struct dp_completion *ret_completion);
+/* Process the ticks, make sure that the ring's thread is awake, and take a
+ * completion. */
 bool dp_punch_next(struct dp_punch *punch, struct dp_completion *ret_completion);
 
 #endif

@@ -3,13 +3,15 @@
  * retry.pml: a call that is refused, and the RETRY that follows. A job has a request
  * in the kernel, with a gate closed or a chunk claimed. It completes at any time, and a
  * thread that polls the jobs reaps it. A thread's call is refused because of the job.
- * It waits for events as a loop does (it looks, arms, looks, sleeps), and tries again
+ * (A hold only opens the gate, and leaves the next step to a call that may wait.) It
+ * waits for events as a loop does (it looks, arms, looks, sleeps), and tries again
  * after a RETRY. Another thread may poll too.
  *
  * Stands for:
  *	lib/reclaim/job.c: dp_jobs_hold dp_jobs_space dp_jobs_poll
  *	lib/reclaim/job.c: jobs_refused jobs_reap
- *	lib/reclaim/part.c: part_after_kernel part_end_round part_finish
+ *	lib/reclaim/part.c: part_after_kernel part_after_gate part_end_round
+ *	lib/reclaim/part.c: part_finish
  *	lib/extent/event.c: dp_events_refused dp_events_notify_refused dp_events_post
  *	lib/extent/event.c: dp_events_next dp_events_arm
  *
@@ -29,9 +31,12 @@
  *	HOLE_SILENTLY (CHUNK): stuck: a job that frees nothing ends without a RETRY
  *	CLAIM_READ_FIRST (CHUNK): stuck: whether a job is in progress is read before the
  *		refusal is noted
+ *	LEFT_BY_A_HOLD (GATE): stuck: no call takes the next step of a part whose gate a
+ *		hold has opened
  *	NO_WAKE_UP (GATE): stuck: a completion does not write the eventfd
  */
 bool answered, taken;
+bool told;			/* the next step was taken */
 bool closed = true;		/* the gate */
 bool claimed = true;		/* the chunk, by the job */
 bool chunk;			/* it is free */
@@ -62,21 +67,47 @@ inline tell()
 	fi
 }
 
+#ifdef GATE
+/* With the mutex: record the completion, if there is one. */
+inline record()
+{
+	if
+	:: answered && !taken ->
+#ifdef MUTANT_TOLD_FIRST
+		tell();
+#endif
+		taken = true;
+		closed = false
+	:: else
+	fi
+}
+
+/* With the mutex: the same, and the next step. */
+inline poll()
+{
+#ifdef MUTANT_LEFT_BY_A_HOLD
+	told = taken;
+#endif
+	record();
+	if
+	:: taken && !told ->
+		told = true;
+#ifndef MUTANT_TOLD_FIRST
+		tell()
+#endif
+	:: else
+	fi
+}
+
+/* A hold does not take the next step. */
+#define poll_refused()	record()
+#else
 /* With the mutex: reap the completion, if there is one. */
 inline poll()
 {
 	if
 	:: answered && !taken ->
 		taken = true;
-#ifdef GATE
-#ifdef MUTANT_TOLD_FIRST
-		tell();
-		closed = false
-#else
-		closed = false;
-		tell()
-#endif
-#else
 		if
 		:: chunk = true;
 			claimed = false;
@@ -88,10 +119,12 @@ inline poll()
 			tell()
 #endif
 		fi
-#endif
 	:: else
 	fi
 }
+
+#define poll_refused()	poll()
+#endif
 
 #ifdef GATE
 #define attempt()	atomic { ok = !closed }
@@ -112,6 +145,7 @@ active proctype other()
 	if
 	:: true
 	:: atomic { !mutex -> mutex = true }; poll(); mutex = false
+	:: atomic { !mutex -> mutex = true }; poll_refused(); mutex = false
 	fi;
 	over++
 }
@@ -126,7 +160,7 @@ again:	attempt();
 	passes = claimed;
 #endif
 	if
-	:: atomic { !mutex -> mutex = true }; poll(); mutex = false
+	:: atomic { !mutex -> mutex = true }; poll_refused(); mutex = false
 	:: mutex
 	fi;
 #ifndef MUTANT_NOTED_LATE

@@ -573,9 +573,10 @@ void dp_persist_wipe''',
      'all_free_space_is_reclaimed_and_refilled'),
     ('gate-left-closed', STRESS, 'lib/reclaim/part.c',
      'after a punch the gate stays closed',
-     '''	dp_gate_open(dp_state_gates(jobs->states), part->report.segment);
-	if (part->job->blocking)''',
-     '''	if (part->job->blocking)''',
+     '''	part->state = DP_PART_COMPLETED;
+	dp_gate_open(dp_state_gates(part->job->jobs->states),
+		     part->report.segment);''',
+     '''	part->state = DP_PART_COMPLETED;''',
      ONE_GENERATION),
     ('close-with-a-job', STRESS, 'lib/api/pool.c',
      'a pool is unmapped while the kernel punches it',
@@ -594,6 +595,21 @@ void dp_persist_wipe''',
 	if (!dp_short_lock_try(&space->lock)) {
 		space_return''',
      'hold_and_drop_never_sleep'),
+    ('hold-continues-jobs', RECLAIM, 'lib/reclaim/job.c',
+     'a hold takes the locks that the next step of a job needs',
+     '''	while (dp_punch_take(&jobs->punch, &completion))
+		dp_parts_complete(jobs, &completion);''',
+     '''	while (dp_punch_take(&jobs->punch, &completion)) {
+		dp_parts_complete(jobs, &completion);
+		dp_parts_continue(jobs);
+	}''',
+     'a_hold_at_a_closed_gate_never_sleeps'),
+    ('left-by-a-hold', RECLAIM, 'lib/reclaim/job.c',
+     'a job does not end if a hold has opened its gate',
+     '''	dp_parts_continue(jobs);
+	while (dp_punch_next''',
+     '''	while (dp_punch_next''',
+     'a_job_ends_after_a_hold_has_opened_its_gate'),
     ('drop-always-wakes', RULES, 'lib/extent/state.c',
      'each last drop makes a system call',
      '''	if (was & WAITERS && !(now & WAITERS))
@@ -1337,6 +1353,10 @@ void dp_persist_wipe''',
 		return 0;
 	ret = abandon_renew_pipe(uring);''',
      'an_emptied_file_table_does_not_prove_that_the_ring_ended'),
+    ('quarantine-stays', ABANDON, 'lib/uring/end.c',
+     'an abandon of a quarantined ring with a new file table hits an assertion',
+     '	uring->end.is_quarantined = false;\n', '',
+     'a_quarantined_ring_with_a_new_file_table_can_be_abandoned'),
     ('emptied-table-cannot-be-left', ABANDON, 'lib/uring/end.c',
      'C3: after the file table was emptied the pool can never be closed',
      '''	if (!dp_uring_pipe_is_hung_up(uring->pipe))

@@ -52,11 +52,11 @@ MUTANTS = [
 	for (uint32_t i = 0; i < part->request.runs; i++)
 		part->result[i] = -ECANCELED;
 	part->pending = 0;
-	part_after_kernel(part);'''),
+	part_continue(part);'''),
     ('first-answer-ends-all', sim('reclaim-parts'), 'lib/reclaim/part.c',
      'I7: a part is over when the first of its runs is answered',
      '''	part->result[completion->run] = completion->result;
-	if (!part->pending)''',
+	if (!part->pending && !part_is_recheck(part))''',
      '''	part->result[completion->run] = completion->result;
 	part->pending = 0;'''),
     ('punch-of-free', sim('reclaim'), 'lib/reclaim/hole.c',

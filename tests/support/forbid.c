@@ -6,14 +6,15 @@
 #include <stddef.h>
 #include <sys/prctl.h>
 
-int forbid(unsigned int call, int error)
+/* A filter that has one result for this call, and another for all others. */
+static int forbid_by(unsigned int call, unsigned int result, unsigned int others)
 {
 	struct sock_filter rule[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 			 offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, result),
+		BPF_STMT(BPF_RET | BPF_K, others),
 	};
 	struct sock_fprog program = { 4, rule };
 
@@ -22,4 +23,14 @@ int forbid(unsigned int call, int error)
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
 		return -errno;
 	return 0;
+}
+
+int forbid(unsigned int call, int error)
+{
+	return forbid_by(call, SECCOMP_RET_ERRNO | error, SECCOMP_RET_ALLOW);
+}
+
+int forbid_all_but(unsigned int call)
+{
+	return forbid_by(call, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS);
 }

@@ -8,4 +8,7 @@
 /* Lasts until this process ends. Returns -errno if seccomp is unavailable. */
 int forbid(unsigned int call, int error);
 
+/* From now on every other system call kills this process. Returns as forbid(). */
+int forbid_all_but(unsigned int call);
+
 #endif

@@ -7,13 +7,11 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include "child.h"
 #include "fixture.h"
+#include "forbid.h"
 #include "support/invariant.h"
 #include "os/os.h"
 
@@ -223,25 +221,6 @@ static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 }
 
 /*
- * Forbids every system call but exit_group(). Exits with 3 if seccomp is unavailable.
- */
-static void forbid_all_calls(void)
-{
-	struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
-			 offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-	};
-	struct sock_fprog program = { 4, filter };
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-		_exit(3);
-}
-
-/*
  * Every lock is taken, and any system call kills the process. Holds and drops still
  * work, the last drop of a retired extent included, and so does the lookup of a root.
  * Runs in a child with a pool of its own.
@@ -263,7 +242,8 @@ static int hold_where_nothing_may_sleep(void *arg)
 	    daxpin_publish(f->pool, &name, 1, NULL, NULL))
 		_exit(2);
 	lock_all(f->pool, live_one, retired);
-	forbid_all_calls();
+	if (forbid_all_but(SYS_exit_group))
+		_exit(3);
 	for (int i = 0; i < 1000; i++) {
 		failed |= daxpin_hold(f->pool, live_one, DAXPIN_HOLD_READ);
 		failed |= daxpin_hold_clone(f->pool, live_one, DAXPIN_HOLD_WRITE);

@@ -709,6 +709,134 @@ static void in_child(struct fixture *f, int (*fn)(struct fixture *f),
 	assert_int_equal(status, 0);
 }
 
+/* ------------------------------------------------------- holds at a closed gate */
+
+static uint32_t ring_load(const struct dp_ring *ring, uint32_t offset)
+{
+	return atomic_load((const _Atomic uint32_t *)((char *)ring->rings + offset));
+}
+
+/* Waits until the queue has the completion of each run, and until the ring's thread
+ * sleeps, so that another request would need a system call. */
+static void await_completions(struct fixture *f)
+{
+	const struct dp_jobs *pool_jobs = &f->pool->jobs;
+	const struct dp_ring *ring = &pool_jobs->punch.ring;
+	uint64_t hang_ns = daxpin_deadline_ms(HANG_MS);
+	uint32_t pending = 0;
+
+	for (uint32_t i = 0; i < DP_PARTS_MAX; i++)
+		if (pool_jobs->in_kernel[i])
+			pending += pool_jobs->in_kernel[i]->pending;
+	assert_int_not_equal(pending, 0);
+	while (ring_load(ring, ring->params.cq_off.tail) -
+	       ring_load(ring, ring->params.cq_off.head) != pending ||
+	       !(ring_load(ring, ring->params.sq_off.flags) &
+		 IORING_SQ_NEED_WAKEUP)) {
+		assert_true(daxpin_deadline_ms(0) < hang_ns);
+		sched_yield();
+	}
+}
+
+/* Begins to reclaim the segment of an extent. The kernel completes the punches, and
+ * their completions stay in the queue. */
+static struct daxpin_job *reclaim_unseen(struct fixture *f,
+					 struct daxpin_extent extent)
+{
+	const struct daxpin_job_options options = {
+		.size = sizeof(options),
+		.segment = extent.addr / (32 * MIB),
+		.deadline_ns = daxpin_deadline_ms(HANG_MS),
+	};
+	struct daxpin_job *job;
+
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	await_completions(f);
+	return job;
+}
+
+static int hold_while_all_is_locked(struct fixture *f)
+{
+	struct daxpin_extent extent;
+	int ret;
+
+	f->options.deadline_ns = 0;
+	CHILD(!daxpin_pool_open(f->path, &f->options, &f->pool));
+	extent = reserve(f, 4096);
+	reclaim_unseen(f, extent);
+	/* An earlier call was refused, and waits for a RETRY. */
+	dp_events_refused(&f->pool->events);
+	pthread_mutex_lock(&f->pool->events.mutex);
+	pthread_mutex_lock(&f->pool->holders.mutex);
+	for (uint32_t i = 0; i < DP_HOLDER_SHARDS; i++)
+		pthread_mutex_lock(&f->pool->holders.shard[i].mutex);
+	for (uint32_t i = 0; i < f->pool->media.geometry.segments; i++)
+		f->pool->spaces.space[i].lock.state = 1;
+	if (forbid_all_but(SYS_exit_group))
+		return CANNOT;
+	ret = daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ);
+	syscall(SYS_exit_group, ret ? 1 : 0);
+	return 1;
+}
+
+/*
+ * The job has ended in the kernel, so a hold opens the gate that the job has closed. It
+ * takes no lock that another thread may have, and makes no system call: it does not
+ * wait for room in the ring (I33).
+ */
+static void a_hold_at_a_closed_gate_never_sleeps(void **state)
+{
+	struct fixture *f = *state;
+
+	/* The ring of the dead child keeps the lock for a moment. */
+	f->options.deadline_ns = daxpin_deadline_ms(HANG_MS);
+	in_child(f, hold_while_all_is_locked, "seccomp is unavailable here");
+}
+
+/* A hold opens the gate, and the next call that may sleep does the rest (C4). */
+static void a_job_ends_after_a_hold_has_opened_its_gate(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f, 4096);
+	struct dp_gates *gates = dp_state_gates(&f->pool->states);
+	uint32_t segment = extent.addr / (32 * MIB);
+	struct daxpin_job *job = reclaim_unseen(f, extent);
+	struct daxpin_event event;
+
+	/* The gate is closed once more, so that the hold is refused nevertheless. */
+	dp_gate_close(gates, segment);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -EAGAIN);
+	dp_gate_open(gates, segment);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(summary_of(job).done_bytes, 0);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(daxpin_next_event(f->pool, &event), 1);
+		assert_int_equal(event.type, i ? DAXPIN_EVENT_JOB :
+						 DAXPIN_EVENT_RETRY);
+	}
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(finish(f, job).done_bytes, 14 * CHUNK);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+}
+
+/* A job that is cancelled between a hold and its next step does not lose chunks. */
+static void a_job_whose_gate_a_hold_has_opened_can_be_cancelled(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = reserve(f, 4096);
+	struct daxpin_job *job = reclaim_unseen(f, extent);
+
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	assert_int_equal(daxpin_job_cancel(job), 0);
+	assert_int_equal(finish(f, job).done_bytes, 14 * CHUNK);
+	assert_int_equal(pool_info(f).hole_bytes, 14 * CHUNK);
+	assert_int_equal(daxpin_drop(f->pool, extent), 0);
+	assert_int_equal(run(f, daxpin_refill, NULL).done_bytes, 14 * CHUNK);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+}
+
+/* ------------------------------------------------------ without a private ring */
+
 static int refusal;			/* the errno of io_uring_setup() */
 
 static int reclaim_blocking(struct fixture *f)
@@ -999,6 +1127,9 @@ int main(void)
 		TEST(a_waiting_job_can_be_cancelled),
 		TEST(a_hold_at_a_closed_gate_does_not_wait_for_a_cache),
 		TEST(a_job_that_waits_for_a_cache_has_no_mutex_locked),
+		TEST(a_hold_at_a_closed_gate_never_sleeps),
+		TEST(a_job_ends_after_a_hold_has_opened_its_gate),
+		TEST(a_job_whose_gate_a_hold_has_opened_can_be_cancelled),
 		TEST(a_registration_of_all_segments_prevents_reclaim),
 		TEST(a_registration_during_a_punch_is_eagain_until_its_end),
 		TEST(reclaim_requests_a_pinned_segment_with_an_event),
