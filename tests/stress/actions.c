@@ -698,7 +698,7 @@ static bool walk(struct thread *thread)
 
 /*
  * A waiting thread has no hold, and all holds are in the bag or end soon: if a long
- * wait has not ended in a minute, it was not woken.
+ * wait has not ended in ten minutes, it was not woken.
  */
 static bool wait_idle(struct thread *thread)
 {

@@ -15,7 +15,7 @@
 #define NAMES		8
 #define PAD_BLOCKS	512
 #define JOBS		2
-#define HANG_MS		60000		/* a deadline that is never reached */
+#define HANG_MS		600000		/* a deadline that is never reached */
 
 /* Slots with handles. A thread may use its copy of a handle late. */
 struct slot {

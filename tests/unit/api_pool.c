@@ -1119,18 +1119,30 @@ static void disk_pool_refuses_finer_granularity(void **state)
 
 /* ------------------------------------------------------------------- the log */
 
+static int end_at_the_third(const struct daxpin_wait *wait, void *arg)
+{
+	int *reports = arg;
+
+	assert_int_equal(wait->owner, DAXPIN_OWNER_ALIVE);
+	return ++*reports == 3;
+}
+
 static void a_wait_is_logged_once(void **state)
 {
 	struct fixture *f = *state;
+	int reports = 0;
 	struct child child = start_child(f, child_opens, NULL);
 	int ret;
 
 	assert_int_equal(child.result, 0);
 	log_lines(f);
-	f->options.deadline_ns = daxpin_deadline_ms(350);
+	f->options.deadline_ns = DAXPIN_NO_DEADLINE;
+	f->options.progress = end_at_the_third;
+	f->options.progress_arg = &reports;
 	ret = daxpin_pool_open(f->path, &f->options, &f->pool);
 	kill_child(&child);
-	assert_int_equal(ret, -EBUSY);
+	assert_int_equal(ret, -ECANCELED);
+	assert_int_equal(reports, 3);
 	assert_int_equal(logged.lines, 1);
 	assert_logged(f, "waits for the process that has the pool open");
 }

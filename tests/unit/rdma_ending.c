@@ -196,6 +196,8 @@ static void unless_attached_with_no_regions_a_domain_pins_all_segments(void **st
 
 /* ------------------------------------------------ the order of callbacks (C6) */
 
+static atomic_bool other_waits, other_has_ended;
+
 static void *return_it(void *grant)
 {
 	assert_int_equal(daxpin_grant_returned(grant), 0);
@@ -206,6 +208,7 @@ static void *revoke_it(void *grant)
 {
 	assert_int_equal(daxpin_rdma_revoke(grant), 0);
 	callbacks.result = 1;
+	atomic_store(&other_has_ended, true);
 	return NULL;
 }
 
@@ -213,6 +216,20 @@ static struct daxpin_grant *current;
 static void *(*meanwhile)(void *grant);
 static pthread_t other;
 static bool is_joined;
+
+int __real_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
+int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex);
+int __wrap_pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
+{
+	atomic_store(&other_waits, true);
+	return __real_pthread_cond_wait(condition, mutex);
+}
+
+static void await_the_other(void)
+{
+	while (!atomic_load(&other_waits) && !atomic_load(&other_has_ended))
+		sched_yield();
+}
 
 /* In ask_back(), another thread ends the grant, as if the peer had answered already. */
 static void on_ask_run_meanwhile(void *arg, const struct daxpin_grant_key *key)
@@ -223,7 +240,7 @@ static void on_ask_run_meanwhile(void *arg, const struct daxpin_grant_key *key)
 	if (is_joined)
 		pthread_join(other, NULL);
 	else
-		usleep(50000);		/* the other thread must still wait */
+		await_the_other();	/* which must still wait */
 	assert_int_equal(callbacks.done, 0);
 	assert_int_equal(callbacks.result, 0);
 }
@@ -284,6 +301,7 @@ static void a_revoke_waits_for_ask_back(void **state)
 	(void)state;
 	meanwhile = revoke_it;
 	is_joined = false;
+	other_waits = other_has_ended = false;
 	assert_int_equal(daxpin_rdma_revoke_start(grant, NEVER), 0);
 	pthread_join(other, NULL);
 	assert_int_equal(callbacks.result, 1);
@@ -741,5 +759,6 @@ int main(void)
 		TEST(a_trial_above_the_file_size_limit_raises_no_signal, setup),
 	};
 
+	stop_clock();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
