@@ -697,11 +697,7 @@ void dp_os_sleep_ns(uint64_t ns)
 
 int dp_os_random(void *to, size_t size)
 {
-	ssize_t ret = getrandom(to, size, 0);
-
-	if (ret < 0)
-		return -errno;
-	return (size_t)ret == size ? 0 : -EIO;
+	return getrandom(to, size, 0) == (ssize_t)size ? 0 : -errno;
 }
 
 bool dp_os_has_membarrier(void)

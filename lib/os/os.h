@@ -155,7 +155,7 @@ int dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
 uint64_t dp_os_now_ns(void);
 uint64_t dp_os_now_coarse_ns(void);
 void dp_os_sleep_ns(uint64_t ns);
-int dp_os_random(void *to, size_t size);
+int dp_os_random(void *to, size_t size);	/* up to 256 bytes */
 /*
  * Can dp_os_membarrier() be called by this process? It takes milliseconds the first
  * time, and does not change later unless a seccomp filter is installed.

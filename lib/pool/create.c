@@ -385,9 +385,10 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
 					  request->errmsg);
 	if (!ret)
-		ret = dp_pool_random(pool, pool->super.uuid, 16, request->errmsg);
+		ret = dp_epochs_draw(&pool->source, pool->super.uuid, 16,
+				     request->errmsg);
 	if (!ret)
-		ret = dp_pool_random(pool, &pool->super.open_id,
+		ret = dp_epochs_draw(&pool->source, &pool->super.open_id,
 				     sizeof(pool->super.open_id),
 				     request->errmsg);
 	if (ret)

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include "media/stamp.h"
 #include "media/super.h"
+#include "os/os.h"
 #include "pool/epoch.h"
 
 #define NOTHING_CHANGED	"; the pool was left untouched"
@@ -171,6 +172,17 @@ void dp_epochs_fini(struct dp_epochs *epochs)
 {
 	free(epochs->all);
 	memset(epochs, 0, sizeof(*epochs));
+}
+
+int dp_epochs_draw(const struct dp_source *source, void *to, size_t size,
+		   const struct dp_errmsg *errmsg)
+{
+	int ret = dp_os_random(to, size);
+
+	return !ret ? 0 :
+	       dp_fail(errmsg, -ENOSYS,
+		       "%s: getrandom() fails: %s: a filter of system calls (seccomp) must allow it",
+		       source->path, strerror(-ret));
 }
 
 uint64_t dp_epochs_next(const struct dp_epochs *epochs)

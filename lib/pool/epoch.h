@@ -39,6 +39,11 @@ int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
 		    const struct dp_errmsg *errmsg);
 void dp_epochs_fini(struct dp_epochs *epochs);
 
+/* Store random bytes, which tell this open and its pool from all others. -ENOSYS with a
+ * sentence: the kernel gives none. */
+int dp_epochs_draw(const struct dp_source *source, void *to, size_t size,
+		   const struct dp_errmsg *errmsg);
+
 /* An epoch above that of every segment (D15). */
 uint64_t dp_epochs_next(const struct dp_epochs *epochs);
 /* The identity of segment 0's file as it is now, for the superblock. */

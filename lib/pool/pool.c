@@ -603,17 +603,6 @@ static void pool_remember_before(struct dp_super *super)
 	super->before_open_id = super->open_id;
 }
 
-int dp_pool_random(const struct dp_pool *pool, void *to, size_t size,
-		   const struct dp_errmsg *errmsg)
-{
-	int ret = dp_os_random(to, size);
-
-	return !ret ? 0 :
-	       dp_fail(errmsg, -ENOSYS,
-		       "%s: getrandom() fails: %s: a filter of system calls (seccomp) must allow it",
-		       pool->source.path, strerror(-ret));
-}
-
 int dp_pool_own(struct dp_pool *pool, const struct dp_errmsg *errmsg)
 {
 	struct dp_super *super = &pool->super;
@@ -625,8 +614,8 @@ int dp_pool_own(struct dp_pool *pool, const struct dp_errmsg *errmsg)
 	dp_shutdowns_record(super, &pool->flushed.now);
 	pool_remember_before(super);
 	dp_owner_self(&super->owner);
-	ret = dp_pool_random(pool, &super->open_id, sizeof(super->open_id),
-			     errmsg);
+	ret = dp_epochs_draw(&pool->source, &super->open_id,
+			     sizeof(super->open_id), errmsg);
 	if (ret)
 		return ret;
 	super->epoch = dp_epochs_next(&pool->epochs);

@@ -84,10 +84,6 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request);
  */
 int dp_pool_own(struct dp_pool *pool, const struct dp_errmsg *errmsg);
 
-/* -ENOSYS: random bytes are unavailable. */
-int dp_pool_random(const struct dp_pool *pool, void *to, size_t size,
-		   const struct dp_errmsg *errmsg);
-
 /*
  * Record a verbs context, which may outlive the lock; on media when it returns. NULL: a
  * context whose number is unknown. -ENOSPC: DP_RDMA_CONTEXTS_MAX are recorded.

@@ -449,8 +449,8 @@ static void a_ring_with_an_emptied_table_can_be_detached_when_idle(void **state)
 	assert_reopens(w);
 }
 
-/* A descriptor of the write end of the adapter's pipe, whose read end then does not hang
- * up. -EINVAL: the kernel is older than Linux 6.8. */
+/* A descriptor of the write end of the adapter's pipe, whose read end then does not
+ * hang up. -EINVAL: the kernel is older than Linux 6.8. */
 static int install_the_pipe(struct world *w)
 {
 	const uint8_t fixed_fd_install = 54;	/* older headers do not have it */
@@ -471,7 +471,8 @@ static int install_the_pipe(struct world *w)
 
 /*
  * The kernel closes the files of an emptied table some time later, here when the test
- * says so. Abandon finds no table first, and then a table into which it puts a new pipe.
+ * says so. Abandon finds no table first, and then a table into which it puts a new
+ * pipe.
  */
 static void a_quarantined_ring_with_a_new_file_table_can_be_abandoned(void **state)
 {
