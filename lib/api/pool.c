@@ -244,7 +244,7 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 	quarantined = dp_spaces_quarantined_count(&pool->spaces);
 	info = (struct daxpin_pool_info) {
 		.source = media->source.kind,
-		.granularity = media->persist.granularity,
+		.granularity = dp_persist_granularity(&media->persist),
 		.segments = media->geometry.segments,
 		.flags = (media->readonly ? DAXPIN_POOL_READONLY : 0) |
 			 (media->degraded ? DAXPIN_POOL_DEGRADED : 0),

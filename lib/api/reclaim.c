@@ -48,7 +48,7 @@ static int reclaim_check_pool(const struct daxpin_pool *pool,
 	/* On kernels from 6.15 a punch forgets which other pages of the file
 	 * are dirty (kernel.md K12), so a later msync() would write nothing. */
 	if (media->source.kind == DP_SOURCE_FSDAX &&
-	    media->persist.granularity == DP_GRANULARITY_PAGE)
+	    dp_persist_granularity(&media->persist) == DP_GRANULARITY_PAGE)
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s is on a DAX filesystem and open with page granularity: punching it could lose what msync() has still to write; open it with cache line granularity",
 			       media->source.path);

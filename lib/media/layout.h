@@ -253,7 +253,9 @@ struct dp_file_id {
 };
 
 /* One half of a superblock, a page. Segment 0's describes the pool. The others have the
- * pool's uuid, their index in it, and the open that wrote to them last. */
+ * pool's uuid, their index in it, and the open that wrote to them last. In memory it is
+ * a value, which any file may read, copy and fill; super.c writes it to media, and
+ * check/patch.c when it repairs. */
 struct dp_super {
 	char magic[8];
 	uint32_t version;

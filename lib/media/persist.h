@@ -19,9 +19,9 @@ enum dp_granularity {		/* as enum daxpin_granularity */
 	DP_GRANULARITY_PAGE,
 };
 
+/* private to persist.c */
 struct dp_persist {
-	const int *pipe;		/* super.c reads through it, see pool.h; or
-					   NULL */
+	const int *pipe;
 	enum dp_granularity granularity;
 	_Atomic int error;
 	struct pmem2_map *map;
@@ -39,6 +39,23 @@ void dp_persist_init(struct dp_persist *persist,
 int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
 		    uint64_t size, const struct dp_errmsg *errmsg);
 void dp_persist_fini(struct dp_persist *persist);
+
+static inline enum dp_granularity
+dp_persist_granularity(const struct dp_persist *persist)
+{
+	return persist->granularity;
+}
+
+/* The pipe through which super.c reads, see pool.h; NULL until it is set. */
+static inline void dp_persist_set_pipe(struct dp_persist *persist, const int pipe[2])
+{
+	persist->pipe = pipe;
+}
+
+static inline const int *dp_persist_pipe(const struct dp_persist *persist)
+{
+	return persist->pipe;
+}
 
 /* Store 8 aligned bytes to media. A power cut leaves all of them or none. */
 void dp_persist_store(struct dp_persist *persist, void *to, uint64_t value);

@@ -221,7 +221,9 @@ static int super_mend(char *base, struct dp_persist *persist, uint64_t sequence,
 {
 	static const struct dp_badblocks none;
 	const struct dp_badblocks_view view = {
-		.badblocks = &none, .base = base, .fd = -1, .pipe = persist->pipe };
+		.badblocks = &none, .base = base, .fd = -1,
+		.pipe = dp_persist_pipe(persist),
+	};
 	struct dp_super_halves halves;
 	const struct dp_super *last = &halves.half[0][~sequence & 1];
 	int ret = super_read_halves(&view, &halves);

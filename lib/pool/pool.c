@@ -636,7 +636,7 @@ int dp_pool_own(struct dp_pool *pool, const struct dp_errmsg *errmsg)
 	if (ret)
 		return ret;
 	pool->has_pipe = true;
-	pool->persist.pipe = pool->pipe;
+	dp_persist_set_pipe(&pool->persist, pool->pipe);
 	return 0;
 }
 

@@ -18,6 +18,8 @@ enum dp_source_kind {		/* as enum daxpin_source */
 	DP_SOURCE_DISK,
 };
 
+/* What source.c has found. Any file may read it and none changes it. It is not copied,
+ * because dp_source_close() closes `dir` and frees `path`. */
 struct dp_source {
 	enum dp_source_kind kind;
 	int dir;			/* -1 for a device */
