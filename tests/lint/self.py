@@ -4,9 +4,11 @@
 Each is run on a tree without files, and on a copy of this tree in which every
 file is empty.  It must exit 1 and say why, in a sentence rather than a traceback.
 glossary.py must also find a replaced word in each kind of text, and nothing in the
-same text with the field's term; sizes.py must find lines that are one column too long.
+same text with the field's term; sizes.py must find lines that are one column too long;
+layers.py, walls.py and names.py must find what is added to a copy of lib/ and tools/.
 """
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,6 +41,23 @@ LINES = [
     ('fail("' + 90 * 'x' + '", a);\n', 'fail("' + 90 * 'x' + '", ' + 80 * 'a' + ');\n'),
     ('fail("' + 50 * 'x' + '" PRIu64 "' + 50 * 'x' + '", a);\n',
      'fail("' + 38 * 'x' + '", "' + 38 * 'x' + '");\n'),
+]
+
+# A lint, a file, and a line that is added to its end.
+ADDED = [
+    ('layers.py', 'lib/util/util.c', '#include "os/os.h"'),
+    ('layers.py', 'lib/media/lane.c', '#include "pool/pool.h"'),
+    ('layers.py', 'lib/rdma/mr.c', '#include "rdma/revoke.h"'),
+    ('layers.py', 'lib/rdma/mr.c', 'void x(void) { dp_revokes_close(0); }'),
+    ('layers.py', 'lib/uring/end.c', '#include "core/handle.h"'),
+    ('layers.py', 'lib/pool/pool.c', 'void x(void) { fsync(1); }'),
+    ('layers.py', 'tools/daxpin/check.c', '#include "core/handle.h"'),
+    ('walls.py', 'lib/core/publish.c',
+     'int x(struct dp_lanes *l) { return l->pending_count; }'),
+    ('walls.py', 'lib/pool/pool.c',
+     'int x(struct dp_state *s) { return s->states.gates; }'),
+    ('walls.py', 'lib/rdma/grant.c', 'int x(struct dp_longest l) { return l.group; }'),
+    ('names.py', 'lib/pool/pool.c', 'static int lane_apply(void) { return 0; }'),
 ]
 
 
@@ -108,11 +127,33 @@ def check_lines(report, python, lint):
     return 2 * len(SIZED) * len(LINES)
 
 
+def check_added(report, python, lint):
+    """Returns how many lines were added, each to the files as they are."""
+    source = pathlib.Path(lint).resolve().parents[2]
+    added = [(path, line) for name, path, line in ADDED
+             if name == pathlib.Path(lint).name]
+    with tempfile.TemporaryDirectory() as directory:
+        top = pathlib.Path(directory)
+        for folder in ('lib', 'include', 'tools') if added else ():
+            shutil.copytree(source / folder, top / folder)
+        for path, line in added:
+            text = (top / path).read_text()
+            (top / path).write_text(text + line + '\n')
+            done = subprocess.run([python, lint, directory], capture_output=True,
+                                  text=True)
+            (top / path).write_text(text)
+            place = f'{path}:{text.count(chr(10)) + 1}: '
+            if done.returncode != 1 or place not in done.stdout:
+                report.fault(pathlib.Path(lint).name, 0,
+                             f'exits {done.returncode} on {line} in {path}')
+    return len(added)
+
+
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
     checked = lints(sys.argv[3:])
-    planted = lines = 0
+    planted = lines = added = 0
     with tempfile.TemporaryDirectory() as directory:
         nothing = pathlib.Path(directory) / 'nothing'
         emptied = pathlib.Path(directory) / 'emptied'
@@ -126,9 +167,11 @@ def main():
                 planted += len(PLANTED)
             if lint[0].endswith('sizes.py'):
                 lines += check_lines(report, sys.argv[2], lint[0])
+            added += check_added(report, sys.argv[2], lint[0])
     report.end(f'{len(checked)} lints fail on nothing, one on {planted} planted '
-               f'words, one on {lines} lines', lints=len(checked),
-               planted_words=planted, lines=lines)
+               f'words, one on {lines} lines, three on {added} lines added',
+               lints=len(checked), planted_words=planted, lines=lines,
+               lines_added=added)
 
 
 main()
