@@ -384,17 +384,6 @@ static_assert(DP_LANES_OFFSET + DP_LANES * sizeof(struct dp_lane) ==
 #define DP_SLAB_CLASSES		16u
 #define DP_SLAB_LENGTH_BITS	12
 
-/* Object size of a class: 64 to 512 by 64, then to 1024 by 128, 2048 by 256. */
-static inline uint32_t dp_slab_class_size(uint32_t size_class)
-{
-	assert(size_class < DP_SLAB_CLASSES);
-	if (size_class < 8)
-		return 64 * (size_class + 1);
-	if (size_class < 12)
-		return 512 + 128 * (size_class - 7);
-	return 1024 + 256 * (size_class - 11);
-}
-
 /* ------------------------------------------------------------------ checks */
 
 /* The end of each sentence about damaged metadata. */

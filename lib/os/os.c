@@ -50,9 +50,9 @@ void dp_os_close(int fd)
 		close(fd);
 }
 
-int dp_os_stat(int dir, const char *name, struct stat *ret_stat)
+int dp_os_stat(const char *path, struct stat *ret_stat)
 {
-	return os_result(fstatat(dir, name, ret_stat, 0));
+	return os_result(stat(path, ret_stat));
 }
 
 int dp_os_lstat(int dir, const char *name, struct stat *ret_stat)

@@ -12,7 +12,7 @@
 /* Files. dir is AT_FDCWD or a directory's descriptor. */
 int dp_os_open(int dir, const char *name, int flags, unsigned int mode);
 void dp_os_close(int fd);
-int dp_os_stat(int dir, const char *name, struct stat *ret_stat);
+int dp_os_stat(const char *path, struct stat *ret_stat);
 /* Does not follow a symbolic link. */
 int dp_os_lstat(int dir, const char *name, struct stat *ret_stat);
 int dp_os_fstat(int fd, struct stat *ret_stat);

@@ -39,7 +39,7 @@ static bool holder_is_it(const struct search *search, const char *path)
 {
 	struct stat stat;
 
-	return !dp_os_stat(AT_FDCWD, path, &stat) &&
+	return !dp_os_stat(path, &stat) &&
 	       stat.st_dev == search->dev && stat.st_ino == search->ino;
 }
 

@@ -70,7 +70,7 @@ static uint64_t place_read_namespace(const char *path)
 	struct stat stat;
 
 	if (!place_has_genuine(path, NSFS_MAGIC) ||
-	    dp_os_stat(AT_FDCWD, path, &stat))
+	    dp_os_stat(path, &stat))
 		return 0;
 	return stat.st_ino;
 }

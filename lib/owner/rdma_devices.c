@@ -26,7 +26,7 @@ static bool devices_sysfs_has(const char *path)
 {
 	struct stat stat;
 
-	return !dp_os_stat(AT_FDCWD, path, &stat);
+	return !dp_os_stat(path, &stat);
 }
 
 static int devices_count_name(const char *name, void *arg)

@@ -105,7 +105,7 @@ static int source_check_node(const struct dp_source *source,
 			       "it is unknown whether %s is the kernel's own node of %s, because /proc/self/mountinfo cannot be read (%s), and the lock of a second node would not exclude users of the first: mount /proc, or allow it with DAXPIN_POOL_ANY_NODE",
 			       source->path, source->device, strerror(-ret));
 	snprintf(path, sizeof(path), "/dev/%s", source->device);
-	if (ret && !dp_os_stat(AT_FDCWD, path, &real) &&
+	if (ret && !dp_os_stat(path, &real) &&
 	    source_is_same(&real, st))
 		return 0;
 	return dp_fail(errmsg, -EPERM,
@@ -119,7 +119,7 @@ static int source_no_device(const struct dp_source *source,
 			    const struct dp_errmsg *errmsg)
 {
 	struct stat st;
-	int ret = dp_os_stat(AT_FDCWD, "/sys/bus", &st);
+	int ret = dp_os_stat("/sys/bus", &st);
 
 	if (ret)
 		return dp_fail(errmsg, -ENODEV,
@@ -248,7 +248,7 @@ static int source_find(struct dp_source *source, const struct dp_errmsg *errmsg)
 		return source_judge_directory(source, errmsg);
 	}
 	if (ret == -ENOTDIR)
-		ret = dp_os_stat(AT_FDCWD, source->path, &st);
+		ret = dp_os_stat(source->path, &st);
 	if (ret == -ENOENT)
 		return source_not_there(source, errmsg);
 	if (ret)
@@ -297,7 +297,7 @@ void dp_source_unmake(struct dp_source *source)
 	if (source->made_dir &&
 	    (source->dir < 0 ||
 	     (!dp_os_fstat(source->dir, &made) &&
-	      !dp_os_stat(AT_FDCWD, source->path, &now) &&
+	      !dp_os_stat(source->path, &now) &&
 	      source_is_same(&now, &made))))
 		dp_os_rmdir(source->path);
 	source->made_dir = false;
@@ -410,7 +410,7 @@ int dp_source_stat_segment(const struct dp_source *source, uint32_t index,
 	char name[DP_SEGMENT_NAME_SIZE];
 
 	if (source->kind == DP_SOURCE_DEVDAX)
-		return dp_os_stat(AT_FDCWD, source->path, ret_stat);
+		return dp_os_stat(source->path, ret_stat);
 	dp_source_segment_name(index, name);
 	return dp_os_lstat(source->dir, name, ret_stat);
 }

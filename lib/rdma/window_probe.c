@@ -49,13 +49,13 @@ struct facts {
 
 /* ------------------------------------------------------------ one to be tried */
 
-static int window_probe_bind(struct window *w, unsigned int access)
+static int window_probe_bind(struct window *w)
 {
 	const struct ibv_mw_bind_info info = {
 		.mr = w->mr,
 		.addr = (uintptr_t)w->memory + FROM,
 		.length = SPAN,
-		.mw_access_flags = access,
+		.mw_access_flags = IBV_ACCESS_REMOTE_WRITE,
 	};
 	int ret;
 
@@ -78,7 +78,7 @@ static int window_probe_open(struct window *w)
 		return ret;
 	memset(w->memory, 0, PAGES * PAGE);
 	memset(dp_loopback_source(w->loopback), 0xa5, DP_LOOPBACK_BYTES);
-	ret = window_probe_bind(w, IBV_ACCESS_REMOTE_WRITE);
+	ret = window_probe_bind(w);
 	w->rkey = w->mw->rkey;
 	return ret;
 }

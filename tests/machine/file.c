@@ -102,16 +102,15 @@ static int stat_file(uint32_t file, struct stat *ret_stat)
 	return 0;
 }
 
-int dp_os_stat(int dir, const char *name, struct stat *ret_stat)
+int dp_os_stat(const char *path, struct stat *ret_stat)
 {
-	if (dir != AT_FDCWD)
-		return stat_file(file_of(name), ret_stat);
-	return machine_proc_stat(name, ret_stat);
+	return machine_proc_stat(path, ret_stat);
 }
 
 int dp_os_lstat(int dir, const char *name, struct stat *ret_stat)
 {
-	return dp_os_stat(dir, name, ret_stat);
+	machine_handle(dir);
+	return stat_file(file_of(name), ret_stat);
 }
 
 int dp_os_fstat(int fd, struct stat *ret_stat)

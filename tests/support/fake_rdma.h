@@ -116,12 +116,11 @@ int __wrap_dp_os_is_genuine(const char *path, uint64_t magic)
 	return file->magic == magic && !file->is_mounted;
 }
 
-int __wrap_dp_os_stat(int dir, const char *name, struct stat *ret_stat);
-int __wrap_dp_os_stat(int dir, const char *name, struct stat *ret_stat)
+int __wrap_dp_os_stat(const char *name, struct stat *ret_stat);
+int __wrap_dp_os_stat(const char *name, struct stat *ret_stat)
 {
 	const struct fake_file *file = fake_find(name);
 
-	(void)dir;
 	if (!file)
 		return -ENOENT;
 	memset(ret_stat, 0, sizeof(*ret_stat));

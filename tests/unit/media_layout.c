@@ -536,20 +536,6 @@ static void a_lane_of_zeroes_is_invalid(void **state)
 
 /* ------------------------------------------------------------------ slabs */
 
-static void slab_classes_match_the_format(void **state)
-{
-	static const uint32_t size[DP_SLAB_CLASSES] = {
-		64, 128, 192, 256, 320, 384, 448, 512,
-		640, 768, 896, 1024, 1280, 1536, 1792, 2048,
-	};
-
-	(void)state;
-	for (uint32_t i = 0; i < DP_SLAB_CLASSES; i++) {
-		assert_int_equal(dp_slab_class_size(i), size[i]);
-		assert_int_equal(size[i] % DP_CACHE_LINE, 0);
-	}
-}
-
 /* Class and length share the 17 bits that an extent uses for its length. */
 static void slab_class_and_length_fit_the_word(void **state)
 {
@@ -593,7 +579,6 @@ int main(void)
 		cmocka_unit_test(lane_check_excludes_done_and_the_rest),
 		cmocka_unit_test(lane_check_of_another_lane_or_pool_differs),
 		cmocka_unit_test(a_lane_of_zeroes_is_invalid),
-		cmocka_unit_test(slab_classes_match_the_format),
 		cmocka_unit_test(slab_class_and_length_fit_the_word),
 	};
 

@@ -518,8 +518,7 @@ FAILS(void *, aligned_alloc, (size_t align, size_t size), (align, size), NULL)
 FAILS(char *, strdup, (const char *text), (text), NULL)
 FAILS(int, dp_os_open, (int dir, const char *name, int flags, unsigned int mode),
       (dir, name, flags, mode), -EIO)
-FAILS(int, dp_os_stat, (int dir, const char *name, struct stat *st),
-      (dir, name, st), -EIO)
+FAILS(int, dp_os_stat, (const char *path, struct stat *st), (path, st), -EIO)
 
 int __real_dp_os_lstat(int dir, const char *name, struct stat *st);
 int __wrap_dp_os_lstat(int dir, const char *name, struct stat *st);
