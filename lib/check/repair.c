@@ -120,6 +120,9 @@ static int repair_store(struct dp_image *image, const struct dp_patch *patch,
 	}
 	ret = dp_persist_flush(persist, to, patch->length);
 	dp_persist_fence(persist);
+	/* For backup tools, as in dp_epochs_write(). */
+	if (image->pool.source.kind != DP_SOURCE_DEVDAX)
+		dp_os_touch(image->segment_fd);
 	return ret;
 }
 

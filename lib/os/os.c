@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The real operating system behind os.h. No policy here. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -263,9 +260,8 @@ int dp_os_is_dax(int fd)
 {
 	struct statx stx;
 
-	if (statx(fd, "", AT_EMPTY_PATH, 0, &stx))
-		return -errno;
-	return !!(stx.stx_attributes & STATX_ATTR_DAX);
+	return statx(fd, "", AT_EMPTY_PATH, 0, &stx) ? -errno :
+	       !!(stx.stx_attributes & STATX_ATTR_DAX);
 }
 
 bool dp_os_is_realtime(int fd)
@@ -280,9 +276,8 @@ int dp_os_nodefrag(int fd)
 {
 	struct fsxattr attributes;
 
-	if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes))
-		return -errno;
-	return !!(attributes.fsx_xflags & FS_XFLAG_NODEFRAG);
+	return ioctl(fd, FS_IOC_FSGETXATTR, &attributes) ? -errno :
+	       !!(attributes.fsx_xflags & FS_XFLAG_NODEFRAG);
 }
 
 int dp_os_set_nodefrag(int fd)
@@ -293,6 +288,11 @@ int dp_os_set_nodefrag(int fd)
 		return -errno;
 	attributes.fsx_xflags |= FS_XFLAG_NODEFRAG;
 	return os_result(ioctl(fd, FS_IOC_FSSETXATTR, &attributes));
+}
+
+int dp_os_touch(int fd)
+{
+	return os_result(futimens(fd, NULL));
 }
 
 #define FIEMAP_BATCH 128

@@ -67,6 +67,8 @@ int dp_os_nodefrag(int fd);
 /* Set that mark and leave the other flags unchanged. After a return of 0 the mark may
  * still be missing: ext4 does not store it. */
 int dp_os_set_nodefrag(int fd);
+/* Set the time of a file's last change to now. */
+int dp_os_touch(int fd);
 
 /* One stretch of a file that has backing store. */
 struct dp_os_extent {

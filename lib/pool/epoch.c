@@ -256,12 +256,25 @@ static int epochs_write_part(struct dp_epochs *epochs,
 	return dp_persist_settle(segments->persist, segments->source->dir);
 }
 
+/* A refusal does no harm to the pool: its files then seem older than they are. */
+static void epochs_touch(const struct dp_epochs *epochs)
+{
+	const struct dp_segments *segments = epochs->segments;
+
+	if (segments->source->kind == DP_SOURCE_DEVDAX)
+		return;
+	for (uint32_t i = 0; i < epochs->count; i++)
+		if (!epochs->all[i].foreign)
+			dp_os_touch(dp_segment_fd(segments, i));
+}
+
 int dp_epochs_write(struct dp_epochs *epochs, const struct dp_super *first,
 		    bool closed)
 {
 	int ret = 0;
 
 	assert(!epochs->segments->readonly && first->epoch >= epochs->highest);
+	epochs_touch(epochs);
 	if (epochs->count == 1)
 		return 0;
 	for (int part = DP_SUPER_PART_MEND; !ret && part <= DP_SUPER_PART_COPY;

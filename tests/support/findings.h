@@ -127,6 +127,36 @@ static inline void assert_note(struct fixture *f,
 		fail_msg("\"%s\" is not in \"%s\"", words, one->what);
 }
 
+/* ------------------------------------------------------------- times of files */
+
+#define OLD_S	1
+
+/* Makes the files of a pool look as if nobody had changed them for many years. */
+static inline void make_files_old(struct fixture *f)
+{
+	const struct timespec times[2] = { { OLD_S, 0 }, { OLD_S, 0 } };
+	char path[128];
+
+	for (int i = 0; i < count_files(f->path); i++) {
+		segment_path(f, i, path);
+		assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+	}
+}
+
+static inline int count_old_files(struct fixture *f)
+{
+	char path[128];
+	struct stat st;
+	int count = 0;
+
+	for (int i = 0; i < count_files(f->path); i++) {
+		segment_path(f, i, path);
+		assert_int_equal(stat(path, &st), 0);
+		count += st.st_mtim.tv_sec == OLD_S;
+	}
+	return count;
+}
+
 /* ----------------------------------------------------------- making damage */
 
 static inline uint64_t addr_of(uint32_t segment, uint32_t block)

@@ -262,6 +262,20 @@ static void a_lost_superblock_copy_is_restored(void **state)
 	assert_memory_equal(half[0], half[1], DP_SUPER_SIZE);
 }
 
+/* For tools that copy only what changed: see pool_epoch. */
+static void a_repair_sets_the_time_of_the_file_that_it_writes_to(void **state)
+{
+	struct fixture *f = *state;
+
+	corrupt_page(f, 1, DP_SUPER_OFFSET);
+	make_files_old(f);
+	repair_pool(f, 0, 1);
+	assert_int_equal(count_old_files(f), 2);
+	make_files_old(f);
+	undo(f);
+	assert_int_equal(count_old_files(f), 2);
+}
+
 static void superblocks_of_later_segments_are_restored(void **state)
 {
 	struct fixture *f = *state;
@@ -789,6 +803,7 @@ int main(void)
 		TEST(a_superblock_page_older_than_its_copy_is_restored),
 		TEST(an_interrupted_repair_uses_no_epoch_twice),
 		TEST(a_lost_superblock_copy_is_restored),
+		TEST(a_repair_sets_the_time_of_the_file_that_it_writes_to),
 		TEST(superblocks_of_later_segments_are_restored),
 		TEST(a_lost_superblock_is_derived_from_segment_0),
 		TEST(damage_without_a_cure_is_left_as_it_is),

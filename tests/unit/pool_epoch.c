@@ -260,6 +260,28 @@ static void close_is_estale_after_another_system_opened_the_pool(void **state)
 	assert_int_equal(fingerprint(f->path), before);
 }
 
+/* ------------------------------------------------------------- times of files */
+
+/*
+ * rsync, and other tools that copy only what changed, compare the files' times. On
+ * shmem no store of the library changes them.
+ */
+static void each_open_for_writing_and_close_sets_the_times_of_all_files(void **state)
+{
+	struct fixture *f = *state;
+
+	make_files_old(f);
+	f->options.flags = DAXPIN_POOL_READONLY;
+	open_and_close(f);
+	assert_int_equal(count_old_files(f), SEGMENTS);
+	f->options.flags = 0;
+	open_pool(f);
+	assert_int_equal(count_old_files(f), 0);
+	make_files_old(f);
+	close_pool(f);
+	assert_int_equal(count_old_files(f), 0);
+}
+
 /* -------------------------------------------------------------- copied files */
 
 static void a_copy_of_a_closed_pool_is_accepted(void **state)
@@ -355,6 +377,7 @@ int main(void)
 		TEST(after_an_interrupted_open_segments_may_be_one_open_older),
 		TEST(a_degraded_open_does_not_change_an_older_segment),
 		TEST(close_is_estale_after_another_system_opened_the_pool),
+		TEST(each_open_for_writing_and_close_sets_the_times_of_all_files),
 		TEST(a_copy_of_a_closed_pool_is_accepted),
 		TEST(a_copy_of_an_open_pool_must_be_adopted),
 		TEST(open_refuses_a_mixture_of_copies_and_original_files),
