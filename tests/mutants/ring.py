@@ -82,6 +82,10 @@ MUTANTS = [
      'D9: after a power cut what was published in a refilled chunk is a hole',
      'if (part->job->kind == DP_JOB_RECLAIM || !part_runs_done(part)) {',
      'if (part->job->kind == DP_JOB_RECLAIM || part_runs_done(part)) {'),
+    ('blocking-refill-not-durable', sim('refill-blocking'), 'lib/reclaim/part.c',
+     'D9: after a power cut what was published in a refilled chunk is a hole',
+     '		if (!ret && part->job->kind == DP_JOB_REFILL)\n',
+     '		if (!ret && part->job->kind > DP_JOB_REFILL)\n'),
     # ------------------------------------------------- the layout barrier
     ('barrier-not-awaited', sim('barrier'), 'lib/owner/barrier.c',
      'D8: an open does not wait until no page is pinned',

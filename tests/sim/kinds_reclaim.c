@@ -42,6 +42,7 @@ static struct daxpin_job *begin_job(struct world *world, bool refill,
 {
 	struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = segment, .bytes = bytes,
+		.flags = machine.ring.present ? 0 : DAXPIN_JOB_BLOCKING,
 		.keep_bytes = CHUNKS(4),
 		.deadline_ns = machine.now_ns + policy_ns,
 	};
@@ -396,6 +397,20 @@ static void run_refill(struct world *world)
 	take_all(world);
 }
 
+/* The call that begins the job allocates, without io_uring. */
+static void run_refill_blocking(struct world *world)
+{
+	struct daxpin_job *job;
+
+	if (!begin(world, (struct machine_ring_plan) { .present = false }))
+		return;
+	job = begin_job(world, true, 1, CHUNKS(5), 5000 * MS);
+	check_result(world, end_job(world, job), 0);
+	check_chunks(world);
+	take_all(world);
+	publish_some(world, 2);
+}
+
 /* The filesystem has room for some of the chunks. */
 static void run_refill_full(struct world *world)
 {
@@ -515,6 +530,8 @@ static const struct kind list[] = {
 	  setup_fragments, run_busy, NULL },
 	{ "refill", "holes allocated again and published", 2, 2, 1, 4, 100,
 	  setup_holes, run_refill, NULL },
+	{ "refill-blocking", "holes allocated again without io_uring", 2, 2, 1, 2,
+	  100, setup_holes, run_refill_blocking, NULL },
 	{ "refill-full", "a filesystem with room for a part", 2, 2, 1, 6, 100,
 	  setup_holes, run_refill_full, NULL },
 	{ "barrier", "a dead owner's pages pinned at open", 2, 2, 1, 12, 100,
