@@ -7,7 +7,9 @@
  */
 #include "fixture.h"
 #include "invariant.h"
+#include <linux/capability.h>
 #include <stdbool.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include "child.h"
 #include "forbid.h"
@@ -261,6 +263,59 @@ static void a_create_above_the_file_size_limit_is_efbig_without_a_signal(void **
 	assert_int_equal(run_child(create_with_small_files, *state), 0);
 }
 
+/* Without this capability RLIMIT_MEMLOCK applies to root too. */
+static int drop_ipc_lock(void)
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data))
+		return -1;
+	data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective &= ~CAP_TO_MASK(CAP_IPC_LOCK);
+	return (int)syscall(SYS_capset, &header, data);
+}
+
+/* Runs in a child that locks all memory that it will map. */
+static int open_with_locked_memory(void *arg)
+{
+	struct fixture *f = arg;
+	struct daxpin_pool *pool;
+	struct rlimit limit;
+	char text[32];
+
+	f->options.deadline_ns = 0;
+	if (drop_ipc_lock() || getrlimit(RLIMIT_MEMLOCK, &limit))
+		return CANNOT;
+	limit.rlim_cur = limit.rlim_max < 16 * MIB ? limit.rlim_max : 16 * MIB;
+	if (setrlimit(RLIMIT_MEMLOCK, &limit) || mlockall(MCL_FUTURE))
+		return CANNOT;
+	snprintf(text, sizeof(text), " %llu KiB:",
+		 (unsigned long long)limit.rlim_cur >> 10);
+	if (daxpin_pool_open(f->path, &f->options, &pool) != -ENOMEM)
+		return 1;
+	if (!strstr(f->errmsg, "mlockall(") || !strstr(f->errmsg, text))
+		return 2;
+	if (munlockall() || daxpin_pool_open(f->path, &f->options, &pool))
+		return 3;
+	return daxpin_pool_close(pool) ? 4 : 0;
+}
+
+static void locked_memory_beyond_the_limit_is_enomem_with_the_limit(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
+	status = run_child(open_with_locked_memory, f);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	if (status == CANNOT) {
+		print_message("# skipped: memory cannot be locked here\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
 /* Runs in a child, as in a container whose filter does not know getrandom(). */
 static int create_and_open_without_random(void *arg)
 {
@@ -306,6 +361,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(errmsg_is_new_after_a_failure_and_empty_after_success),
 		TEST(a_close_works_without_free_descriptors),
+		TEST(locked_memory_beyond_the_limit_is_enomem_with_the_limit),
 		TEST(a_pool_that_needs_getrandom_is_enosys_with_a_sentence),
 		TEST(a_create_above_the_file_size_limit_is_efbig_without_a_signal),
 	};

@@ -3,7 +3,7 @@
  * A timer interrupts the process all the time, as that of a profiler or of a language
  * runtime does. Every call must succeed as without it, with and without SA_RESTART.
  * The handler starts the timer again, so that even on a slow machine the program
- * runs between two signals.
+ * runs between two signals: for a very short time, a short one or a longer one.
  */
 #include <signal.h>
 #include <time.h>
@@ -18,7 +18,10 @@ static volatile sig_atomic_t ticks;
 
 static void start_timer(void)
 {
-	const struct itimerspec once = { .it_value = { 0, 500000 } };
+	static const long delay_ns[] = { 20000, 20000, 20000, 200000, 2000000 };
+	const struct itimerspec once = {
+		.it_value.tv_nsec = delay_ns[ticks % 5],
+	};
 
 	timer_settime(timer, 0, &once, NULL);
 }
