@@ -4,9 +4,10 @@
 Facts about the kernel are numbered headings, K1 to Kn, of docs/kernel.md, those
 about RDMA R1 to Rn of docs/rdma.md, and rules are rows of docs/invariants.md: I, A,
 C, D and W.  Each number that the code names must exist, public headers name none,
-and nothing cites a paper that is not in the tree.  A fact names the test that shows
-it, which must exist, or states that there is none.
+and nothing cites a paper that is not in the tree.  A fact names a test or a command that
+shows it, which must exist.
 """
+import functools
 import pathlib
 import re
 import sys
@@ -23,21 +24,26 @@ HEADING = re.compile(r'^### ([KR])(\d+)\. ', re.M)
 PAPERS = 'KERNEL|RDMA|LOCK|DESIGN|PEERS|STYLE|INVARIANTS|LAB'
 OUTSIDE = re.compile(rf'\b(?:{PAPERS})(?:\.md\b|:? \d|, "|,? ?\n[ *#]*\d+\.\d)|\bSTYLE:')
 SHOWN = re.compile(r'`([\w ]+)`[^`:.;]*:\s+(`\w+`(?:,\s+`\w+`)*)')
+COMMAND = re.compile(r'\btests/(?:lab|unit)/[\w-]+')
 COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*', re.S)
 
 
+@functools.lru_cache
 def programs(source):
     """Returns {name: text} of each test program that a fact may name."""
     return {path.stem: read(path) for folder in ('lab', 'unit')
             for path in sorted((source / 'tests' / folder).glob('*.c'))}
 
 
-def check_shown(report, path, line, fact, tests):
+def check_shown(report, source, path, line, fact):
+    tests = programs(source)
     count = 0
     shown = fact.partition('\nShown ')[2]
-    if not shown and 'There is no test' not in ' '.join(fact.split()):
-        report.fault(path, line, 'neither names the test that shows it nor states that '
-                     'there is none')
+    if not shown:
+        report.fault(path, line, 'names no test or command that shows it')
+    for command in COMMAND.findall(shown):
+        if not any((source / (command + end)).exists() for end in ('', '.c')):
+            report.fault(path, line, f'there is no {command}')
     for m in SHOWN.finditer(shown):
         program = m[1].split()[0]
         if program not in tests:
@@ -54,7 +60,6 @@ def facts(report, source, letter):
     """Returns the numbers of a document's facts, and how many tests it names."""
     path = FACTS[letter]
     text = read(source / path)
-    tests = programs(source)
     headings = list(HEADING.finditer(text))
     named = 0
     for i, m in enumerate(headings):
@@ -63,7 +68,7 @@ def facts(report, source, letter):
             report.fault(path, line, f'{m[1]}{m[2]} where {letter}{i + 1} was '
                          'expected')
         end = headings[i + 1].start() if i + 1 < len(headings) else len(text)
-        named += check_shown(report, path, line, text[m.start():end], tests)
+        named += check_shown(report, source, path, line, text[m.start():end])
     return {m[1] + m[2] for m in headings}, named
 
 

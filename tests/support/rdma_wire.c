@@ -132,6 +132,8 @@ int wire_open(struct wire *wire, struct nic *nic)
 	};
 
 	wire->nic = nic;
+	wire->ack_timeout = ACK_TIMEOUT;
+	wire->retry_count = RETRY_COUNT;
 	wire->cq = ibv_create_cq(nic->context, 2 * DEPTH, NULL, NULL, 0);
 	if (!wire->cq)
 		return -errno;
@@ -228,8 +230,8 @@ static int to_send(struct wire *wire)
 {
 	struct ibv_qp_attr attr = {
 		.qp_state = IBV_QPS_RTS,
-		.timeout = ACK_TIMEOUT,
-		.retry_cnt = RETRY_COUNT,
+		.timeout = wire->ack_timeout,
+		.retry_cnt = wire->retry_count,
 		.rnr_retry = RETRY_COUNT,
 		.sq_psn = wire->psn,
 		.max_rd_atomic = 1,
@@ -244,7 +246,8 @@ int wire_connect(struct wire *wire, const struct wire_address *to)
 {
 	int err, tries;
 
-	/* A reset can fail while a packet arrives, so it is repeated. */
+	/* A reset can fail while a packet arrives, so it is repeated (rdma.md R17). */
+	wire->first_error = 0;
 	for (tries = 0; tries < CONNECT_TRIES; tries++) {
 		err = to_reset(wire);
 		if (!err)
@@ -255,12 +258,14 @@ int wire_connect(struct wire *wire, const struct wire_address *to)
 			err = to_send(wire);
 		if (!err)
 			return 0;
+		if (!tries)
+			wire->first_error = err;
 		usleep(20000);
 	}
 	return err;
 }
 
-int wire_transfer(struct wire *wire, const struct transfer *transfer)
+int wire_post(struct wire *wire, const struct transfer *transfer)
 {
 	struct ibv_sge sge = {
 		.addr = (uintptr_t)transfer->mr->addr,
@@ -274,14 +279,19 @@ int wire_transfer(struct wire *wire, const struct transfer *transfer)
 		.wr.rdma.remote_addr = transfer->remote,
 		.wr.rdma.rkey = transfer->rkey,
 	};
-	uint64_t deadline = now_ns() + COMPLETE_NS;
 	struct ibv_send_wr *bad;
-	struct ibv_wc wc;
-	int err, count;
 
-	err = ibv_post_send(wire->qp, &wr, &bad);
+	return -ibv_post_send(wire->qp, &wr, &bad);
+}
+
+int wire_transfer(struct wire *wire, const struct transfer *transfer)
+{
+	uint64_t deadline = now_ns() + COMPLETE_NS;
+	int err = wire_post(wire, transfer), count;
+	struct ibv_wc wc;
+
 	if (err)
-		return -err;
+		return err;
 	do {
 		count = ibv_poll_cq(wire->cq, 1, &wc);
 		if (count)

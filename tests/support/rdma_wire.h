@@ -23,6 +23,9 @@ struct wire {
 	struct ibv_cq *cq;
 	struct ibv_qp *qp;
 	uint32_t psn;			/* number of the first packet it sends */
+	uint8_t ack_timeout;		/* 4.096 us << this; both set by wire_open() */
+	uint8_t retry_count;
+	int first_error;		/* of the last connect: its first try's */
 };
 
 /* What the other end needs in order to connect. */
@@ -56,6 +59,9 @@ struct wire_address wire_address(struct wire *wire);
 
 /* Connects, or reconnects after an error: from RESET to RTS. */
 int wire_connect(struct wire *wire, const struct wire_address *to);
+
+/* Posts it. Returns 0 or -errno. */
+int wire_post(struct wire *wire, const struct transfer *transfer);
 
 /* Posts it and waits. Returns an ibv_wc_status, or -errno if there is no completion. */
 int wire_transfer(struct wire *wire, const struct transfer *transfer);

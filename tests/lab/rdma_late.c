@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rdma_late [ROUNDS]: counts how often bytes arrive at soft-RoCE after each of three
+ * operations that end a peer's access has completed (docs/rdma.md R3). It fails only if
+ * bytes arrive after the one that is a barrier. The other two may not show any.
+ */
+#include "rdma_ends.h"
+
+#define ROUNDS 50
+#define WRITES 4
+#define SHORT_TIMEOUT 14 /* 4.096 us << 14 is 67 ms */
+
+struct ending {
+	const char *name;
+	bool window; /* the peer has the key of a window */
+	void (*end)(struct ends *e, uint32_t rkey);
+};
+
+static void deregister(struct ends *e, uint32_t rkey)
+{
+	(void)rkey;
+	assert_int_equal(ibv_dereg_mr(e->mr), 0);
+	e->mr = NULL;
+}
+
+static void invalidate_window(struct ends *e, uint32_t rkey)
+{
+	assert_int_equal(invalidate(e, rkey), IBV_WC_SUCCESS);
+}
+
+static void stop_near(struct ends *e, uint32_t rkey)
+{
+	(void)rkey;
+	stop_queue_pair(&e->near);
+}
+
+static const struct ending endings[] = {
+	{ "ibv_dereg_mr()", false, deregister },
+	{ "local invalidate of a window of type 2", true, invalidate_window },
+	{ "the target's queue pair to the error state", false, stop_near },
+};
+
+/* Returns how many bytes changed after the end of the access. */
+static size_t late_bytes(struct ends *e, const struct ending *ending)
+{
+	struct ibv_mw *mw = ending->window ? bind_near_window(e) : NULL;
+	struct transfer write = far_write(e, (uint32_t)MR_BYTES);
+	volatile unsigned char *first = e->memory;
+	size_t late = 0;
+
+	write.rkey = mw ? mw->rkey : write.rkey;
+	for (int i = 0; i < WRITES; i++)
+		assert_int_equal(wire_post(&e->far, &write), 0);
+	while (*first == OLD_PATTERN)
+		; /* until the first packet has arrived */
+	ending->end(e, write.rkey);
+	memset(e->memory, OLD_PATTERN, MR_BYTES);
+	while (completion_of(&e->far) == IBV_WC_SUCCESS)
+		;
+	for (size_t i = 0; i < MR_BYTES; i++)
+		late += e->memory[i] != OLD_PATTERN;
+	if (mw)
+		assert_int_equal(ibv_dealloc_mw(mw), 0);
+	return late;
+}
+
+static int late_rounds(const struct ending *ending, int rounds)
+{
+	int late = 0;
+
+	for (int i = 0; i < rounds; i++) {
+		void *state = NULL;
+		struct ends *e;
+
+		assert_int_equal(ends_setup(&state), 0);
+		e = state;
+		e->far.ack_timeout = SHORT_TIMEOUT;
+		e->far.retry_count = 2;
+		assert_int_equal(connect_ends(e), 0);
+		late += late_bytes(e, ending) != 0;
+		assert_int_equal(ends_teardown(&state), 0);
+	}
+	printf("%s: bytes were late in %d of %d\n", ending->name, late, rounds);
+	return late;
+}
+
+int main(int argc, char **argv)
+{
+	int rounds = argc > 1 ? atoi(argv[1]) : ROUNDS, barrier;
+
+	rdma_device = getenv("DAXPIN_TEST_RDMA");
+	if (!rdma_device) {
+		printf("DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+		return 77;
+	}
+	setenv("CMOCKA_TEST_ABORT", "1", 1);
+	barrier = late_rounds(&endings[0], rounds);
+	late_rounds(&endings[1], rounds);
+	late_rounds(&endings[2], rounds);
+	return barrier ? 1 : 0;
+}
