@@ -85,22 +85,10 @@ static int options_copy(const struct daxpin_pool_options *options,
 	return 0;
 }
 
-int dp_options_take(struct dp_options *options, const char *path,
-		    const struct daxpin_pool_options *user, uint32_t flags)
+static void options_fill_request(struct dp_options *options, const char *path)
 {
-	struct daxpin_pool_options *copy = &options->copy;
-	int ret = options_copy(user, flags, copy);
+	const struct daxpin_pool_options *copy = &options->copy;
 
-	if (ret)
-		return ret;
-	options->errmsg = *DP_ERRMSG_OF(copy);
-	if (!path)
-		return dp_fail(&options->errmsg, -EINVAL, "no path");
-	options->log = (struct dp_log) { copy->log, copy->log_arg };
-	options->progress = (struct dp_options_progress) {
-		.fn = copy->progress, .arg = copy->progress_arg,
-		.log = &options->log, .path = path,
-	};
 	options->request = (struct dp_pool_request) {
 		.path = path,
 		.readonly = copy->flags & DAXPIN_POOL_READONLY,
@@ -127,6 +115,25 @@ int dp_options_take(struct dp_options *options, const char *path,
 		.errmsg = &options->errmsg,
 	};
 	memcpy(options->request.uuid, copy->uuid, sizeof(copy->uuid));
+}
+
+int dp_options_take(struct dp_options *options, const char *path,
+		    const struct daxpin_pool_options *user, uint32_t flags)
+{
+	struct daxpin_pool_options *copy = &options->copy;
+	int ret = options_copy(user, flags, copy);
+
+	if (ret)
+		return ret;
+	options->errmsg = *DP_ERRMSG_OF(copy);
+	if (!path)
+		return dp_fail(&options->errmsg, -EINVAL, "no path");
+	options->log = (struct dp_log) { copy->log, copy->log_arg };
+	options->progress = (struct dp_options_progress) {
+		.fn = copy->progress, .arg = copy->progress_arg,
+		.log = &options->log, .path = path,
+	};
+	options_fill_request(options, path);
 	return 0;
 }
 

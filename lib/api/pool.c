@@ -228,21 +228,13 @@ static bool pool_is_bad_unknown(const struct dp_pool *media)
 	return unknown;
 }
 
-DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
-			       struct daxpin_pool_info *ret_info)
+static struct daxpin_pool_info pool_info_now(struct daxpin_pool *pool)
 {
-	struct dp_state_deferred deferred;
-	const struct dp_pool *media;
-	struct daxpin_pool_info info;
-	uint64_t quarantined;
-	int ret = dp_enter(pool);
+	const struct dp_pool *media = &pool->media;
+	struct dp_state_deferred deferred = dp_states_deferred(&pool->states);
+	uint64_t quarantined = dp_spaces_quarantined_count(&pool->spaces);
 
-	if (ret)
-		return ret;
-	media = &pool->media;
-	deferred = dp_states_deferred(&pool->states);
-	quarantined = dp_spaces_quarantined_count(&pool->spaces);
-	info = (struct daxpin_pool_info) {
+	return (struct daxpin_pool_info) {
 		.source = media->source.kind,
 		.granularity = dp_persist_granularity(&media->persist),
 		.segments = media->geometry.segments,
@@ -273,7 +265,18 @@ DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 		.movable = media->movable,
 		.dirty_shutdown = media->flushed.dirty,
 	};
-	memcpy(info.uuid, media->super.uuid, 16);
+}
+
+DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
+			       struct daxpin_pool_info *ret_info)
+{
+	struct daxpin_pool_info info;
+	int ret = dp_enter(pool);
+
+	if (ret)
+		return ret;
+	info = pool_info_now(pool);
+	memcpy(info.uuid, pool->media.super.uuid, 16);
 	return dp_return_versioned(ret_info, &info, sizeof(info));
 }
 

@@ -364,23 +364,19 @@ static int create_check_medium(const struct dp_pool *pool,
 	return 0;
 }
 
-/* All decisions are made under the locks. Before the last decision, files are created,
- * extended and given blocks. create_undo() removes these, except for blocks in holes of
- * old files. No byte of an old file is changed before the last decision. */
-static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
+/* Check the request and what is there, and draw the numbers of the new pool. */
+static int create_begin(struct dp_pool *pool, struct dp_pool_request *request,
+			uint64_t *ret_size, bool *ret_blank)
 {
-	bool blank = false;
-	uint64_t size = 0;
-	int ret;
+	int ret = create_check_geometry(pool, request, ret_size);
 
-	ret = create_check_geometry(pool, request, &size);
 	if (!ret)
 		ret = dp_flushed_check(&pool->flushed, &pool->source,
 				       dp_file_fd(&pool->first),
 				       &(struct dp_super) { .flags = 0 },
 				       request->need_flushed, request->errmsg);
 	if (!ret)
-		ret = create_check_first(pool, request, &blank);
+		ret = create_check_first(pool, request, ret_blank);
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
 					  request->errmsg);
@@ -391,6 +387,18 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 		ret = dp_epochs_draw(&pool->source, &pool->super.open_id,
 				     sizeof(pool->super.open_id),
 				     request->errmsg);
+	return ret;
+}
+
+/* All decisions are made under the locks. Before the last decision, files are created,
+ * extended and given blocks. create_undo() removes these, except for blocks in holes of
+ * old files. No byte of an old file is changed before the last decision. */
+static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
+{
+	bool blank = false;
+	uint64_t size = 0;
+	int ret = create_begin(pool, request, &size, &blank);
+
 	if (ret)
 		return ret;
 	pool->seed = dp_layout_seed(pool->super.uuid);
