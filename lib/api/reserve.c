@@ -23,7 +23,7 @@ DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 		return -EINVAL;
 	if (pool->media.readonly)
 		return -EROFS;
-	if (blocks > dp_allocate_max(pool))
+	if (blocks > pool->extent_blocks_max)
 		return -EFBIG;
 	ret = dp_allocate(pool, blocks, flags & DAXPIN_RESERVE_ZERO, &handle);
 	if (!ret)

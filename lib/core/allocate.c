@@ -13,7 +13,7 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 	uint64_t block;
 	int ret = 0;
 
-	assert(blocks && blocks <= dp_allocate_max(pool));
+	assert(blocks && blocks <= pool->extent_blocks_max);
 	if (!dp_spaces_try(&pool->spaces, blocks, &block))
 		ret = dp_jobs_space(&pool->jobs, blocks, &block);
 	if (ret) {
@@ -25,7 +25,7 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 	}
 	/* The blocks of a segment's metadata are never free: recover.c took them. */
 	assert((block & ((1ull << dp_states_shift(&pool->states)) - 1)) >=
-	       dp_geometry_meta_blocks(&pool->media.geometry));
+	       pool->meta_blocks);
 	if (zero)
 		dp_persist_zero(&pool->media.persist, pool->media.geometry.base +
 				(block << DP_BLOCK_SHIFT),

@@ -5,17 +5,9 @@
 
 #include "core/handle.h"
 
-/* The most blocks that one extent can have in this pool. */
-static inline uint64_t dp_allocate_max(const struct daxpin_pool *pool)
-{
-	/* Only the last segment may be shorter than the first. */
-	return dp_geometry_blocks(&pool->media.geometry, 0) -
-	       dp_geometry_meta_blocks(&pool->media.geometry);
-}
-
 /*
- * Reserve an extent of 1 to dp_allocate_max() blocks. zero: its bytes are 0, but not
- * durable yet.
+ * Reserve an extent of 1 to pool->extent_blocks_max blocks. zero: its bytes are 0, but
+ * not durable yet.
  *
  * -EAGAIN  no segment has a free run of that length, but a reclaim or refill is in
  *          progress

@@ -42,6 +42,10 @@ struct daxpin_pool {
 	uint64_t epoch;			/* all of it; gen has the low 24 bits */
 	struct dp_log log;
 	uint32_t *owner_page;		/* reads 0 in a forked child */
+	/* Computed from the geometry once, because each call reads them. */
+	uint64_t block_end;		/* the end of the last segment */
+	uint32_t meta_blocks;		/* at the beginning of each segment */
+	uint32_t extent_blocks_max;	/* of one extent */
 	uint64_t data_blocks;		/* without metadata */
 	uint64_t quarantined_blocks;	/* damaged, or of a segment from another time;
 					   without bad blocks */
@@ -89,11 +93,9 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 	uint32_t shift = dp_states_shift(&pool->states);
 	uint64_t in_segment = block & ((1ull << shift) - 1);
 
-	if (extent.addr % DP_BLOCK_SIZE ||
-	    block >= dp_states_blocks(&pool->states) ||
-	    in_segment < dp_geometry_meta_blocks(&pool->media.geometry) ||
-	    in_segment >=
-		    dp_geometry_blocks(&pool->media.geometry, block >> shift))
+	/* There are no gaps: only the last segment may be shorter than the others. */
+	if (extent.addr % DP_BLOCK_SIZE || block >= pool->block_end ||
+	    in_segment < pool->meta_blocks)
 		return -EINVAL;
 	if (extent.gen >> DP_GENERATION_BITS != (pool->epoch & DP_EPOCH_MASK))
 		return -ESTALE;

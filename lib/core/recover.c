@@ -215,8 +215,7 @@ static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 	ret = dp_spaces_add(&pool->spaces, index, blocks);
 	if (ret)
 		return ret;
-	pool->data_blocks += blocks -
-			       dp_geometry_meta_blocks(&pool->media.geometry);
+	pool->data_blocks += blocks - pool->meta_blocks;
 	recover_take_chunks(pool, index);
 	return dp_epochs_is_foreign(&pool->media.epochs, index) ?
 	       recover_quarantine_segment(pool, index) :
@@ -359,6 +358,19 @@ static int recover_load_pages(struct daxpin_pool *pool,
 	return ret;
 }
 
+/* Only the last segment may be shorter than the first. */
+static void recover_derive(struct daxpin_pool *pool)
+{
+	const struct dp_geometry *geometry = &pool->media.geometry;
+	uint32_t last = geometry->segments - 1;
+
+	pool->block_end = (dp_geometry_begin(geometry, last) +
+			   dp_geometry_size(geometry, last)) >> DP_BLOCK_SHIFT;
+	pool->meta_blocks = dp_geometry_meta_blocks(geometry);
+	pool->extent_blocks_max = dp_geometry_blocks(geometry, 0) -
+				  pool->meta_blocks;
+}
+
 /* Build everything in memory from the media, without changing them. */
 static int recover_rebuild(struct daxpin_pool *pool,
 			   const struct dp_errmsg *errmsg)
@@ -368,6 +380,7 @@ static int recover_rebuild(struct daxpin_pool *pool,
 	uint32_t shift = __builtin_ctzll(per_segment);
 	int ret = dp_spaces_init(&pool->spaces, segments, shift, &pool->events);
 
+	recover_derive(pool);
 	if (ret)
 		return ret;
 	dp_jobs_init(&pool->jobs, &pool->media, &pool->spaces, &pool->states,

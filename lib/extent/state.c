@@ -369,17 +369,15 @@ static bool state_cancel_idle(struct dp_states *states, uint64_t block,
 	return true;
 }
 
-int dp_state_cancel(struct dp_states *states, uint64_t block,
-		    uint64_t generation)
+/* For all other words. Not inlined, so that the fast path saves no registers. */
+__attribute__((noinline))
+static int state_cancel_other(struct dp_states *states, uint64_t block,
+			     uint64_t generation)
 {
-	uint64_t word, to;
-	uint32_t blocks;
+	uint64_t word = state_load(states, block), to;
+	uint32_t blocks = dp_state_blocks(states, block);
 	int ret;
 
-	if (state_cancel_idle(states, block, generation))
-		return 0;
-	word = state_load(states, block);
-	blocks = dp_state_blocks(states, block);
 	do {
 		ret = state_refuse(word, generation);
 		if (!ret && word_state(word) != DP_STATE_RESERVED)
@@ -395,6 +393,13 @@ int dp_state_cancel(struct dp_states *states, uint64_t block,
 		state_defer(states, blocks);
 	state_after_swap(states, block, word, to);
 	return 0;
+}
+
+int dp_state_cancel(struct dp_states *states, uint64_t block,
+		    uint64_t generation)
+{
+	return state_cancel_idle(states, block, generation) ? 0 :
+	       state_cancel_other(states, block, generation);
 }
 
 /* An extent that may own the block. */
