@@ -16,6 +16,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,18 +84,38 @@ void dp_uring_unlink(struct dp_uring_link *link)
 	link->ring_fd_copy = -1;
 }
 
-/* 0 or more, or -errno. -EEXIST: the ring belongs to another thread. */
+static int register_call(const struct dp_uring_link *link, unsigned int what,
+			 const void *argument, unsigned int count)
+{
+	int ret = syscall(__NR_io_uring_register, link->ring_fd_copy,
+			  what | link->index_flag, argument, count);
+
+	return ret < 0 ? -errno : ret;
+}
+
+/*
+ * 0 or more, or -errno. -EEXIST: the ring belongs to another thread.
+ *
+ * Before Linux 6.13 the removal of a table waits, on 6.1 for some milliseconds even if
+ * no request uses it. A signal undoes it (EINTR), and then it begins anew, so with a
+ * timer it might never end (W13, K38). The second try has all signals blocked.
+ */
 static int register_change(const struct dp_uring_link *link, unsigned int what,
 			   const void *argument, unsigned int count)
 {
+	sigset_t all, before;
 	int ret;
 
 	if (link->index_flag && link->thread != register_thread())
 		return -EEXIST;
-	ret = syscall(__NR_io_uring_register, link->ring_fd_copy,
-			  what | link->index_flag, argument, count);
-
-	return ret < 0 ? -errno : ret;
+	ret = register_call(link, what, argument, count);
+	if (ret != -EINTR)
+		return ret;
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, &before);
+	ret = register_call(link, what, argument, count);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return ret;
 }
 
 bool dp_uring_supports(const struct dp_uring_link *link, uint8_t opcode)

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include "child.h"
 #include "nobody.h"
@@ -430,6 +431,34 @@ static void a_detached_ring_can_be_attached_again(void **state)
 		w->uring = NULL;
 	}
 	assert_int_equal(fixture_reopen(&w->f), 0);
+}
+
+static void ignore_tick(int signal)
+{
+	(void)signal;
+}
+
+/* Before the library blocked signals, a detach on Linux 6.1 was EINTR here (K38). */
+static void a_ring_is_detached_while_a_timer_interrupts(void **state)
+{
+	const struct sigaction action = { .sa_handler = ignore_tick };
+	const struct itimerval often = { { 0, 1000 }, { 0, 1000 } };
+	const struct itimerval never = { { 0, 0 }, { 0, 0 } };
+	struct world *w = *state;
+	int ret = 0;
+
+	assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+	for (int i = 0; !ret && i < 10; i++) {
+		assert_int_equal(attach(w, i % 2 ? DAXPIN_URING_EAGER : 0), 0);
+		assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+		ret = daxpin_uring_detach(w->uring);
+		assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+	}
+	/* A signal that is still pending is ignored. */
+	signal(SIGALRM, SIG_IGN);
+	if (!ret)
+		w->uring = NULL;
+	assert_int_equal(ret, 0);
 }
 
 static void close_is_ebusy_while_a_ring_is_guarded(void **state)
@@ -961,6 +990,7 @@ static int run_all(void)
 		TEST(two_rings_share_a_pool),
 		TEST(a_ring_with_a_buffer_table_can_only_be_attached_plain),
 		TEST(a_detached_ring_can_be_attached_again),
+		TEST(a_ring_is_detached_while_a_timer_interrupts),
 		TEST(close_is_ebusy_while_a_ring_is_guarded),
 		TEST(no_call_on_a_ring_is_a_cancellation_point),
 		TEST(a_ring_can_be_detached_in_the_process_that_daemon_leaves),
