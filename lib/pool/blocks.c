@@ -30,6 +30,8 @@
 
 #define STEP_MAX	(16ull << 20)
 #define STEP_MIN	DP_BLOCK_SIZE
+#define ROOM_LOOKS	20u
+#define ROOM_PAUSE_NS	(50 * 1000000ull)
 
 static_assert(STEP_MAX % DP_CHUNK_SIZE == 0, "whole chunks, without signals");
 
@@ -320,6 +322,24 @@ static int blocks_missing(const struct dp_segments *segments,
 	return ret;
 }
 
+/*
+ * XFS frees the blocks of removed files in the background. statfs() makes it begin, and
+ * counts them only when they are free (K39). So if there is too little, look again.
+ */
+static int blocks_find_room(const struct dp_segments *segments, uint64_t missing,
+			    uint64_t *ret_room)
+{
+	int fd = dp_segment_fd(segments, 0);
+	int ret = dp_os_free_space(fd, ret_room);
+
+	for (uint32_t i = 0; !ret && missing > *ret_room && i < ROOM_LOOKS &&
+	     segments->source->is_xfs; i++) {
+		dp_os_sleep_ns(ROOM_PAUSE_NS);
+		ret = dp_os_free_space(fd, ret_room);
+	}
+	return ret;
+}
+
 /* Fail before the filesystem is filled, if it reports its free space. */
 static int blocks_check_room(const struct dp_segments *segments,
 			     const struct dp_errmsg *errmsg)
@@ -328,7 +348,7 @@ static int blocks_check_room(const struct dp_segments *segments,
 	int ret = blocks_missing(segments, &missing);
 
 	if (!ret)
-		ret = dp_os_free_space(dp_segment_fd(segments, 0), &room);
+		ret = blocks_find_room(segments, missing, &room);
 	if (ret || missing <= room)
 		return ret;
 	return dp_fail(errmsg, -ENOSPC,

@@ -5,6 +5,7 @@
  * filesystem has too little space allocates nothing. The wrapped fallocate() loses its
  * work when it is interrupted, as on tmpfs with Linux 6.1.
  */
+#include <linux/magic.h>
 #include <sys/mman.h>
 #include "fake_clock.h"
 #include "fixture.h"
@@ -34,8 +35,46 @@ int __wrap_dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
 	return __real_dp_os_fallocate(fd, mode, offset, length);
 }
 
+/* How XFS frees removed files. 0: it is not XFS. */
+static uint32_t pauses_until_free, pauses;
+
+int __real_dp_os_filesystem(int fd, uint64_t *ret_magic);
+int __wrap_dp_os_filesystem(int fd, uint64_t *ret_magic);
+int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
+			void *arg);
+void __real_dp_os_sleep_ns(uint64_t ns);
+void __wrap_dp_os_sleep_ns(uint64_t ns);
+
+int __wrap_dp_os_filesystem(int fd, uint64_t *ret_magic)
+{
+	int ret = __real_dp_os_filesystem(fd, ret_magic);
+
+	if (pauses_until_free)
+		*ret_magic = XFS_SUPER_MAGIC;
+	return ret;
+}
+
+/* shmem has no fiemap. */
+int __wrap_dp_os_fiemap(int fd, int (*fn)(const struct dp_os_extent *, void *),
+			void *arg)
+{
+	return dp_os_seek_data(fd, 32 * MIB, fn, arg);
+}
+
+void __wrap_dp_os_sleep_ns(uint64_t ns)
+{
+	if (pauses_until_free)
+		pauses++;
+	else
+		__real_dp_os_sleep_ns(ns);
+}
+
 int __wrap_dp_os_free_space(int fd, uint64_t *ret_bytes)
 {
+	if (pauses_until_free) {
+		*ret_bytes = pauses < pauses_until_free ? MIB : 64 * MIB;
+		return 0;
+	}
 	if (free_space == UINT64_MAX)
 		return __real_dp_os_free_space(fd, ret_bytes);
 	*ret_bytes = free_space;
@@ -154,6 +193,28 @@ static void a_create_that_exceeds_the_free_space_allocates_nothing(void **state)
 	free_space = UINT64_MAX;
 }
 
+static void a_create_on_xfs_waits_for_the_space_of_removed_files(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.granularity = DAXPIN_GRANULARITY_AUTO;
+	pauses = 0;
+	pauses_until_free = 5;
+	create_pool(f);
+	assert_int_equal(pauses, 5);
+	close_pool(f);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	f->options.pool_size = 192 * MIB;
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool), -ENOSPC);
+	assert_in_range(pauses, 6, 100);
+}
+
+static int teardown_xfs(void **state)
+{
+	pauses_until_free = 0;
+	return fixture_teardown(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +225,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_create_that_exceeds_the_free_space_allocates_nothing,
 			empty_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			a_create_on_xfs_waits_for_the_space_of_removed_files,
+			empty_setup, teardown_xfs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
