@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/io_uring.h>
+#include <linux/magic.h>
 #include <linux/membarrier.h>
 #include <linux/netlink.h>
 #include <signal.h>
@@ -30,6 +31,7 @@
 #define ALIVE_BYTE	0
 /* What a pipe holds by default. A pipe of a user with very many pipes holds less. */
 #define PIPE_BYTES	(64u << 10)
+#define FIEMAP_BATCH	128
 
 static int os_result(long ret)
 {
@@ -74,8 +76,7 @@ int dp_os_file_id(int fd, struct dp_os_file_id *ret_id)
 		return -errno;
 	id.inode = st.st_ino;
 	id.has_generation = !ioctl(fd, FS_IOC_GETVERSION, &version);
-	if (id.has_generation)
-		id.generation = (uint32_t)version;
+	id.generation = (uint32_t)version;
 	id.has_birth = !statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &stx) &&
 		       stx.stx_mask & STATX_BTIME;
 	if (id.has_birth) {
@@ -141,8 +142,7 @@ int dp_os_truncate(int fd, uint64_t size)
 	sigset_t before;
 	bool was = size_signal_block(&before);
 
-	return os_result(size_signal_restore(ftruncate(fd, size), &before,
-					     was));
+	return os_result(size_signal_restore(ftruncate(fd, size), &before, was));
 }
 
 int dp_os_fallocate(int fd, int mode, uint64_t offset, uint64_t length)
@@ -171,8 +171,7 @@ int dp_os_read_text(int fd, char *buffer, size_t size)
 
 	while (got > 0 && length < size - 1) {
 		got = read(fd, buffer + length, size - 1 - length);
-		if (got > 0)
-			length += got;
+		length += got > 0 ? got : 0;
 	}
 	buffer[length] = '\0';
 	return got < 0 ? -EIO : (int)length;
@@ -294,8 +293,6 @@ int dp_os_touch(int fd)
 {
 	return os_result(futimens(fd, NULL));
 }
-
-#define FIEMAP_BATCH 128
 
 /* One batch from *offset on; *ret_more: another must follow. */
 static int fiemap_batch(int fd, struct fiemap *map, uint64_t *offset,
@@ -603,18 +600,18 @@ int dp_os_msync(void *base, uint64_t size)
 	return os_result(msync(base, size, MS_SYNC));
 }
 
-/* Copy through a pipe that is empty before each write, so that no write waits. */
-static int copy_by_pipe(const int fd[2], char *to, const char *from,
-			uint64_t size)
+/* The pipe is empty before each write, so that no write waits. */
+int dp_os_copy_by_pipe(const int fd[2], void *to, const void *from, uint64_t size)
 {
 	ssize_t in, out;
 
 	for (uint64_t done = 0; done < size; ) {
-		in = write(fd[1], from + done, dp_min(size - done, PIPE_BYTES));
+		in = write(fd[1], (const char *)from + done,
+			   dp_min(size - done, PIPE_BYTES));
 		if (in <= 0)
 			return in && errno != EFAULT ? -errno : -EIO;
 		for (; in; in -= out, done += out) {
-			out = read(fd[0], to + done, in);
+			out = read(fd[0], (char *)to + done, in);
 			if (out <= 0)
 				return out ? -errno : -EIO;
 		}
@@ -645,24 +642,27 @@ int dp_os_pipe(int ret_fd[2])
 	return os_result(pipe2(ret_fd, O_CLOEXEC | O_NONBLOCK));
 }
 
-int dp_os_copy_by_pipe(const int fd[2], void *to, const void *from,
-		       uint64_t size)
+/* tmpfs refuses RWF_NOWAIT, but a read there takes no lock of the file. Unlike a load
+ * from a mapping it allocates no page for a hole. */
+static int nowait_flag(int fd)
 {
-	return copy_by_pipe(fd, to, from, size);
+	uint64_t magic = 0;
+
+	return !dp_os_filesystem(fd, &magic) && magic == TMPFS_MAGIC ? 0 : RWF_NOWAIT;
 }
 
 int dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
 		      uint64_t *ret_done)
 {
+	int flag = nowait_flag(fd);
 	uint64_t done = 0;
 	ssize_t n = 1;
 
 	while (n > 0 && done < size) {
 		struct iovec rest = { (char *)to + done, size - done };
 
-		n = preadv2(fd, &rest, 1, offset + done, RWF_NOWAIT);
-		if (n > 0)
-			done += n;
+		n = preadv2(fd, &rest, 1, offset + done, flag);
+		done += n > 0 ? n : 0;
 	}
 	if (n < 0 && errno == EIO)
 		return -EIO;

@@ -228,6 +228,18 @@ static void an_intact_pool_opens_without_quarantine(void **state)
 			 .flags = DAXPIN_POOL_DEGRADED }, &f->pool), -EINVAL);
 }
 
+/* On shmem a load from a mapping allocates the page. */
+static void a_check_allocates_no_page_in_a_hole(void **state)
+{
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+	struct fixture *f = *state;
+
+	put(f, 1, 600, 8);
+	punch_at(f, 1, word_at(1024), DP_BLOCK_SIZE);
+	assert_int_equal(daxpin_check(f->path, &f->options, NULL, NULL, &summary), 0);
+	assert_false(is_backed(f, 1, word_at(1024), DP_BLOCK_SIZE));
+}
+
 /* ---------------------------------------------------- opens for reading */
 
 static void a_degraded_read_only_open_accepts_an_unclean_pool(void **state)
@@ -378,6 +390,7 @@ int main(void)
 		TEST(an_extent_in_a_hole_can_be_used),
 		TEST(an_intact_pool_opens_without_quarantine),
 		TEST(a_degraded_read_only_open_accepts_an_unclean_pool),
+		TEST(a_check_allocates_no_page_in_a_hole),
 		TEST(a_degraded_read_only_open_accepts_lost_superblocks),
 		TEST(a_degraded_read_only_open_reads_through_open_lanes),
 		TEST(a_degraded_read_only_open_skips_invalid_lane_entries),
