@@ -10,6 +10,7 @@ RECLAIM = ['tests/unit/reclaim_job']
 POOL = ['tests/unit/api_pool']
 BLOCKS = ['tests/unit/pool_blocks']
 DAMAGE = ['tests/unit/pool_damage']
+DEGRADED = ['tests/unit/core_degraded']
 REMAINS = ['tests/unit/pool_remains']
 OTHERS = ['tests/unit/pool_others']
 AUDIT = ['tests/unit/check_audit']
@@ -694,9 +695,14 @@ void dp_persist_wipe''',
      'a_chunk_with_a_gap_is_a_hole'),
     ('read-waits-for-the-file', RULES, 'lib/os/os.c',
      'a read waits for the lock that a waiting punch has',
-     '''offset + done, RWF_NOWAIT);''',
-     '''offset + done, 0);''',
+     '''magic == TMPFS_MAGIC ? 0 : RWF_NOWAIT;''',
+     '''magic == TMPFS_MAGIC ? 0 : 0;''',
      'a_read_never_waits_for_the_file'),
+    ('hole-is-read-by-a-load', DEGRADED, 'lib/os/os.c',
+     'a check of a pool on tmpfs allocates pages in holes',
+     '''magic == TMPFS_MAGIC ? 0 : RWF_NOWAIT;''',
+     '''magic == 0 ? 0 : RWF_NOWAIT;''',
+     'a_check_allocates_no_page_in_a_hole'),
     ('open-without-the-lock', POOL, 'lib/owner/lock.c',
      'a pool is rebuilt while its owner is alive',
      '''	int ret = dp_os_flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB);
