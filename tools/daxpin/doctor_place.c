@@ -246,6 +246,13 @@ void place_close(struct place *place)
 
 /* -------------------------------------------------------------- what to say */
 
+/* daxpin_pool_open() refuses a filesystem if its locks may not exclude all others. */
+static bool filesystem_is_refused(const struct place *place)
+{
+	return place->source == DAXPIN_SOURCE_DISK &&
+	       place->pool_error == -EOPNOTSUPP;
+}
+
 static void report_opened(struct doctor *doctor)
 {
 	const struct daxpin_pool_info *info = &doctor->place.info;
@@ -280,7 +287,9 @@ static void report_pool(struct doctor *doctor)
 		doctor_report(doctor, (struct answer) {
 			.subject = SUBJECT_POOL, .verdict = VERDICT_NO,
 			.needed = true,
-			.remedy = "run `daxpin check`, which reports more",
+			/* Other sentences contain the cure. */
+			.remedy = place->pool_error == -EUCLEAN ?
+				  "run `daxpin check`, which reports more" : NULL,
 		}, "%s", place->pool_errmsg[0] ? place->pool_errmsg :
 			      strerror(-place->pool_error));
 }
@@ -311,9 +320,13 @@ static void report_source(struct doctor *doctor)
 		break;
 	case DAXPIN_SOURCE_DISK:
 		answer.remedy = "for DMA use a device-dax node, or a directory on ext4 or XFS that is mounted with -o dax on persistent memory";
+		if (filesystem_is_refused(place))
+			answer.verdict = VERDICT_NO;
 		doctor_report(doctor, answer,
-			      "an ordinary directory, %s: only the CPU can use a pool here, and hardware must not write to it",
-			      place->filesystem);
+			      "an ordinary directory, %s: %s", place->filesystem,
+			      filesystem_is_refused(place) ?
+			      "its locks do not exclude all other users, so a pool here is refused" :
+			      "only the CPU can use a pool here, and hardware must not write to it");
 		break;
 	}
 }
