@@ -481,7 +481,7 @@ static void with_a_lost_record_contexts_of_every_device_are_waited_for(void **st
 
 	(void)state;
 	need_own_device();
-	assert_int_equal(await(NULL, SHORT_NS, NULL), 0);
+	assert_int_equal(await(NULL, LONG_NS, NULL), 0);
 	death = owner_begin(OWN_DEVICE, KEEP_MAPPINGS);
 	owner_kill(&death);
 	owner_reap(&death);
@@ -525,7 +525,7 @@ static int expect_busy(void *arg)
 
 static int expect_over(void *arg)
 {
-	return await(arg, SHORT_NS, NULL) != 0;
+	return await(arg, LONG_NS, NULL) != 0;
 }
 
 /*
