@@ -501,9 +501,9 @@ int daxpin_grant_info(struct daxpin_grant *grant,
  * For the target, when a peer has written everything: revoke the grants, which
  * blocks; make their extents durable; then publish ops, in which each KEEP makes
  * its payload durable. The entry of a grant that has ended and whose extent is
- * durable becomes NULL, and NULLs are skipped. If the device does not end one
- * grant, the others are ended nevertheless, but nothing is published; call this
- * again to do the rest.
+ * durable, or has ended too, becomes NULL, and NULLs are skipped. If the device
+ * does not end one grant, the others are ended nevertheless, but nothing is
+ * published; call this again to do the rest.
  *
  * -E2BIG	more than DAXPIN_OPS_MAX operations
  * -EINVAL	a grant of another attachment; an array is NULL, and its count is

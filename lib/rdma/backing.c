@@ -91,9 +91,10 @@ static void backing_try_windows_again(struct daxpin_rdma *rdma)
 	backing->findings.window2.verdict = DAXPIN_RDMA_UNTRIED;
 	backing->findings.window1.verdict = DAXPIN_RDMA_UNTRIED;
 	backing_try_windows(rdma);
-	/* If there is no connection, windows of type 1 are not used. */
+	/* Without a connection there are no windows of type 1, and a later grant tries
+	 * again. If the device kept objects of the connection, no grant does. */
 	if (dp_accesses_open(rdma, &o, &backing->findings, &kept))
-		atomic_store(&backing->windows_wanted, false);
+		atomic_store(&backing->windows_wanted, !kept);
 }
 
 /* memory must be of the pool's filesystem, because a trial on other memory proves

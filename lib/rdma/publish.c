@@ -27,7 +27,9 @@ static bool publish_is_kept(struct daxpin_extent extent,
  *
  * A grant that another call has ended is accepted (C9). It stays in the array until its
  * extent is durable. Otherwise the next call would not make the extent durable, and
- * could publish operations that depend on it.
+ * could publish operations that depend on it. An extent that was retired or cancelled
+ * while it was granted can end with the grant (-ESTALE): it has no bytes any more that
+ * could be made durable.
  */
 static int publish_end_grant(struct daxpin_rdma *rdma,
 			     struct daxpin_grant **grant,
@@ -36,12 +38,15 @@ static int publish_end_grant(struct daxpin_rdma *rdma,
 	const struct daxpin_grant_key key = (*grant)->key;
 	int ret = daxpin_rdma_revoke(*grant);
 
-	if (!ret && !publish_is_kept(key.extent, ops, op_count))
+	if (ret)
+		return ret;
+	if (!publish_is_kept(key.extent, ops, op_count))
 		ret = daxpin_persist(rdma->pool, key.extent, key.offset,
 				     key.length);
-	if (!ret)
-		*grant = NULL;
-	return ret;
+	if (ret && ret != -ESTALE)
+		return ret;
+	*grant = NULL;
+	return 0;
 }
 
 /* C5: end each grant, even after an error. Returns the first error. */

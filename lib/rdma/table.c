@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Finds an existing grant by the number that its peer sent (C10). A grant's place is
- * its number modulo the size of the table. Numbers are assigned consecutively, so few
- * grants share a place.
+ * Finds an existing grant by the number that its peer sent (C10). Grants are spread
+ * over the places by a hash. The numbers of a process are consecutive. But those of one
+ * attachment can be at any distance if others make grants too, and then have equal low
+ * bits.
  */
 #include "rdma/table.h"
 
@@ -22,7 +23,9 @@ void dp_table_destroy(struct dp_table *table)
 static struct daxpin_grant **table_place(const struct dp_table *table,
 					 uint64_t id)
 {
-	return &table->places[id & (table->place_count - 1)];
+	uint64_t hash = (id * UINT64_C(0x9e3779b97f4a7c15)) >> 32;
+
+	return &table->places[hash & (table->place_count - 1)];
 }
 
 static void table_put(struct dp_table *table, struct daxpin_grant *grant)

@@ -6,6 +6,9 @@ these mutants. The last item is the test that must fail."""
 ENDING = ['tests/unit/rdma_ending']
 WINDOW = ['tests/unit/rdma_window']
 BACKING = ['tests/unit/rdma_backing']
+PUBLISH = ['tests/unit/rdma_publish']
+ATTACH = ['tests/unit/rdma_attach']
+TABLE = ['tests/unit/rdma_table']
 STATE = ['tests/unit/extent_state']
 HOLDS = ['tests/unit/api_hold_many']
 MANY = ['tests/unit/api_many']
@@ -33,6 +36,18 @@ MUTANTS = [
 			break;
 ''',
      'a_stuck_local_key_does_not_delay_a_revoke'),
+    ('grant-error-ends-the-service', PUBLISH, 'lib/rdma/revoke.c',
+     'if one grant cannot be ended, the service call does not end the others',
+     '''		ret = revoke_end_queued_and_unlock(grant);
+		if (!first)
+			first = ret;
+		revoke_lock(rdma);''',
+     '''		ret = revoke_end_queued_and_unlock(grant);
+		revoke_lock(rdma);
+		if (ret)
+			return ret;
+		first = 0;''',
+     'the_service_ends_the_other_grants_if_one_fails'),
     ('publish-stops-at-the-first', ENDING, 'lib/rdma/publish.c',
      'if one grant of the call cannot be ended, the others are not tried',
      '	for (size_t i = 0; i < grant_count; i++) {',
@@ -118,6 +133,20 @@ MUTANTS = [
 		(void)backing_try_scratch;''',
      'attach_to_a_full_pool_makes_the_trial_on_a_file_beside_it'),
 
+    ('windows-are-tried-once', WINDOW, 'lib/rdma/backing.c',
+     'if the link is down at the attach, no later grant is a window',
+     '''	if (!backing_is_untried(&report->window2) &&
+	    !backing_is_untried(&report->window1))
+		atomic''',
+     '''	if (report)
+		atomic''',
+     'a_window_trial_on_a_link_that_is_down_is_repeated'),
+    ('connection-is-tried-once', WINDOW, 'lib/rdma/backing.c',
+     'a connection that fails after a late trial is never made',
+     'atomic_store(&backing->windows_wanted, !kept);',
+     'atomic_store(&backing->windows_wanted, false);',
+     'a_connection_that_fails_after_the_trial_is_made_later'),
+
     # ----------------------------------------------------- passing failures (C8)
     ('interruption-is-a-refusal', ENDING, 'lib/rdma/retry.c',
      'a call that a signal interrupted leads to a quarantine',
@@ -160,6 +189,11 @@ MUTANTS = [
      '	return ret == -ESTALE ? 0 : ret;\n}\n\nDP_EXPORT int daxpin_rdma_revoke(',
      '	return ret;\n}\n\nDP_EXPORT int daxpin_rdma_revoke(',
      'a_publish_after_the_grant_expired_succeeds'),
+    ('ended-extent-is-stale', PUBLISH, 'lib/rdma/publish.c',
+     'an extent that was retired while it was granted makes every publish fail',
+     '	if (ret && ret != -ESTALE)',
+     '	if (ret)',
+     'a_publish_accepts_extents_that_end_with_their_grants'),
 
     # ------------------------------------------------- regions of its own (C12)
     ('own-regions-do-not-count', ENDING, 'lib/rdma/attach.c',
@@ -168,7 +202,25 @@ MUTANTS = [
      'if (o)',
      'unless_attached_with_no_regions_a_domain_pins_all_segments'),
 
+    ('refused-attach-is-registered', ATTACH, 'lib/rdma/attach.c',
+     'an attach that is refused during a punch leaves a registration',
+     '		end_ret = daxpin_unregister(rdma->registration);',
+     '		end_ret = 0;',
+     'an_attach_that_is_refused_leaves_nothing_registered'),
+
+    # ------------------------------------------- queue pairs of another domain (I40)
+    ('later-queue-pair-of-any-domain', ATTACH, 'lib/rdma/escalate.c',
+     'a grant takes a queue pair of another domain, if it is set later',
+     'if (!ret && qp && qp->pd != grant->rdma->pd)',
+     'if (!ret && qp && !qp->pd)',
+     'no_grant_takes_a_queue_pair_of_another_attachment'),
+
     # -------------------------------------------------------- late answers (C10)
+    ('numbers-of-each-attachment', ATTACH, 'lib/rdma/grant.c',
+     'two attachments have grants with the same numbers',
+     '	grant->key.id = grant_next_id();',
+     '	grant->key.id = ((void)grant_next_id, rdma->revokes.totals.granted + 1);',
+     'a_key_returns_no_grant_of_another_attachment'),
     ('answer-by-extent', ENDING, 'lib/rdma/grant.c',
      'the grants of an extent have one number',
      '	grant->key.id = grant_next_id();',
@@ -215,6 +267,11 @@ MUTANTS = [
      '	for (uint32_t i = 0; i < lists; i++)\n		for (hold = list[i]; hold; hold = next) {',
      '	for (uint32_t i = 1; i < lists; i++)\n		for (hold = list[i]; hold; hold = next) {',
      'thousands_of_labelled_holds_are_all_listed'),
+    ('answers-by-low-bits', TABLE, 'lib/rdma/table.c',
+     'each answer searches many grants if several attachments make grants in turn',
+     'uint64_t hash = (id * UINT64_C(0x9e3779b97f4a7c15)) >> 32;',
+     'uint64_t hash = id;',
+     'grants_with_numbers_at_any_distance_are_spread'),
     ('shards-by-low-bits', HOLDS, 'lib/extent/holders.h',
      'labelled holds of large extents all take one mutex',
      '	return dp_holder_hash(addr) >> 58;',

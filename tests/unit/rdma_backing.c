@@ -221,6 +221,90 @@ static void a_bounced_write_grant_is_refused_while_others_hold(void **state)
 	retire();
 }
 
+/* Every call that takes a hold, and every operation that changes bytes. */
+static void no_call_gets_past_a_bounced_write_grant(void **state)
+{
+	struct daxpin_hold hold = { 0 };
+	struct daxpin_op ops[] = {
+		{ .type = DAXPIN_OP_SET, .extent = extent, .value = 8 },
+		{ .type = DAXPIN_OP_ROOT, .extent = extent, .name = "name" },
+	};
+	struct daxpin_extent held[2], found;
+	struct daxpin_grant *grant;
+	size_t failed = 0;
+
+	(void)state;
+	keep();
+	assert_int_equal(daxpin_reserve(f->pool, BYTES, 0, &held[0]), 0);
+	held[1] = extent;
+	grant = grant_with((struct daxpin_grant_options)WRITING);
+	assert_int_equal(daxpin_hold_at(f->pool, extent.addr, DAXPIN_HOLD_READ,
+					&found), -EBUSY);
+	assert_int_equal(daxpin_hold_labelled(f->pool, extent, DAXPIN_HOLD_READ,
+					      "another", &hold), -EBUSY);
+	assert_int_equal(daxpin_hold_many(f->pool, held, 2, DAXPIN_HOLD_WRITE,
+					  &failed), -EBUSY);
+	assert_int_equal(failed, 1);
+	assert_int_equal(daxpin_hold(f->pool, extent, EXCLUSIVE), -EBUSY);
+	assert_int_equal(daxpin_publish(f->pool, ops, 2, NULL, &failed), -EBUSY);
+	assert_int_equal(failed, 0);
+	assert_int_equal(daxpin_root(f->pool, "name", &found), -ENOENT);
+	assert_int_equal(daxpin_idle(f->pool, held[0]), 1);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(daxpin_hold_at(f->pool, extent.addr, DAXPIN_HOLD_READ,
+					&found), 0);
+	assert_int_equal(daxpin_drop(f->pool, found), 0);
+	assert_int_equal(daxpin_cancel(f->pool, held[0]), 0);
+	retire();
+}
+
+/* One call ends the grant and publishes a SET, which the write-back must precede. */
+static void a_set_is_published_after_its_grant_is_written_back(void **state)
+{
+	const struct daxpin_op op = {
+		.type = DAXPIN_OP_SET, .extent = extent, .value = 5,
+	};
+	struct daxpin_grant *grant;
+
+	(void)state;
+	keep();
+	grant = grant_with((struct daxpin_grant_options)WRITING);
+	write_as_peer(grant, 0x77);
+	assert_int_equal(daxpin_rdma_publish(rdma, &grant, 1, &op, 1), 0);
+	assert_null(grant);
+	assert_int_equal(*(uint64_t *)memory_of(extent), 5);
+	assert_int_equal(memory_of(extent)[8], 0x77);
+	retire();
+}
+
+/* Two peers fill the halves of one extent, and neither must see old bytes. */
+static void a_zeroing_grant_of_another_part_is_refused(void **state)
+{
+	struct daxpin_grant_options half = {
+		.flags = DAXPIN_GRANT_ZERO, .access = WRITE | READ,
+		.length = BYTES / 2,
+	};
+	struct daxpin_hold request = { 0 };
+	struct daxpin_grant *first, *second;
+
+	(void)state;
+	memset(memory_of(extent), 0xee, BYTES);
+	first = grant_with(half);
+	write_as_peer(first, 0x77);
+	half.offset = BYTES / 2;
+	assert_int_equal(grant_fails(half), -EBUSY);
+	assert_int_equal(memory_of(extent)[BYTES / 2], 0xee);
+	assert_int_equal(daxpin_rdma_revoke(first), 0);
+	assert_int_equal(daxpin_hold_labelled(f->pool, extent, DAXPIN_HOLD_WRITE,
+					      "a request", &request), 0);
+	assert_int_equal(grant_fails(half), -EBUSY);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &request), 0);
+	second = grant_with(half);
+	assert_int_equal(memory_of(extent)[BYTES / 2 - 1], 0x77);
+	assert_int_equal(memory_of(extent)[BYTES / 2], 0);
+	assert_int_equal(daxpin_rdma_revoke(second), 0);
+}
+
 static void a_zeroing_grant_is_refused_while_others_hold(void **state)
 {
 	const struct daxpin_grant_options zeroing = {
@@ -430,7 +514,11 @@ int main(void)
 		TEST(a_bounced_write_grant_excludes_holds_grants_and_publishes,
 		     setup_bounced),
 		TEST(a_bounced_write_grant_is_refused_while_others_hold, setup_bounced),
+		TEST(no_call_gets_past_a_bounced_write_grant, setup_bounced),
+		TEST(a_set_is_published_after_its_grant_is_written_back, setup_bounced),
 		TEST(a_zeroing_grant_is_refused_while_others_hold, setup_pinned),
+		TEST(a_zeroing_grant_of_another_part_is_refused, setup_pinned),
+		TEST(a_zeroing_grant_of_another_part_is_refused, setup_bounced),
 		TEST(a_grant_of_a_part_covers_exactly_that_part, setup_pinned),
 		TEST(a_grant_beyond_the_extent_is_refused, setup_pinned),
 		TEST(a_bounced_grant_writes_back_only_its_part, setup_bounced),

@@ -25,6 +25,7 @@ static struct ibv_pd other_pd = { .context = &fake_context };
 
 static struct {
 	enum daxpin_rdma_verdict window2, window1;
+	int probe_error;		/* why the trial cannot be made */
 	int open_error, close_error, connect_error;	/* of the loopback connection */
 	int bind_result;		/* the completion of a bind there */
 	unsigned int probes, opens, closes, connects;
@@ -40,9 +41,11 @@ int __wrap_dp_rdma_probe(struct ibv_pd *pd, void *memory, uint32_t tries,
 	assert_null(memory);
 	assert_int_equal(tries, DAXPIN_RDMA_TRY_WINDOWS);
 	assert_false(*ret_kept);
+	device.probes++;
+	if (device.probe_error)
+		return device.probe_error;
 	report->window2.verdict = device.window2;
 	report->window1.verdict = device.window1;
-	device.probes++;
 	return 0;
 }
 
@@ -313,6 +316,48 @@ static void each_window_type_has_its_own_verdict(void **state)
 	assert_int_equal(device.opens, 0);
 	assert_int_equal(via_of(WRITE, &fake_qp), DAXPIN_GRANT_VIA_MW2);
 	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
+}
+
+/* The link is down at the attach. Grants are regions until it is up. */
+static void a_window_trial_on_a_link_that_is_down_is_repeated(void **state)
+{
+	struct daxpin_rdma_report report = { .size = sizeof(report) };
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+	device.probe_error = -ENETDOWN;
+	assert_int_equal(attach_with(DAXPIN_RDMA_WINDOWS), 0);
+	assert_int_equal(daxpin_rdma_report(rdma, &report), 0);
+	assert_int_equal(report.window2.verdict, DAXPIN_RDMA_UNKNOWN);
+	assert_int_equal(report.window2.error, -ENETDOWN);
+	assert_int_equal(via_of(WRITE, &fake_qp), DAXPIN_GRANT_VIA_MR);
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
+	device.probe_error = 0;
+	assert_int_equal(via_of(WRITE, &fake_qp), DAXPIN_GRANT_VIA_MW2);
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MW1);
+	assert_int_equal(daxpin_rdma_report(rdma, &report), 0);
+	assert_int_equal(report.window2.verdict, DAXPIN_RDMA_WORKS);
+	device.probes = 0;
+	assert_int_equal(via_of(WRITE, &fake_qp), DAXPIN_GRANT_VIA_MW2);
+	assert_int_equal(device.probes, 0);
+}
+
+/* The link is down again when the connection for windows of type 1 is made. */
+static void a_connection_that_fails_after_the_trial_is_made_later(void **state)
+{
+	(void)state;
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+	device.probe_error = -ENETDOWN;
+	assert_int_equal(attach_with(DAXPIN_RDMA_WINDOWS), 0);
+	device.probe_error = 0;
+	device.open_error = -ENETDOWN;
+	assert_int_equal(via_of(WRITE, &fake_qp), DAXPIN_GRANT_VIA_MW2);
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
+	device.open_error = 0;
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MW1);
+	device.probes = 0;
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MW1);
+	assert_int_equal(device.probes, 0);
 }
 
 static void windows_are_used_only_if_requested(void **state)
@@ -615,6 +660,8 @@ int main(void)
 		TEST(a_queue_pair_of_another_domain_is_refused, setup),
 		TEST(a_queue_pair_of_another_domain_is_refused, setup_no_type),
 		TEST(each_window_type_has_its_own_verdict, setup_type_2_only),
+		TEST(a_window_trial_on_a_link_that_is_down_is_repeated, setup),
+		TEST(a_connection_that_fails_after_the_trial_is_made_later, setup),
 		TEST(windows_are_used_only_if_requested, setup),
 		TEST(a_failed_bind_is_counted_and_replaced_by_a_region, setup),
 		TEST(a_window_is_refused_if_its_segment_cannot_be_registered, setup),
