@@ -14,7 +14,6 @@ DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 			     uint32_t flags, struct daxpin_extent *ret_extent)
 {
 	uint64_t blocks = (size >> DP_BLOCK_SHIFT) + !!(size % DP_BLOCK_SIZE);
-	struct dp_handle handle;
 	int ret = dp_enter(pool);
 
 	if (ret)
@@ -25,10 +24,7 @@ DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 		return -EROFS;
 	if (blocks > pool->extent_blocks_max)
 		return -EFBIG;
-	ret = dp_allocate(pool, blocks, flags & DAXPIN_RESERVE_ZERO, &handle);
-	if (!ret)
-		*ret_extent = dp_extent(pool, handle.block, handle.generation);
-	return ret;
+	return dp_allocate(pool, blocks, flags & DAXPIN_RESERVE_ZERO, ret_extent);
 }
 
 DP_EXPORT int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent extent)

@@ -7,15 +7,13 @@
 #include "core/allocate.h"
 #include "util/probe.h"
 
-int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
-		struct dp_handle *ret_handle)
+static int allocate_claim(struct daxpin_pool *pool, uint32_t blocks,
+			  uint64_t *ret_block)
 {
-	uint64_t block;
 	int ret = 0;
 
-	assert(blocks && blocks <= pool->extent_blocks_max);
-	if (!dp_spaces_try(&pool->spaces, blocks, &block))
-		ret = dp_jobs_space(&pool->jobs, blocks, &block);
+	if (!dp_spaces_claim_from_segments(&pool->spaces, blocks, ret_block))
+		ret = dp_jobs_space(&pool->jobs, blocks, ret_block);
 	if (ret) {
 		DP_PROBE_NO_SPACE(&pool->states,
 				  (uint64_t)blocks << DP_BLOCK_SHIFT, ret);
@@ -24,17 +22,51 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 		return ret;
 	}
 	/* The blocks of a segment's metadata are never free: recover.c took them. */
-	assert((block & ((1ull << dp_states_shift(&pool->states)) - 1)) >=
+	assert((*ret_block & ((1ull << dp_states_shift(&pool->states)) - 1)) >=
 	       pool->meta_blocks);
+	return 0;
+}
+
+static inline void allocate_extent(struct daxpin_pool *pool, uint64_t block,
+				   uint32_t blocks,
+				   struct daxpin_extent *ret_extent)
+{
+	uint64_t generation = dp_state_reserve(&pool->states, block, blocks);
+
+	*ret_extent = dp_extent(pool, block, generation);
+	DP_PROBE_RESERVE(&pool->states, block << DP_BLOCK_SHIFT, generation,
+			 (uint64_t)blocks << DP_BLOCK_SHIFT);
+}
+
+/* If the blocks are not in this thread's cache, or must be zeroed. Not inlined, so that
+ * the fast path saves no registers. */
+__attribute__((noinline))
+static int allocate_slowly(struct daxpin_pool *pool, uint32_t blocks, bool zero,
+			   struct daxpin_extent *ret_extent)
+{
+	uint64_t block;
+	int ret = 0;
+
+	if (!dp_spaces_pop(&pool->spaces, blocks, &block))
+		ret = allocate_claim(pool, blocks, &block);
+	if (ret)
+		return ret;
 	if (zero)
 		dp_persist_zero(&pool->media.persist, pool->media.geometry.base +
 				(block << DP_BLOCK_SHIFT),
 				(uint64_t)blocks << DP_BLOCK_SHIFT);
-	*ret_handle = (struct dp_handle) {
-		block, dp_state_reserve(&pool->states, block, blocks)
-	};
-	DP_PROBE_RESERVE(&pool->states, block << DP_BLOCK_SHIFT,
-			 ret_handle->generation,
-			 (uint64_t)blocks << DP_BLOCK_SHIFT);
+	allocate_extent(pool, block, blocks, ret_extent);
+	return 0;
+}
+
+int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
+		struct daxpin_extent *ret_extent)
+{
+	uint64_t block;
+
+	assert(blocks && blocks <= pool->extent_blocks_max);
+	if (zero || !dp_spaces_pop(&pool->spaces, blocks, &block))
+		return allocate_slowly(pool, blocks, zero, ret_extent);
+	allocate_extent(pool, block, blocks, ret_extent);
 	return 0;
 }

@@ -15,6 +15,6 @@
  *          could provide one
  */
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
-		struct dp_handle *ret_handle);
+		struct daxpin_extent *ret_extent);
 
 #endif

@@ -59,6 +59,18 @@ bool dp_spaces_claim_from_segments(struct dp_spaces *spaces, uint32_t blocks,
 void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 				uint32_t blocks);
 
+/* The fast path of dp_spaces_try(): claim a run in this thread's cache. */
+static inline bool dp_spaces_pop(struct dp_spaces *spaces, uint32_t blocks,
+				 uint64_t *ret_block)
+{
+	uint32_t block;
+
+	if (blocks > DP_CACHE_RUN || !dp_cache_pop(&spaces->caches, blocks, &block))
+		return false;
+	*ret_block = block;
+	return true;
+}
+
 /* Claim a run inside one segment; *ret_block is its first block. False: there is none
  * among the free runs of segments and in this thread's cache. dp_spaces_claim() may
  * still find one, because it joins these runs with those in other caches and with
@@ -66,12 +78,8 @@ void dp_spaces_free_to_segments(struct dp_spaces *spaces, uint64_t block,
 static inline bool dp_spaces_try(struct dp_spaces *spaces, uint32_t blocks,
 				 uint64_t *ret_block)
 {
-	uint32_t block;
-
-	if (blocks > DP_CACHE_RUN || !dp_cache_pop(&spaces->caches, blocks, &block))
-		return dp_spaces_claim_from_segments(spaces, blocks, ret_block);
-	*ret_block = block;
-	return true;
+	return dp_spaces_pop(spaces, blocks, ret_block) ||
+	       dp_spaces_claim_from_segments(spaces, blocks, ret_block);
 }
 
 /* Call it after dp_spaces_try() has failed and events->refused was set. May sleep.

@@ -13,8 +13,8 @@
  *	  +---------not held----------+               |
  *	  +------------------last drop----------------+
  *
- *	FREE -> RESERVED	[dp_state_reserve], by the thread that claimed the
- *				blocks
+ *	FREE -> RESERVED	[dp_state_reserve] of state.h, by the thread that
+ *				claimed the blocks
  *	RESERVED -> LIVE	[dp_state_settle], claimed by a publish
  *	RESERVED -> FREE	[dp_state_cancel], while not held
  *	RESERVED -> RETIRED	[dp_state_cancel], while held
@@ -77,16 +77,14 @@
 
 #define WAITERS		(1ull << 0)
 #define PUBLISHING	(1ull << 1)
-#define STATE_SHIFT	2
-#define STATE_MASK	(3ull << STATE_SHIFT)
+#define STATE_MASK	(3ull << DP_STATE_SHIFT)
 #define EXCLUSIVE	(1ull << 4)
 #define WRITERS		(1ull << 5)
 #define COUNT_SHIFT	6
 #define COUNT_ONE	(1ull << COUNT_SHIFT)
 #define COUNT_MASK	((uint64_t)DP_COUNT_MAX << COUNT_SHIFT)
-#define GENERATION_SHIFT	24
 
-static_assert(GENERATION_SHIFT + DP_GENERATION_BITS == 64, "the word is full");
+static_assert(DP_STATE_GENERATION_SHIFT + DP_GENERATION_BITS == 64, "the word is full");
 /* The smallest table that gets huge pages. Smaller ones, of pools below a GiB, would
  * take more memory than they need. */
 #define HUGE_TABLE	(4u << 20)
@@ -96,7 +94,7 @@ static_assert(sizeof(struct dp_extent_state) * 4 == DP_CACHE_LINE,
 
 static enum dp_state word_state(uint64_t word)
 {
-	return (word & STATE_MASK) >> STATE_SHIFT;
+	return (word & STATE_MASK) >> DP_STATE_SHIFT;
 }
 
 static uint32_t word_count(uint64_t word)
@@ -106,19 +104,19 @@ static uint32_t word_count(uint64_t word)
 
 static uint64_t word_generation(uint64_t word)
 {
-	return word >> GENERATION_SHIFT;
+	return word >> DP_STATE_GENERATION_SHIFT;
 }
 
 static uint64_t word_with_state(uint64_t word, enum dp_state state)
 {
-	return (word & ~STATE_MASK) | (uint64_t)state << STATE_SHIFT;
+	return (word & ~STATE_MASK) | (uint64_t)state << DP_STATE_SHIFT;
 }
 
 /* The only valid FREE word of the next generation. */
 static uint64_t word_next_generation(uint64_t word)
 {
-	return ((word_generation(word) + 1) & DP_GENERATION_MASK)
-	       << GENERATION_SHIFT;
+	return dp_state_idle_word((word_generation(word) + 1) & DP_GENERATION_MASK,
+				  DP_STATE_FREE);
 }
 
 static _Atomic uint64_t *state_word(struct dp_states *states, uint64_t block)
@@ -218,8 +216,7 @@ void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
 	assert(state_load(states, block) == 0);
 	/* No other thread uses the pool yet. */
 	atomic_store_explicit(state_word(states, block),
-			      word_with_state(generation << GENERATION_SHIFT,
-					      state),
+			      dp_state_idle_word(generation, state),
 			      memory_order_relaxed);
 }
 
@@ -260,9 +257,11 @@ static void state_wake(struct dp_states *states, uint64_t block)
 	dp_events_fire(states->events, block << 12);
 }
 
-static void state_free_blocks(struct dp_states *states, uint64_t block)
+static void state_free_blocks(struct dp_states *states, uint64_t block,
+			      const struct dp_extent_state *state)
 {
-	dp_spaces_free(states->spaces, block, dp_state_blocks(states, block));
+	dp_spaces_free(states->spaces, block,
+		       atomic_load_explicit(&state->blocks, memory_order_relaxed));
 	dp_events_notify_refused(states->events);
 }
 
@@ -308,7 +307,7 @@ static inline void state_after_swap(struct dp_states *states, uint64_t block,
 					  dp_state_blocks(states, block),
 					  memory_order_relaxed);
 	if (word_state(now) == DP_STATE_FREE)
-		state_free_blocks(states, block);
+		state_free_blocks(states, block, dp_state_at(states, block));
 	if (was & WAITERS && !(now & WAITERS))
 		state_wake(states, block);
 	if (word_count(was) && !word_count(now)) {
@@ -338,34 +337,18 @@ static int state_refuse(uint64_t word, uint64_t generation)
 
 /* ------------------------------------------------------ reserve to retire */
 
-uint64_t dp_state_reserve(struct dp_states *states, uint64_t block,
-			  uint32_t blocks)
-{
-	uint64_t word = state_load(states, block);
-
-	/* Only the thread that claimed the blocks changes a free word (I16, I17), so a
-	 * store is enough. Calls with a handle of an earlier generation read the
-	 * word and fail. */
-	assert(word == word_generation(word) << GENERATION_SHIFT);
-	state_set_blocks(states, block, blocks);
-	atomic_store_explicit(state_word(states, block),
-			      word_with_state(word, DP_STATE_RESERVED),
-			      memory_order_release);
-	return word_generation(word);
-}
-
 /* The fast path, with one CAS: no hold, no publish and no waiter. */
 static bool state_cancel_idle(struct dp_states *states, uint64_t block,
 			      uint64_t generation)
 {
-	uint64_t word = word_with_state(generation << GENERATION_SHIFT,
-					DP_STATE_RESERVED);
+	struct dp_extent_state *state = dp_state_at(states, block);
+	uint64_t word = dp_state_idle_word(generation, DP_STATE_RESERVED);
 
-	if (!atomic_compare_exchange_strong(state_word(states, block), &word,
+	if (!atomic_compare_exchange_strong(&state->word, &word,
 					    word_next_generation(word)))
 		return false;
 	DP_PROBE_RETIRE(states, block << 12, generation, 0);
-	state_free_blocks(states, block);
+	state_free_blocks(states, block, state);
 	return true;
 }
 

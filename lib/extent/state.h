@@ -22,6 +22,16 @@ enum dp_state {			/* as enum daxpin_state */
 	DP_STATE_RETIRED,
 };
 
+#define DP_STATE_SHIFT			2
+#define DP_STATE_GENERATION_SHIFT	24
+
+/* The word of an extent without holds and flags; see state.c. */
+static inline uint64_t dp_state_idle_word(uint64_t generation, enum dp_state state)
+{
+	return generation << DP_STATE_GENERATION_SHIFT |
+	       (uint64_t)state << DP_STATE_SHIFT;
+}
+
 /* private to state.c */
 struct dp_extent_state {
 	_Atomic uint64_t word;
@@ -105,8 +115,24 @@ uint32_t dp_state_blocks(struct dp_states *states, uint64_t block);
 struct dp_state_deferred dp_states_deferred(struct dp_states *states);
 
 /* FREE -> RESERVED, for blocks that the caller has claimed. Returns the generation. */
-uint64_t dp_state_reserve(struct dp_states *states, uint64_t block,
-			  uint32_t blocks);
+static inline uint64_t dp_state_reserve(struct dp_states *states, uint64_t block,
+					uint32_t blocks)
+{
+	struct dp_extent_state *state = dp_state_at(states, block);
+	uint64_t word = atomic_load_explicit(&state->word, memory_order_acquire);
+	uint64_t generation = word >> DP_STATE_GENERATION_SHIFT;
+
+	/* Only the thread that claimed the blocks changes a free word (I16, I17), so a
+	 * store is enough. Calls with a handle of an earlier generation read the
+	 * word and fail. */
+	assert(word == dp_state_idle_word(generation, DP_STATE_FREE));
+	atomic_store_explicit(&state->blocks, blocks, memory_order_relaxed);
+	atomic_store_explicit(&state->word,
+			      dp_state_idle_word(generation, DP_STATE_RESERVED),
+			      memory_order_release);
+	return generation;
+}
+
 /* RESERVED -> FREE or, while held, RETIRED. */
 int dp_state_cancel(struct dp_states *states, uint64_t block,
 		    uint64_t generation);

@@ -6,7 +6,8 @@
  * clones. Both drop their holds, the latter one by one or together.
  *
  * Stands for:
- *	lib/extent/state.c: dp_state_reserve dp_state_cancel dp_state_claim
+ *	lib/extent/state.h: dp_state_reserve
+ *	lib/extent/state.c: dp_state_cancel dp_state_claim
  *	lib/extent/state.c: dp_state_unclaim dp_state_settle dp_state_hold
  *	lib/extent/state.c: state_take_hold dp_state_clone dp_state_drop word_excludes
  *	lib/extent/state.c: state_after_swap word_retired state_refuse

@@ -68,11 +68,11 @@ MUTANTS = [
      '''	return ret ? ret : !view.count;''',
      '''	return ret ? ret : !view.count && view.state == DP_STATE_RETIRED;''',
      CELLS),
-    ('reserve-counts', GENERATION, 'lib/extent/state.c',
+    ('reserve-counts', GENERATION, 'lib/extent/state.h',
      'a new extent has a count of one',
-     '''word_with_state(word, DP_STATE_RESERVED),
+     '''dp_state_idle_word(generation, DP_STATE_RESERVED),
 			      memory''',
-     '''word_with_state(word, DP_STATE_RESERVED) + COUNT_ONE,
+     '''dp_state_idle_word(generation, DP_STATE_RESERVED) + (1 << 6),
 			      memory''',
      CELLS),
     ('hold-of-retired', GENERATION, 'lib/extent/state.c',
@@ -345,8 +345,8 @@ MUTANTS = [
      CELLS),
     ('freed-without-a-new-generation', GENERATION, 'lib/extent/state.c',
      'a freed block begins the same generation again',
-     '''	return ((word_generation(word) + 1) & DP_GENERATION_MASK)''',
-     '''	return (word_generation(word) & DP_GENERATION_MASK)''',
+     '''	return dp_state_idle_word((word_generation(word) + 1) &''',
+     '''	return dp_state_idle_word(word_generation(word) &''',
      'a_handle_never_names_the_next_generation'),
     ('drop-frees-without-a-new-generation', STRESS, 'lib/extent/state.c',
      'the last drop frees the block but keeps its generation, so old handles match',
@@ -355,13 +355,11 @@ MUTANTS = [
      '''			to = word_with_state(to, DP_STATE_FREE);
 	} while''',
      ONE_GENERATION),
-    ('size-of-the-last-generation', RULES, 'lib/extent/state.c',
+    ('size-of-the-last-generation', RULES, 'lib/extent/state.h',
      'a block keeps the length of the extent that began at it before',
-     '''	state_set_blocks(states, block, blocks);
-	atomic_store_explicit(''',
-     '''	if (!dp_state_blocks(states, block))
-		state_set_blocks(states, block, blocks);
-	atomic_store_explicit(''',
+     '''	atomic_store_explicit(&state->blocks, blocks, memory_order_relaxed);''',
+     '''	if (!state->blocks)
+		atomic_store_explicit(&state->blocks, blocks, memory_order_relaxed);''',
      'the_next_generation_has_its_own_length'),
     ('the-end-is-not-zeroed', RULES, 'lib/media/persist.c',
      'the last cache line of a large extent keeps bytes of the last generation',
