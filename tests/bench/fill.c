@@ -7,6 +7,9 @@
  *			included, while extents of 4 KiB to 1 MiB, or of 4 KiB only,
  *			are reserved and cancelled and the pool is 10 to 99 % full;
  *			the figure is the 99.9th percentile at 90 %
+ *	churn, churn-4k
+ *			PEER -: the same latencies before and after --seconds in which
+ *			random extents were replaced at 90 %; the figure is that after
  *	unservable	PEER -: the time of a reserve that fails, when every second
  *			block is free
  *	blocks		PEER -: bytes in blocks that are not free for each byte that is
@@ -130,6 +133,7 @@ static void fill_to(uint64_t goal, bool mixed)
 }
 
 static double values[SAMPLES_MAX];
+static bool before_churn;	/* the figures are not the result yet */
 
 /* Samples of reserves, and how many were left out, and why. */
 struct samples {
@@ -185,7 +189,7 @@ static void show_fill(int fill, const struct samples *samples)
 	       fill, percentile(count, 0.5, 0), percentile(count, 0.99, 0),
 	       percentile(count, 0.999, 0), values[count - 1], count,
 	       (double)samples->refused / all, samples->preempted);
-	if (fill == SHOWN)
+	if (fill == SHOWN && !before_churn)
 		printf("%s unit=ns daxpin_is=%.0f daxpin_low=%.0f daxpin_high=%.0f\n",
 		       bench->test, percentile(count, 0.999, 0),
 		       percentile(count, 0.999, -1.96),
@@ -214,11 +218,16 @@ static void latency_at(int fill, bool mixed)
 	show_fill(fill, &samples);
 }
 
+static void latency_by_fill(bool mixed)
+{
+	for (size_t i = 0; i < FILLS; i++)
+		latency_at(fills[i], mixed);
+}
+
 static void latency(bool mixed)
 {
 	make_room();
-	for (size_t i = 0; i < FILLS; i++)
-		latency_at(fills[i], mixed);
+	latency_by_fill(mixed);
 }
 
 static void latency_mixed(void)
@@ -398,6 +407,57 @@ static void tables(void)
 	       info_of_pool().media_bytes);
 }
 
+/* ------------------------------------------------------------------ churn */
+
+static void empty_to(uint64_t goal)
+{
+	while (out.live > goal)
+		take_one_away();
+}
+
+/* Replaces random extents for --seconds, and returns how many. */
+static uint64_t replace_for_seconds(uint64_t goal, bool mixed)
+{
+	uint64_t end = now_ns() + bench->seconds * 1e9, count = 0;
+
+	do {
+		uint64_t bytes = next_size(mixed);
+
+		empty_to(goal - bytes);
+		add_what_fits(bytes);
+		count++;
+	} while (count % 1024 || (!bench->once && now_ns() < end));
+	return count;
+}
+
+static void churn(bool mixed)
+{
+	uint64_t percent = info_of_pool().usable_bytes / 100, count;
+
+	make_room();
+	before_churn = true;
+	latency_by_fill(mixed);
+	empty_to(SHOWN * percent);
+	printf("before: used chunks / live bytes %.4f\n",
+	       (double)chunks_bytes() / out.live);
+	count = replace_for_seconds(SHOWN * percent, mixed);
+	printf("after %llu replacements: used chunks / live bytes %.4f\n",
+	       (unsigned long long)count, (double)chunks_bytes() / out.live);
+	empty_to(fills[0] * percent);
+	before_churn = false;
+	latency_by_fill(mixed);
+}
+
+static void churn_mixed(void)
+{
+	churn(true);
+}
+
+static void churn_4k(void)
+{
+	churn(false);
+}
+
 /* ---------------------------------------------------------------------- main */
 
 static const struct test {
@@ -407,6 +467,8 @@ static const struct test {
 } tests[] = {
 	{ "latency", latency_mixed, 1 << 30 },
 	{ "latency-4k", latency_4k, 1 << 30 },
+	{ "churn", churn_mixed, 1 << 30 },
+	{ "churn-4k", churn_4k, 1 << 30 },
 	{ "unservable", unservable, 1 << 30 },
 	{ "tables", tables, 1 << 30 },
 	/* 10000 extents take 1.9 GiB, and replacing them needs free space. */
