@@ -122,10 +122,10 @@ struct daxpin_uring_vec {
 
 /*
  * Attach a ring, before it does any I/O into the pool. The files that keep the
- * pool locked are put into the ring's table of registered files. For which
- * segments are fixed buffers see daxpin_uring_prepare(); requests into others are
- * plain, which have the same effect and are slower. On failure the ring is
- * unchanged.
+ * pool locked are put into the ring's table of registered files.
+ * daxpin_uring_prepare() describes which segments become fixed buffers. Requests
+ * into the others are plain: they have the same effect, but are slower. On failure
+ * the ring is unchanged.
  *
  * Rings of every kind can be attached. Buffers that the program registers or
  * clones must not be memory of the pool: guard the ring instead. A ring that is

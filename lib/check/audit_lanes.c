@@ -138,7 +138,7 @@ static int audit_lane(struct dp_audit *audit, uint32_t index)
 	ret = audit_report_lane(audit, index, lane, state, nonsense);
 	if (ret > 0)
 		ret = patch_empty(audit, index, lane);
-	/* dp_lanes_load() must not find a lane that will not be replayed. */
+	/* dp_lanes_load() gets only the lanes that a repair or an open will replay. */
 	if (state != DP_LANE_OPEN || nonsense)
 		memset(lane, 0, sizeof(*lane));
 	return ret;

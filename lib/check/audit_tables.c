@@ -76,8 +76,8 @@ static uint32_t next_gen(struct dp_audit *audit)
 	return audit->next_gen;
 }
 
-/* A generation for a block whose own was lost. If a root names the block, it is the one
- * after the root's, so that it reaches the root's as late as possible (D14). */
+/* A generation for a block whose own was lost. If a root names the block, it is one
+ * above the root's: generations must wrap around before they equal it again (D14). */
 static uint32_t fresh_gen(struct dp_audit *audit, uint32_t block)
 {
 	const struct dp_audit_root *root =

@@ -33,7 +33,7 @@ int dp_os_mkdir(const char *path, unsigned int mode);
 int dp_os_unlink(int dir, const char *name);
 int dp_os_rmdir(const char *path);
 int dp_os_fsync(int fd);
-/* Write back all data of the file's filesystem, also what mappings have changed. */
+/* Write back all data of the file's filesystem, stores through mappings included. */
 int dp_os_syncfs(int fd);
 int dp_os_truncate(int fd, uint64_t size);
 /* fallocate(2) as it is: -EINTR at a signal. May wait for pins. */

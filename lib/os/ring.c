@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The part of io_uring that the library itself needs: one thread prepares, submits
- * and takes completions. By plain system calls, so that the core does not need
- * liburing and a simulation sees every call.
+ * The part of io_uring that the library itself needs: one thread prepares requests,
+ * submits them and takes their completions. This file makes plain system calls, so that
+ * the core does not need liburing and a simulation sees every call.
  *
  * The kernel reads and writes the heads and tails concurrently. Each load here of a
  * word that the kernel stores is an acquire and pairs with the kernel's release, and

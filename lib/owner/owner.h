@@ -60,7 +60,7 @@ bool dp_owner_is_record(const struct dp_owner *owner);
  * -EUCLEAN     the record is invalid
  *
  * despite: return 0 even if the kernel cannot answer, or if contexts exist at the
- * deadline and the opener of the first of them is dead or invisible.
+ * deadline, unless the opener of one of them is known to be alive.
  */
 int dp_owner_await(const struct dp_owner *owner, struct dp_wait_policy *policy,
 		   bool despite, const struct dp_errmsg *errmsg);

@@ -2,11 +2,12 @@
 /*
  * What the kernel does, seen on 6.1, 6.12 and 7.3:
  *
- *  - Devices are numbered ever upwards; a new name does not change the number.
- *  - A device leaves the list when its removal begins; its directory in sysfs
- *    goes after the last object of its contexts. 6.12 waits in between until
- *    the processes close their contexts, 7.3 takes these away (docs/rdma.md).
- *    Only sysfs of the initial network namespace shows the device until then.
+ *  - Devices are numbered in ascending order. A renamed device keeps its number.
+ *  - netlink does not list a device from the moment its removal begins. Its directory
+ *    in sysfs disappears after the last object of its contexts was destroyed: 6.12
+ *    waits until the processes have closed their contexts, 7.3 destroys the objects
+ *    itself (docs/rdma.md R1). Only sysfs of the initial network namespace shows the
+ *    device until then.
  *  - If network namespaces have exclusive devices, a request for a device of another
  *    namespace returns -EINVAL, as for a device that does not exist.
  *  - An open uverbs file is a reference to the module ib_uverbs, in every

@@ -47,13 +47,13 @@ bool dp_remains_are_none(const struct dp_badblocks_view *view);
  *
  *  - of each file the first chunk, and then what is allocated, up to the size of the
  *    largest segment;
- *  - of a device all bytes up to the size of the largest segment, behind that the first
- *    block of each chunk, and every place of a segment's superblock.
+ *  - of a device all bytes up to the size of the largest segment; then the first block
+ *    of each chunk, and each block that could be the superblock of a segment.
  *
- * Behind the place of the largest metadata, reading ends once something was found;
- * superblocks of a device are still searched for. Bad blocks are ignored, except in the
- * first chunk. It fails as dp_wait_work() or, with a sentence, if a part cannot be
- * examined.
+ * Behind the space that metadata can take, the first evidence ends the search of a
+ * file. On a device it ends all reads except those for superblocks. Bad blocks are
+ * ignored, except in the first chunk. It fails as dp_wait_work() or, with a sentence,
+ * if a part cannot be examined.
  */
 int dp_remains_find(const struct dp_remains_place *place,
 		    struct dp_remains *ret_remains,

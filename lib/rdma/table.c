@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Finds an existing grant by the number that its peer sent (C10). Grants are spread
- * over the places by a hash. The numbers of a process are consecutive. But those of one
- * attachment can be at any distance if others make grants too, and then have equal low
- * bits.
+ * over the places by a hash. The numbers of a process are consecutive, but one
+ * attachment may have every 64th of them, all with the same low bits, if 63 others make
+ * grants alternately.
  */
 #include "rdma/table.h"
 

@@ -97,8 +97,8 @@ static int register_call(const struct dp_uring_link *link, unsigned int what,
  * 0 or more, or -errno. -EEXIST: the ring belongs to another thread.
  *
  * Before Linux 6.13 the removal of a table waits, on 6.1 for some milliseconds even if
- * no request uses it. A signal undoes it (EINTR), and then it begins anew, so with a
- * timer it might never end (W13, K38). The second try has all signals blocked.
+ * no request uses it. A signal undoes it (EINTR), and the next call begins again, so
+ * with a timer it might never end (W13, K38). The second try has all signals blocked.
  */
 static int register_change(const struct dp_uring_link *link, unsigned int what,
 			   const void *argument, unsigned int count)

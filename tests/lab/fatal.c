@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fatal FAULT: does to the kernel what it does not survive according to docs/kernel.md
- * K3 or docs/rdma.md R5. tests/lab/kernel_faults runs it, each time in a new guest.
+ * fatal FAULT: makes a sequence of calls that crashes the kernel, according to
+ * docs/kernel.md K3 or docs/rdma.md R5. tests/lab/kernel_faults runs it, each time in a
+ * new guest.
  *
  *   invalidate	a window of type 2 is invalidated twice
  *   region		the device is unbound under a region, which is then deregistered
@@ -53,7 +54,7 @@ static void write_word(const char *path, const char *word)
 	close(fd);
 }
 
-/* To the console, which has everything up to the kernel's last line. */
+/* Writes to the console, which shows all that the kernel printed before it ended. */
 static void log_line(const char *text)
 {
 	char line[128];
@@ -115,7 +116,7 @@ static void jump(int signal)
 	siglongjmp(after_sigbus, 1);
 }
 
-/* Removes the device from the kernel, and requires that a load is SIGBUS then. */
+/* Removes the device from the kernel, and then requires that a load is SIGBUS. */
 static void take_away(const char *device, void (*remove)(const char *device))
 {
 	struct timespec start, end;

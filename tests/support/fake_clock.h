@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 static _Atomic uint64_t clock_ahead_ns;
-static _Atomic uint64_t clock_stopped_ns;	/* 0: it runs */
+static _Atomic uint64_t clock_stopped_ns;	/* 0: the clock runs */
 
 uint64_t __real_dp_os_now_ns(void);
 uint64_t __wrap_dp_os_now_ns(void);

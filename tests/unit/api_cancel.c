@@ -178,7 +178,7 @@ static void called_back(const struct daxpin_holder *holder, void *arg)
 {
 	(void)holder;
 	++*(int *)arg;
-	system_call(true);		/* a callback may make some */
+	system_call(true);		/* a callback may make system calls */
 }
 
 static void hold_one(struct context *s)
@@ -203,7 +203,7 @@ static int found_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
 	(void)extent;
 	(void)size;
 	++*(int *)arg;
-	system_call(true);		/* a callback may make some */
+	system_call(true);		/* a callback may make system calls */
 	return 0;
 }
 

@@ -424,7 +424,7 @@ static void a_read_never_waits_for_the_file(void **state)
 {
 	struct fixture *f = *state;
 	struct daxpin_extent extent = live(f, 8192);
-	/* A file that is hardly ever on tmpfs. */
+	/* This program's file: build directories are rarely on tmpfs. */
 	int program = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	uint64_t done;
 	char bytes[8192];

@@ -459,7 +459,7 @@ int __wrap_dp_os_seek_data(int fd, uint64_t size,
 	       __real_dp_os_seek_data(fd, size, fn, arg);
 }
 
-/* W8: `cp -a` makes a file's blocks shared. Its own bytes are as good as before. */
+/* W8: `cp -a` can make a file's blocks shared, which changes none of its bytes. */
 static void blocks_shared_with_a_copy_are_a_note(void **state)
 {
 	struct fixture *f = *state;

@@ -263,7 +263,7 @@ static void a_lost_superblock_copy_is_restored(void **state)
 	assert_memory_equal(half[0], half[1], DP_SUPER_SIZE);
 }
 
-/* For tools that copy only what changed: see pool_epoch. */
+/* Tools that copy only changed files compare the times: see pool_epoch.c. */
 static void a_repair_sets_the_time_of_the_file_that_it_writes_to(void **state)
 {
 	struct fixture *f = *state;
@@ -455,9 +455,9 @@ int __wrap_dp_blocks_allocate(struct dp_blocks *blocks,
 }
 
 /*
- * A store to a hole needs a new block, and is a SIGBUS if there is none. On shmem the
- * loads of a check allocate pages, so the files only seem to be holes, and this test
- * counts the allocations of the metadata.
+ * A store to a hole needs a new block, and is SIGBUS if there is none. A check on shmem
+ * allocates pages by its own loads. So this test only makes the library find holes, and
+ * counts how often it allocates the metadata's blocks.
  */
 static void metadata_is_allocated_before_it_is_repaired(void **state)
 {

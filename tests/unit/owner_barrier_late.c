@@ -62,7 +62,7 @@ static int pass(uint64_t ns)
 }
 
 /*
- * After a cancellation that found no request, the next one comes after the same time,
+ * After a cancellation that found no request, the next one comes after an equal time,
  * so that requests get more and more time until they begin.
  */
 static void a_request_that_begins_late_passes_though_cancellations_miss_it(void **state)

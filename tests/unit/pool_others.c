@@ -290,7 +290,8 @@ static void a_pool_survives_a_mount_over_its_directory_while_it_is_open(void **s
 /* -------------------------------------------------------------- overlayfs */
 
 /*
- * Mounts an overlay whose lower directory is the pool's, on "over/merged" of it.
+ * Mounts an overlay on "over/merged" in the pool's directory, which is its lower
+ * directory.
  * Returns false if this process may not, or if the kernel has no overlayfs.
  */
 static bool mount_overlay(struct fixture *f)

@@ -470,9 +470,9 @@ static int install_the_pipe(struct world *w)
 }
 
 /*
- * The kernel closes the files of an emptied table some time later, here when the test
- * says so. Abandon finds no table first, and then a table into which it puts a new
- * pipe.
+ * The kernel closes the files of an emptied table some time later; the test decides
+ * when. The first abandon finds no table, and a later one a table into which it puts a
+ * new pipe.
  */
 static void a_quarantined_ring_with_a_new_file_table_can_be_abandoned(void **state)
 {
