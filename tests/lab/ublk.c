@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Pins of a ublk device in a pool's memory (daxpin(7), "Pins of other kernel objects").
- * They continue after the server was killed, although the owner lock does not; deleting
- * the ublk device ends them; and `daxpin doctor` reports the device.
+ * They continue after the server was killed, although the owner lock does not. They end
+ * when the ublk device is deleted, and if a process has the device open, when it is
+ * closed. `daxpin doctor` reports both.
  */
 #include <liburing.h>
 #include <sys/ioctl.h>
@@ -35,10 +36,17 @@ struct memory {
 	uint32_t flags, reserved;
 };
 
+#define NO_DEVICE	"the machine has no ublk device, so none has this memory pinned"
+
 #define CMD_ADD_DEV	_IOWR('u', 0x04, struct command)
 #define CMD_DEL_DEV	_IOWR('u', 0x05, struct command)
 #define CMD_GET_FEATURES _IOR('u', 0x13, struct command)
+#define CMD_DEL_DEV_ASYNC _IOR('u', 0x14, struct command)
 #define CMD_REG_BUF	_IOWR('u', 0x18, struct command)
+
+#define HANG_S		600		/* limit of a wait that must end */
+
+static long long pins_before;
 
 static int control(uint32_t what, uint32_t device, const void *with, uint16_t size)
 {
@@ -143,11 +151,9 @@ static bool doctor_says(struct fixture *f, const char *words)
 	return found;
 }
 
-/* The lock is free and the pool opens, but its memory is still pinned. */
-static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **state)
+/* Kills a server that has pinned memory of a new pool. Returns its device's number. */
+static uint32_t kill_a_server(struct fixture *f)
 {
-	struct fixture *f = *state;
-	long long before;
 	struct child child;
 
 	need_shared_memory();
@@ -155,20 +161,60 @@ static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **stat
 	create_pool(f);
 	close_pool(f);
 	f->options.flags = 0;
-	assert_true(doctor_says(f, "the machine has no ublk device"));
-	before = pinned_pages();
+	assert_true(doctor_says(f, NO_DEVICE));
 	child = start_child(f, serve, NULL);
 	kill_child(&child);
 	if (child.result < 0)
 		fail_msg("ublk: %s", strerror(-child.result));
+	return child.result;
+}
+
+/* The lock is free and the pool opens, but its memory is still pinned. */
+static void assert_pinned(struct fixture *f)
+{
 	open_pool(f);
 	assert_true(pool_info(f).unclean);
 	close_pool(f);
-	assert_true(pinned_pages() > before);
+	assert_true(pinned_pages() > pins_before);
+}
+
+/* The kernel frees the rings of `daxpin doctor` after that process has ended. */
+static void await_unpinned(struct fixture *f)
+{
+	for (int s = 0; s < HANG_S && pinned_pages() != pins_before; s++)
+		sleep(1);
+	assert_true(pins_are_back(pins_before));
+	assert_true(doctor_says(f, NO_DEVICE));
+}
+
+static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t device = kill_a_server(f);
+
+	assert_pinned(f);
 	assert_true(doctor_says(f, "1 ublk device(s): the kernel does not show which memory they have pinned"));
-	assert_int_equal(control(CMD_DEL_DEV, child.result, NULL, 0), 0);
-	assert_true(pins_are_back(before));
-	assert_true(doctor_says(f, "the machine has no ublk device"));
+	assert_int_equal(control(CMD_DEL_DEV, device, NULL, 0), 0);
+	await_unpinned(f);
+}
+
+/* CMD_DEL_DEV would wait until the device is closed. */
+static void pins_of_a_deleted_device_last_until_it_is_closed(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t device = kill_a_server(f);
+	char path[32];
+	int fd;
+
+	snprintf(path, sizeof(path), "/dev/ublkc%u", device);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(control(CMD_DEL_DEV_ASYNC, device, NULL, 0), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_pinned(f);
+	assert_true(doctor_says(f, "1 file(s) of the driver are open: a deleted device keeps its pins until it is closed"));
+	close(fd);
+	await_unpinned(f);
 }
 
 static int device_teardown(void **state)
@@ -183,11 +229,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			pins_of_a_killed_server_last_until_its_device_is_deleted,
 			device_setup, device_teardown),
+		cmocka_unit_test_setup_teardown(
+			pins_of_a_deleted_device_last_until_it_is_closed,
+			device_setup, device_teardown),
 	};
 
 	if (!getenv("DAXPIN_TEST_DAX")) {
 		printf("DAXPIN_TEST_DAX is not set\n");
 		return 77;
 	}
+	pins_before = pinned_pages();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

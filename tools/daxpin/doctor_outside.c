@@ -84,25 +84,61 @@ static int count_ublk(void)
 	return count;
 }
 
-/* Only for memory that allows long-term pins: device-dax and shmem. */
-static void report_ublk(struct doctor *doctor)
+/*
+ * How many files of the driver are open. A deleted device is in sysfs no more, but a
+ * process that has it open keeps its pins. -1: the kernel does not show it.
+ */
+static int count_ublk_files(void)
 {
-	int count = count_ublk();
+	FILE *file = fopen("/sys/module/ublk_drv/refcnt", "re");
+	int count = -1;
+
+	if (!file)
+		return access("/sys/module/ublk_drv", F_OK) ? 0 : -1;
+	if (fscanf(file, "%d", &count) != 1)
+		count = -1;
+	fclose(file);
+	return count;
+}
+
+static void report_no_ublk(struct doctor *doctor)
+{
+	int files = count_ublk_files();
 	struct answer answer = {
 		.subject = SUBJECT_UBLK,
-		.verdict = count ? VERDICT_UNKNOWN : VERDICT_YES,
+		.verdict = files ? VERDICT_UNKNOWN : VERDICT_YES,
 	};
 
-	if (doctor->place.source != DAXPIN_SOURCE_DEVDAX &&
-	    doctor->place.source != DAXPIN_SOURCE_SHMEM)
-		return;
-	if (!count) {
+	if (!files) {
 		doctor_report(doctor, answer,
 			      "the machine has no ublk device, so none has this memory pinned");
 		return;
 	}
-	answer.remedy = "give no memory of a pool to a ublk server; if a server has ended, delete its device before the pool is opened again";
-	if (count < 0)
+	answer.remedy = "end the processes that have a file /dev/ublk* open before the pool is opened again";
+	if (files < 0)
+		doctor_report(doctor, answer,
+			      "the machine has no ublk device, but the kernel does not show whether a process has a deleted one open, which keeps its pins");
+	else
+		doctor_report(doctor, answer,
+			      "the machine has no ublk device, but %d file(s) of the driver are open: a deleted device keeps its pins until it is closed",
+			      files);
+}
+
+/* Only for memory that allows long-term pins: device-dax and shmem. */
+static void report_ublk(struct doctor *doctor)
+{
+	struct answer answer = {
+		.subject = SUBJECT_UBLK, .verdict = VERDICT_UNKNOWN,
+		.remedy = "give no memory of a pool to a ublk server; if a server has ended, delete its device before the pool is opened again",
+	};
+	int count = count_ublk();
+
+	if (doctor->place.source != DAXPIN_SOURCE_DEVDAX &&
+	    doctor->place.source != DAXPIN_SOURCE_SHMEM)
+		return;
+	if (!count)
+		report_no_ublk(doctor);
+	else if (count < 0)
 		doctor_report(doctor, answer,
 			      "/sys is not mounted, so whether there are ublk devices is unknown");
 	else
