@@ -145,7 +145,9 @@ struct daxpin_uring_vec {
  * -EEXIST	the ring belongs to another thread
  * -EINVAL	pool, ring or ret_uring is NULL; an invalid option; a file or
  *		buffer table that is too short
- * -EMFILE	RLIMIT_NOFILE is too low for three descriptors, or for the
+ * -EIO		with DAXPIN_URING_NEED_FIXED, a page of the pool cannot be
+ *		pinned, probably because it is bad
+ * -EMFILE	RLIMIT_NOFILE is too low for four descriptors, or for the
  *		three files of the ring's table
  * -ENOMEM	out of memory; with DAXPIN_URING_NEED_FIXED, more than
  *		RLIMIT_MEMLOCK allows, and errmsg has the sum
@@ -205,6 +207,9 @@ int daxpin_uring_info(const struct daxpin_uring *uring,
  *		slots than segments, and all are filled
  * -EEXIST	the ring belongs to another thread
  * -EINVAL	uring is NULL; the extent is not in the pool
+ * -EIO		a page of the segment cannot be pinned, probably because it is
+ *		bad; of {0, 0}, this is so for some segment, and the others are
+ *		registered
  * -ENOMEM	out of memory, or more than RLIMIT_MEMLOCK allows
  * -EOPNOTSUPP	fixed buffers are unavailable; the ring is guarded, or attached
  *		with DAXPIN_URING_PLAIN

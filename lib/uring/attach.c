@@ -56,6 +56,10 @@ static int attach_put_into_slots(struct daxpin_uring *uring, const int *fd,
 		return dp_fail(DP_ERRMSG_OF(options), -EBUSY,
 			       "slot %d of the ring's file table is in use: name the first of %u free ones in file_slot",
 			       ret, DAXPIN_URING_FILES);
+	if (ret != -ENOENT)
+		return dp_fail(DP_ERRMSG_OF(options), ret,
+			       "/proc, which shows the free slots of the ring's file table, cannot be read: %s",
+			       strerror(-ret));
 	ret = dp_uring_put_files(&uring->link, uring->file_slot, fd,
 				 DAXPIN_URING_FILES);
 	return ret ? attach_refuse_files(uring, options, ret) : 0;
@@ -281,6 +285,17 @@ unregister:
 	return ret;
 }
 
+/* What a restricted ring does not say is taken to be missing. */
+static int attach_probe_requests(struct daxpin_uring *uring)
+{
+	int vectors = dp_uring_supports(&uring->link, DP_URING_OP_READV_FIXED);
+	int send_zc = dp_uring_supports(&uring->link, IORING_OP_SEND_ZC);
+
+	uring->has_vectors = vectors > 0;
+	uring->has_send_zc = send_zc > 0;
+	return vectors < 0 ? vectors : send_zc < 0 ? send_zc : 0;
+}
+
 static int attach_make_and_join(struct daxpin_pool *pool, struct io_uring *ring,
 				const struct daxpin_uring_options *options,
 				bool guard, struct daxpin_uring **ret_uring)
@@ -303,10 +318,9 @@ static int attach_make_and_join(struct daxpin_pool *pool, struct io_uring *ring,
 			       "the ring's descriptor cannot be duplicated: %s",
 			       strerror(-ret));
 	}
-	uring->has_vectors = dp_uring_supports(&uring->link,
-					       DP_URING_OP_READV_FIXED);
-	uring->has_send_zc = dp_uring_supports(&uring->link, IORING_OP_SEND_ZC);
-	ret = attach_join(uring, attach_can_be_fixed(&info), options);
+	ret = attach_probe_requests(uring);
+	if (!ret)
+		ret = attach_join(uring, attach_can_be_fixed(&info), options);
 	if (!ret) {
 		*ret_uring = uring;
 		return 0;

@@ -140,6 +140,8 @@ static void slots_record(struct daxpin_uring *uring, uint32_t index,
 	table->filled_bytes += slots_segment_at(uring, index).size;
 }
 
+/* -EIO: a page of the segment cannot be pinned (EFAULT), and the pages before it were
+ * pinned in vain, so a service call does not try again. */
 static int slots_fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 {
 	const uint32_t number = uring->table.first_number + slot;
@@ -153,11 +155,13 @@ static int slots_fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 	if (!is_shared)
 		ret = dp_uring_put_buffer(&uring->link, number, segment.base,
 					  segment.size);
-	if (ret)
-		daxpin_registration_revoked(uring->registration, index);
-	else
+	if (!ret) {
 		slots_record(uring, index, slot, is_shared);
-	return ret;
+		return 0;
+	}
+	daxpin_registration_revoked(uring->registration, index);
+	uring->table.segment_of[index].is_bad = ret == -EFAULT;
+	return ret == -EFAULT ? -EIO : ret;
 }
 
 /*
@@ -334,24 +338,33 @@ static int slots_fill_if_free(struct daxpin_uring *uring, uint32_t index)
 }
 
 /*
- * Register as many as there are slots and memory for. -EAGAIN: some have holes, or a
- * reclaim needs them; -EBUSY: there are fewer slots. What is registered stays.
+ * Register as many as there are slots and memory for. -EIO: some have pages that cannot
+ * be pinned; -EAGAIN: some have holes, or a reclaim needs them; -EBUSY: there are fewer
+ * slots. What is registered stays.
  */
-int dp_uring_table_prepare_all(struct daxpin_uring *uring)
+static int slots_fill_all(struct daxpin_uring *uring, bool is_service)
 {
-	bool is_waiting = false;
-	int ret = uring->table.is_open ? 0 : -EOPNOTSUPP;
+	int ret = 0, failed = 0;
 
 	for (uint32_t i = 0; !ret && i < uring->segments; i++) {
+		if (is_service && uring->table.segment_of[i].is_bad)
+			continue;
 		ret = slots_fill_if_free(uring, i);
-		is_waiting |= ret == -EAGAIN;
-		ret = ret == -EAGAIN ? 0 : ret;
+		if (ret == -EIO || (ret == -EAGAIN && !failed))
+			failed = ret;
+		ret = ret == -EIO || ret == -EAGAIN ? 0 : ret;
 	}
+	ret = ret ? ret : failed;
 	if (ret == -ENOMEM)
 		slots_note_no_memory(uring);
-	else if (ret && ret != -EBUSY && uring->table.is_open)
+	else if (ret && ret != -EBUSY && ret != -EAGAIN)
 		slots_note_failure(uring, ret);
-	return !ret && is_waiting ? -EAGAIN : ret;
+	return ret;
+}
+
+int dp_uring_table_prepare_all(struct daxpin_uring *uring)
+{
+	return uring->table.is_open ? slots_fill_all(uring, false) : -EOPNOTSUPP;
 }
 
 void dp_uring_slot_missed(struct daxpin_uring *uring, uint32_t index)
@@ -433,8 +446,8 @@ int dp_uring_table_service(struct daxpin_uring *uring)
 		ret = slots_leave(uring, i);
 	/* An eager table also registers segments whose holes were refilled. */
 	if (!ret && uring->table.is_eager)
-		ret = dp_uring_table_prepare_all(uring);
-	return ret == -EAGAIN || ret == -EBUSY ? 0 : ret;
+		ret = slots_fill_all(uring, true);
+	return ret == -EAGAIN || ret == -EBUSY || ret == -EIO ? 0 : ret;
 }
 
 /* ------------------------------------------------------------ open, close */
@@ -504,15 +517,20 @@ static int slots_probe_segment(struct daxpin_uring *uring, uint32_t index)
 
 /*
  * One page shows whether this kernel accepts buffers on this backing. Segments with
- * holes are not tried.
+ * holes are not tried. A page that cannot be pinned may be a bad one: try another.
  */
 static int slots_probe(struct daxpin_uring *uring)
 {
+	bool all_tried = true;
 	int ret = -EAGAIN;
 
-	for (uint32_t i = 0; ret == -EAGAIN && i < uring->segments; i++)
+	for (uint32_t i = 0; (ret == -EAGAIN || ret == -EFAULT) &&
+			     i < uring->segments; i++) {
 		ret = slots_probe_segment(uring, i);
-	return ret == -EAGAIN || ret == -ENOMEM ? 0 : ret;
+		all_tried &= ret != -EAGAIN;
+	}
+	return ret == -EAGAIN || ret == -ENOMEM || (ret == -EFAULT && !all_tried) ?
+	       0 : ret;
 }
 
 static int slots_refuse_memory(struct daxpin_uring *uring,
@@ -657,11 +675,16 @@ static bool slots_copy_table(struct daxpin_uring *uring, bool need)
 static int slots_fill_eagerly(struct daxpin_uring *uring,
 			      const struct daxpin_uring_options *options)
 {
+	bool need = options->flags & DAXPIN_URING_NEED_FIXED;
 	int ret = dp_uring_table_prepare_all(uring);
 
-	if (ret == -ENOMEM && options->flags & DAXPIN_URING_NEED_FIXED)
+	if (ret == -ENOMEM && need)
 		return slots_refuse_memory(uring, options);
-	return ret == -ENOMEM || ret == -EAGAIN || ret == -EBUSY ? 0 : ret;
+	if (ret == -EIO && need)
+		return dp_fail(DP_ERRMSG_OF(options), ret,
+			       "a page of the pool cannot be pinned, probably because it is bad: leave out DAXPIN_URING_NEED_FIXED");
+	return ret == -ENOMEM || ret == -EAGAIN || ret == -EBUSY || ret == -EIO ?
+	       0 : ret;
 }
 
 static int slots_open_table(struct daxpin_uring *uring,

@@ -20,6 +20,7 @@ struct dp_uring_slot {
 struct dp_uring_segment {
 	char *mapped_base;
 	int slot_index;			/* in our range, or -1 */
+	bool is_bad;			/* a page of it could not be pinned */
 	bool is_leaving;		/* new requests must not name the slot */
 	uint32_t misses;		/* plain requests since the adapter last tried
 					   to register the segment */

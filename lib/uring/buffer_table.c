@@ -16,6 +16,10 @@ int dp_uring_take_range(const struct dp_uring_link *link, uint32_t first,
 		return dp_fail(DP_ERRMSG_OF(options), -EBUSY,
 			       "slot %d of the ring's buffer table is in use: name a range of free ones in buffer_slot and buffer_slots",
 			       number);
+	if (number != -ENOENT)
+		return dp_fail(DP_ERRMSG_OF(options), number,
+			       "/proc, which shows the free slots of the ring's buffer table, cannot be read: %s",
+			       strerror(-number));
 	/* Emptying the last slot of the range, which is empty, fails if there is no
 	 * table, or if the table is too short. */
 	ret = dp_uring_put_buffer(link, first + count - 1, NULL, 0);

@@ -118,21 +118,22 @@ static int register_change(const struct dp_uring_link *link, unsigned int what,
 	return ret;
 }
 
-bool dp_uring_supports(const struct dp_uring_link *link, uint8_t opcode)
+int dp_uring_supports(const struct dp_uring_link *link, uint8_t opcode)
 {
 	enum { OPERATIONS = 256 };
 	struct io_uring_probe *probe =
 		calloc(1, sizeof(*probe) +
 			  OPERATIONS * sizeof(struct io_uring_probe_op));
-	bool known = false;
+	int ret;
 
 	if (!probe)
-		return false;
-	if (!register_change(link, IORING_REGISTER_PROBE, probe, OPERATIONS))
-		known = opcode <= probe->last_op &&
-			probe->ops[opcode].flags & IO_URING_OP_SUPPORTED;
+		return -ENOMEM;
+	ret = register_change(link, IORING_REGISTER_PROBE, probe, OPERATIONS);
+	if (!ret)
+		ret = opcode <= probe->last_op &&
+		      probe->ops[opcode].flags & IO_URING_OP_SUPPORTED;
 	free(probe);
-	return known;
+	return ret < 0 && ret != -ENOMEM ? 0 : ret;
 }
 
 int dp_uring_make_files(const struct dp_uring_link *link, const int *fd,
@@ -308,9 +309,9 @@ static int register_find_taken(FILE *fdinfo, const char *table, uint32_t first,
 			       uint32_t count)
 {
 	bool in_table = false, ended = false;
+	int taken = -ENOENT;
 	unsigned int number;
 	char *line = NULL;
-	int taken = -1;
 	size_t size = 0;
 
 	while (!ended && taken < 0 && getline(&line, &size, fdinfo) > 0) {
@@ -329,6 +330,7 @@ static FILE *register_fdinfo(const struct dp_uring_link *link)
 {
 	char path[64];
 
+	errno = ENOENT;
 	if (link->index_flag)
 		return NULL;
 	snprintf(path, sizeof(path), "/proc/thread-self/fdinfo/%d", link->ring_fd_copy);
@@ -341,8 +343,10 @@ static int register_taken(const struct dp_uring_link *link, const char *table,
 	FILE *fdinfo = register_fdinfo(link);
 	int slot;
 
+	if (!fdinfo && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))
+		return -errno;
 	if (!fdinfo)
-		return -1;		/* unknown: rely on the program's options */
+		return -ENOENT;		/* unknown: rely on the program's options */
 	slot = register_find_taken(fdinfo, table, first, count);
 	fclose(fdinfo);
 	return slot;

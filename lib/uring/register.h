@@ -24,7 +24,8 @@ struct dp_uring_link {
 /* All return 0 or -errno unless a comment says otherwise. */
 int dp_uring_link(const struct io_uring *ring, struct dp_uring_link *ret_link);
 void dp_uring_unlink(struct dp_uring_link *link);
-bool dp_uring_supports(const struct dp_uring_link *link, uint8_t opcode);
+/* 1: the kernel has the operation; 0: it does not, or does not say; or -ENOMEM. */
+int dp_uring_supports(const struct dp_uring_link *link, uint8_t opcode);
 int dp_uring_make_files(const struct dp_uring_link *link, const int *fd,
 			uint32_t count);
 int dp_uring_remove_files(const struct dp_uring_link *link);
@@ -55,8 +56,8 @@ int dp_uring_copy_buffer(const struct dp_uring_link *from, uint32_t from_slot,
 			 const struct dp_uring_link *to, uint32_t to_slot);
 int dp_uring_copy_buffers(const struct dp_uring_link *from,
 			  const struct dp_uring_link *to);
-/* The first slot of the range that is in use according to /proc, or -1: all are free,
- * or it is unknown. */
+/* The first slot of the range that is in use according to /proc. -ENOENT: all are free,
+ * or /proc does not show the table; -EMFILE, -ENFILE, -ENOMEM: it could not be read. */
 int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count);
 int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,

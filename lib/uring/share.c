@@ -78,24 +78,36 @@ static struct shares *shares_get(void)
 
 /* ---------------------------------------------------------------- the source */
 
+/* The first of two full slots was copied to its own place: 1: the second is still in
+ * use; 0: the kernel cannot copy one entry, or has emptied the second slot; or -errno:
+ * this could not be found out. */
+static int share_copy_first(const struct dp_uring_link *source)
+{
+	int ret = dp_uring_copy_buffer(source, 0, source, 0);
+
+	if (ret)
+		return ret == -ENOMEM ? ret : 0;
+	ret = dp_uring_taken_buffer(source, 1, 1);
+	return ret == -ENOENT ? 0 : ret;
+}
+
 /*
  * Can this kernel copy one entry without emptying the slots behind it? To find out,
  * fill two slots of the source, copy the first to its own place, and read whether the
- * second is still in use.
+ * second is still in use. A trial that could not be made is no answer (-errno).
  */
-static bool share_can_copy_one(const struct dp_uring_link *source)
+static int share_can_copy_one(const struct dp_uring_link *source)
 {
 	static char page[PROBE_BYTES] __attribute__((aligned(PROBE_BYTES)));
-	bool can = true;
+	int ret = 0;
 
-	for (uint32_t i = 0; can && i < PROBE_SLOTS; i++)
-		can = !dp_uring_put_buffer(source, i, page, PROBE_BYTES);
-	if (can)
-		can = !dp_uring_copy_buffer(source, 0, source, 0) &&
-		      dp_uring_taken_buffer(source, 1, 1) == 1;
+	for (uint32_t i = 0; !ret && i < PROBE_SLOTS; i++)
+		ret = dp_uring_put_buffer(source, i, page, PROBE_BYTES);
+	if (!ret)
+		ret = share_copy_first(source);
 	for (uint32_t i = 0; i < PROBE_SLOTS; i++)
 		dp_uring_put_buffer(source, i, NULL, 0);
-	return can;
+	return ret;
 }
 
 /* Copying the source's table to the source itself must fail with -EBUSY, because it has
@@ -113,11 +125,14 @@ static int share_make_source(struct dp_uring_share *share)
 	if (!ret && dp_uring_copy_buffers(&share->source, &share->source) !=
 			    -EBUSY)
 		ret = -EOPNOTSUPP;
-	if (ret)
+	if (!ret)
+		ret = share_can_copy_one(&share->source);
+	if (ret < 0) {
 		dp_uring_unlink(&share->source);
-	else
-		share->copies_one = share_can_copy_one(&share->source);
-	return ret;
+		return ret;
+	}
+	share->copies_one = ret;
+	return 0;
 }
 
 static int share_make(struct daxpin_pool *pool, uint32_t segments,
@@ -175,13 +190,20 @@ static int share_join(struct daxpin_pool *pool, uint32_t segments,
 	return ret;
 }
 
-/* The share of this pool, which the ring joins at the first call. NULL: the ring must
- * register segments for itself. */
+/* Errors that show only that there was no descriptor or no memory. */
+static bool share_is_shortage(int error)
+{
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
+/* The share of this pool, which the ring joins at the first call, or at a later one
+ * after a shortage. NULL: the ring must register segments for itself. */
 static struct dp_uring_share *share_of(struct daxpin_uring *uring)
 {
 	struct dp_uring_sharing *sharing = &uring->sharing;
 
-	if (!sharing->share && !sharing->error)
+	if (!sharing->share &&
+	    (!sharing->error || share_is_shortage(sharing->error)))
 		sharing->error = share_join(uring->pool, uring->segments,
 					    &sharing->share);
 	return sharing->error ? NULL : sharing->share;

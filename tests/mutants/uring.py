@@ -3,6 +3,7 @@
 
 SHARE = ['tests/unit/uring_share', 'shmem']
 SLOTS = ['tests/unit/uring_buffer_slots', 'shmem']
+REFUSED = ['tests/unit/uring_refused']
 
 MUTANTS = [
     ('prep-registers', SLOTS, 'lib/uring/buffer_slots.c',
@@ -44,4 +45,21 @@ MUTANTS = [
 		return ret;
 	state->is_leaving = false;''',
      'a_segment_stays_fixed_if_its_reclaim_is_cancelled'),
+    ('interrupted-again', REFUSED, 'lib/uring/register.c',
+     'the second try of a call about a ring can be interrupted, too',
+     '''	pthread_sigmask(SIG_BLOCK, &all, &before);''',
+     '''	pthread_sigmask(SIG_BLOCK, NULL, &before);''',
+     'an_interrupted_call_is_repeated_with_all_signals_blocked'),
+    ('shortage-is-an-answer', REFUSED, 'lib/uring/share.c',
+     'a ring that had no descriptor once never shares registrations',
+     '''	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;''',
+     '''	return error == -EINTR;''',
+     'a_ring_shares_after_a_shortage'),
+    ('a-bad-page-ends-all', REFUSED, 'lib/uring/buffer_slots.c',
+     'a page that cannot be pinned makes all requests of the ring plain',
+     '''		all_tried &= ret != -EAGAIN;''',
+     '''		all_tried &= ret != -EAGAIN;
+		if (ret == -EFAULT)
+			break;''',
+     'a_page_that_cannot_be_pinned_makes_only_its_segment_plain'),
 ]
