@@ -1033,7 +1033,8 @@ struct daxpin_job_options {
  *
  * -ENOENT	there is no such segment
  * -ENOSYS	io_uring is unavailable, or no thread can be created for it (a
- *		limit of processes), and DAXPIN_JOB_BLOCKING is not set
+ *		limit of processes), or no descriptor is left for it, and
+ *		DAXPIN_JOB_BLOCKING is not set
  * -EOPNOTSUPP	device-dax, without DAXPIN_JOB_ZERO; or the pool is on a DAX
  *		filesystem and open with page granularity
  * -EROFS	the pool is open for reading

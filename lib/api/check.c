@@ -87,6 +87,8 @@ DP_EXPORT int daxpin_repair(const char *path,
 	if (ret)
 		return ret;
 	report.patches = &patches;
+	/* The file that may be too large is the backup, not one of the pool. */
+	options.request.segment_size = 0;
 	ret = dp_options_end(&options, dp_repair(&report, &options.request, backup));
 	dp_patches_fini(&patches);
 	if (!ret)

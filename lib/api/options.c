@@ -154,7 +154,7 @@ static int options_file_too_large(const struct dp_pool_request *request)
 	return dp_fail(request->errmsg, -EFBIG,
 		       "%s: RLIMIT_FSIZE lets a file of this process have %llu bytes, and one of a pool's has up to segment_size, %llu: raise the limit (ulimit -f; systemd: LimitFSIZE=), or choose smaller segments",
 		       request->path,
-		       (unsigned long long)dp_os_file_size_limit(),
+		       (unsigned long long)dp_os_limit(DP_LIMIT_FILE_SIZE),
 		       (unsigned long long)request->segment_size);
 }
 
@@ -164,7 +164,8 @@ int dp_options_end(const struct dp_options *options, int ret)
 
 	if (ret == -EMFILE)
 		return options_no_descriptor(&options->request);
-	if (ret == -EFBIG && dp_os_file_size_limit() != UINT64_MAX)
+	if (ret == -EFBIG && options->request.segment_size &&
+	    dp_os_limit(DP_LIMIT_FILE_SIZE) != UINT64_MAX)
 		return options_file_too_large(&options->request);
 	if (ret < 0 && copy->errmsg && copy->errmsg_size && !copy->errmsg[0])
 		dp_fail(&options->errmsg, ret, "%s: %s (%s)",

@@ -76,11 +76,12 @@ reclaim_make_job(struct daxpin_pool *pool, enum dp_job_kind kind,
 }
 
 /* Does the error mean that no ring can be created? -EAGAIN does: the kernel could not
- * create the ring's thread. */
+ * create the ring's thread. -EMFILE and -ENFILE: there is no descriptor for it. */
 static bool reclaim_is_refusal(int error)
 {
 	return error == -EPERM || error == -EACCES || error == -ENOSYS ||
-	       error == -EOPNOTSUPP || error == -EAGAIN;
+	       error == -EOPNOTSUPP || error == -EAGAIN || error == -EMFILE ||
+	       error == -ENFILE;
 }
 
 /* Begin the job. If no ring can be created, run it to its end in this thread, provided

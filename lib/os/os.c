@@ -453,20 +453,13 @@ uint64_t dp_os_descriptor_limit(void)
 	return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : limit.rlim_cur;
 }
 
-uint64_t dp_os_file_size_limit(void)
+uint64_t dp_os_limit(enum dp_limit which)
 {
+	static const int resource[] = { RLIMIT_FSIZE, RLIMIT_MEMLOCK, RLIMIT_AS };
 	struct rlimit limit;
 
-	return getrlimit(RLIMIT_FSIZE, &limit) ||
-	       limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
-}
-
-uint64_t dp_os_locked_limit(void)
-{
-	struct rlimit limit;
-
-	return getrlimit(RLIMIT_MEMLOCK, &limit) ||
-	       limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : limit.rlim_cur;
+	return getrlimit(resource[which], &limit) || limit.rlim_cur == RLIM_INFINITY ?
+	       UINT64_MAX : limit.rlim_cur;
 }
 
 int dp_os_pid_exists(int pid)

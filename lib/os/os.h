@@ -106,10 +106,10 @@ int dp_os_pid(void);
 uint32_t dp_os_user(void);
 /* How many descriptors this process may have: RLIMIT_NOFILE. */
 uint64_t dp_os_descriptor_limit(void);
-/* How large its files may become, RLIMIT_FSIZE, and how much memory it may lock,
- * RLIMIT_MEMLOCK; UINT64_MAX: no limit. */
-uint64_t dp_os_file_size_limit(void);
-uint64_t dp_os_locked_limit(void);
+/* How large its files may become, RLIMIT_FSIZE, how much memory it may lock,
+ * RLIMIT_MEMLOCK, and map, RLIMIT_AS; UINT64_MAX: no limit. */
+enum dp_limit { DP_LIMIT_FILE_SIZE, DP_LIMIT_LOCKED, DP_LIMIT_MAPPED };
+uint64_t dp_os_limit(enum dp_limit which);
 /* 1: a process, or a thread of one, with that pid exists. */
 int dp_os_pid_exists(int pid);
 /* The calling thread's id, and whether a thread is one of this process's. */

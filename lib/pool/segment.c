@@ -324,6 +324,11 @@ static int segment_map_all(struct dp_segments *segments, uint64_t size,
 static int segment_no_addresses(int error, uint64_t range,
 				const struct dp_errmsg *errmsg)
 {
+	if (error == -ENOMEM && dp_os_limit(DP_LIMIT_MAPPED) != UINT64_MAX)
+		return dp_fail(errmsg, error,
+			       "there is no free range of %llu MiB of addresses for the pool, and RLIMIT_AS is %llu KiB: raise it (ulimit -v; systemd: LimitAS=)",
+			       (unsigned long long)range >> 20,
+			       (unsigned long long)dp_os_limit(DP_LIMIT_MAPPED) >> 10);
 	if (error != -EAGAIN)
 		return dp_fail(errmsg, error,
 			       "there is no free range of %llu MiB of addresses for the pool",
@@ -331,7 +336,7 @@ static int segment_no_addresses(int error, uint64_t range,
 	return dp_fail(errmsg, -ENOMEM,
 		       "the %llu MiB of the pool cannot be mapped: mlockall(MCL_FUTURE) locks what is mapped, and RLIMIT_MEMLOCK is %llu KiB: raise it (ulimit -l; systemd: LimitMEMLOCK=), or call munlockall() before",
 		       (unsigned long long)range >> 20,
-		       (unsigned long long)dp_os_locked_limit() >> 10);
+		       (unsigned long long)dp_os_limit(DP_LIMIT_LOCKED) >> 10);
 }
 
 int dp_segments_map(struct dp_segments *segments, uint64_t size,

@@ -91,13 +91,9 @@ uint64_t dp_os_descriptor_limit(void)
 	return MACHINE_HANDLES;
 }
 
-uint64_t dp_os_file_size_limit(void)
+uint64_t dp_os_limit(enum dp_limit which)
 {
-	return UINT64_MAX;
-}
-
-uint64_t dp_os_locked_limit(void)
-{
+	(void)which;
 	return UINT64_MAX;
 }
 

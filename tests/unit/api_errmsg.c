@@ -3,7 +3,7 @@
  * errmsg describes the failure that the call returns. Each call that takes an errmsg is
  * made with another call's message in the buffer: the buffer must be empty after
  * success and overwritten after failure. Outputs are written only on success. The last
- * tests are about close, limits and filters of system calls.
+ * tests are about limits of the process and filters of system calls.
  */
 #include "fixture.h"
 #include "invariant.h"
@@ -28,6 +28,7 @@ struct context {
 	struct fixture *f;
 	char errmsg[512];
 	char other[80];
+	char fresh[80];
 	char backup[80];
 	void *output;
 	unsigned char summary[sizeof(struct daxpin_check_summary)];
@@ -58,6 +59,16 @@ static int call_open(struct context *s, enum how how)
 	OPTIONS(struct daxpin_pool_options, .uuid = { how == BAD });
 
 	return daxpin_pool_open(s->other, &options.o, (void *)&s->output);
+}
+
+/* The path of the first call has no pool yet, so there is an open that fails. */
+static int call_open_or_create(struct context *s, enum how how)
+{
+	OPTIONS(struct daxpin_pool_options, .pool_size = 32 * MIB,
+		.segment_size = 32 * MIB, .flags = DAXPIN_POOL_CREATE,
+		.uuid = { how == BAD });
+
+	return daxpin_pool_open(s->fresh, &options.o, (void *)&s->output);
 }
 
 static void close_it(struct context *s)
@@ -168,6 +179,7 @@ static const struct {
 } calls[] = {
 	{ "create", call_create, close_it, false },
 	{ "open", call_open, close_it, false },
+	{ "open or create", call_open_or_create, close_it, false },
 	{ "check", call_check, NULL, false },
 	{ "repair", call_repair, NULL, false },
 	{ "repair_undo", call_undo, NULL, true },
@@ -204,6 +216,7 @@ static void errmsg_is_new_after_a_failure_and_empty_after_success(void **state)
 	struct context s = { .f = f };
 
 	snprintf(s.other, sizeof(s.other), "%s/other", f->path);
+	snprintf(s.fresh, sizeof(s.fresh), "%s/fresh", f->path);
 	snprintf(s.backup, sizeof(s.backup), "%s/backup", f->path);
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
 		for (enum how how = GOOD; how <= TOO_NEW; how++)
@@ -211,7 +224,28 @@ static void errmsg_is_new_after_a_failure_and_empty_after_success(void **state)
 	dp_invariants(f->pool);
 }
 
-/* ---------------------------------------------------------------- the close */
+/* ---------------------------------------------------------------- the limits */
+
+/*
+ * Closes the pool, runs fn in a child, which may open it, and opens it again: it was
+ * closed cleanly. fn returns 0, CANNOT, or the number of the step that failed.
+ */
+static void in_child(struct fixture *f, int (*fn)(void *f), const char *why_not)
+{
+	int status;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
+	status = run_child(fn, f);
+	f->options.deadline_ns = daxpin_deadline_ms(600000);
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	if (status == CANNOT) {
+		print_message("# skipped: %s\n", why_not);
+		skip();
+	}
+	assert_int_equal(status, 0);
+	assert_int_equal(pool_info(f).unclean, 0);
+}
 
 /* Runs in a child that may open no more descriptors. */
 static int close_with_none(void *arg)
@@ -228,16 +262,116 @@ static int close_with_none(void *arg)
 
 static void a_close_works_without_free_descriptors(void **state)
 {
-	struct daxpin_pool_info info = { .size = sizeof(info) };
-	struct fixture *f = *state;
+	in_child(*state, close_with_none, NULL);
+}
 
-	assert_int_equal(daxpin_pool_close(f->pool), 0);
-	f->pool = NULL;
-	assert_int_equal(run_child(close_with_none, f), 0);
-	f->options.deadline_ns = daxpin_deadline_ms(600000);
-	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
-	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
-	assert_int_equal(info.unclean, 0);
+static void count_holder(const struct daxpin_holder *holder, void *arg)
+{
+	(void)holder;
+	++*(int *)arg;
+}
+
+static int use_with_none(struct fixture *f)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_KEEP, .flags = 0 };
+	struct daxpin_hold hold = { .access = 0 };
+	char bytes[64];
+	int holders = 0;
+
+	if (daxpin_reserve(f->pool, 4096, DAXPIN_RESERVE_ZERO, &op.extent) ||
+	    daxpin_publish(f->pool, &op, 1, NULL, NULL))
+		return 10;
+	if (daxpin_hold_labelled(f->pool, op.extent, DAXPIN_HOLD_READ, "x", &hold) ||
+	    daxpin_read(f->pool, op.extent, 0, sizeof(bytes), bytes) ||
+	    daxpin_persist(f->pool, op.extent, 0, 4096) ||
+	    daxpin_holds(f->pool, op.extent, count_holder, &holders) != 1)
+		return 11;
+	if (holders != 1 || daxpin_drop_labelled(f->pool, &hold) ||
+	    daxpin_pool_drain(f->pool, daxpin_deadline_ms(600000)))
+		return 12;
+	op.type = DAXPIN_OP_RETIRE;
+	return daxpin_publish(f->pool, &op, 1, NULL, NULL) ? 13 : 0;
+}
+
+static int run_job(struct fixture *f, const struct daxpin_job_options *options)
+{
+	struct daxpin_job *job;
+	int ret = daxpin_reclaim(f->pool, options, &job);
+
+	if (ret)
+		return ret;
+	ret = daxpin_job_wait(job, DAXPIN_NO_DEADLINE);
+	return daxpin_job_end(job) ? 1 : ret;
+}
+
+/*
+ * A job needs descriptors for its ring, and says so. Without the ring it works in the
+ * calling thread, and with descriptors it works again.
+ */
+static int reclaim_with_few(void *arg)
+{
+	const struct rlimit none = { 0, 1000 }, enough = { 1000, 1000 };
+	struct fixture *f = arg;
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
+		.bytes = DAXPIN_CHUNK_SIZE, .errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
+	};
+	int ret;
+
+	if (daxpin_pool_open(f->path, NULL, &f->pool) ||
+	    setrlimit(RLIMIT_NOFILE, &none))
+		return 1;
+	if (run_job(f, &options) != -ENOSYS ||
+	    !strstr(f->errmsg, strerror(EMFILE)))
+		return 2;
+	options.flags = DAXPIN_JOB_BLOCKING;
+	if (run_job(f, &options))
+		return 3;
+	ret = use_with_none(f);
+	options.flags = 0;
+	if (!ret && (setrlimit(RLIMIT_NOFILE, &enough) || run_job(f, &options)))
+		ret = 4;
+	return daxpin_pool_close(f->pool) ? 5 : ret;
+}
+
+static void an_open_pool_can_be_used_without_free_descriptors(void **state)
+{
+	in_child(*state, reclaim_with_few, NULL);
+}
+
+/* Runs in a child that may map little more than it has mapped. */
+static int open_with_few_addresses(void *arg)
+{
+	struct fixture *f = arg;
+	unsigned long long pages;
+	struct daxpin_pool *pool;
+	struct rlimit limit;
+	FILE *statm = fopen("/proc/self/statm", "re");
+
+	f->options.deadline_ns = 0;
+	if (!statm || fscanf(statm, "%llu", &pages) != 1 ||
+	    getrlimit(RLIMIT_AS, &limit))
+		return CANNOT;
+	fclose(statm);
+	limit.rlim_cur = pages * 4096 + 16 * MIB;
+	if (setrlimit(RLIMIT_AS, &limit))
+		return CANNOT;
+	if (daxpin_pool_open(f->path, &f->options, &pool) != -ENOMEM)
+		return 1;
+	if (!strstr(f->errmsg, " 64 MiB of addresses") ||
+	    !strstr(f->errmsg, "RLIMIT_AS"))
+		return 2;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_AS, &limit) ||
+	    daxpin_pool_open(f->path, &f->options, &pool))
+		return 3;
+	return daxpin_pool_close(pool) ? 4 : 0;
+}
+
+static void a_pool_larger_than_the_address_space_limit_is_enomem(void **state)
+{
+	in_child(*state, open_with_few_addresses, "there is no /proc/self/statm");
 }
 
 /* Runs in a child with a file size limit of 1 MiB. SIGXFSZ would kill it. */
@@ -309,18 +443,7 @@ static int open_with_locked_memory(void *arg)
 
 static void locked_memory_beyond_the_limit_is_enomem_with_the_limit(void **state)
 {
-	struct fixture *f = *state;
-	int status;
-
-	assert_int_equal(daxpin_pool_close(f->pool), 0);
-	f->pool = NULL;
-	status = run_child(open_with_locked_memory, f);
-	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
-	if (status == CANNOT) {
-		print_message("# skipped: memory cannot be locked here\n");
-		skip();
-	}
-	assert_int_equal(status, 0);
+	in_child(*state, open_with_locked_memory, "memory cannot be locked here");
 }
 
 /* Runs in a child, as in a container whose filter does not know getrandom(). */
@@ -347,18 +470,7 @@ static int create_and_open_without_random(void *arg)
 
 static void a_pool_that_needs_getrandom_is_enosys_with_a_sentence(void **state)
 {
-	struct fixture *f = *state;
-	int status;
-
-	assert_int_equal(daxpin_pool_close(f->pool), 0);
-	f->pool = NULL;
-	status = run_child(create_and_open_without_random, f);
-	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
-	if (status == CANNOT) {
-		print_message("# skipped: seccomp is unavailable here\n");
-		skip();
-	}
-	assert_int_equal(status, 0);
+	in_child(*state, create_and_open_without_random, "seccomp is unavailable here");
 }
 
 int main(void)
@@ -368,6 +480,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(errmsg_is_new_after_a_failure_and_empty_after_success),
 		TEST(a_close_works_without_free_descriptors),
+		TEST(an_open_pool_can_be_used_without_free_descriptors),
+		TEST(a_pool_larger_than_the_address_space_limit_is_enomem),
 		TEST(locked_memory_beyond_the_limit_is_enomem_with_the_limit),
 		TEST(a_pool_that_needs_getrandom_is_enosys_with_a_sentence),
 		TEST(a_create_above_the_file_size_limit_is_efbig_without_a_signal),

@@ -232,6 +232,13 @@ static void a_child_forked_beside_a_wait_opens_another_pool(void **state)
 
 /* ---------------------------------------------------------- after daemon(3) */
 
+/* How the owner opens its pool, and how often it forks and exits. */
+struct daemon {
+	struct fixture *f;
+	uint32_t flags;
+	int forks;
+};
+
 /*
  * Runs in the process that survives. Returns 0, or the number of the step that failed.
  */
@@ -241,6 +248,7 @@ static int lives_on(struct fixture *f, pid_t parent)
 
 	while (getppid() == parent)
 		usleep(1000);
+	f->options.flags = 0;
 	if (daxpin_pool_open(f->path, &f->options, &f->pool) != -EBUSY)
 		return 1;
 	if (!strstr(f->errmsg, "this process") ||
@@ -257,35 +265,55 @@ static int lives_on(struct fixture *f, pid_t parent)
 /* An owner that forks and exits, as daemon(3) does. */
 static int becomes_a_daemon(void *arg, int fd)
 {
-	struct fixture *f = arg;
-	pid_t parent = getpid();
+	const struct daemon *daemon = arg;
+	struct fixture *f = daemon->f;
+	pid_t parent = 0;
 	unsigned char step;
 
+	f->options.flags = daemon->flags;
 	if (daxpin_pool_open(f->path, &f->options, &f->pool))
 		return 1;
-	if (!fork()) {
+	for (int i = 0; i < daemon->forks; i++) {
+		parent = getpid();
+		if (fork())
+			_exit(0);
 		prctl(PR_SET_PDEATHSIG, 0);
-		step = lives_on(f, parent);
-		send_message(fd, &step, sizeof(step));
-		_exit(0);
 	}
+	step = lives_on(f, parent);
+	send_message(fd, &step, sizeof(step));
 	_exit(0);
 }
 
-static void a_process_opens_its_pool_again_after_daemon(void **state)
+static void daemon_opens_again(struct fixture *f, uint32_t flags, int forks)
 {
-	struct fixture *f = *state;
+	struct daemon daemon = { f, flags, forks };
 	unsigned char step = 255;
 	struct child child;
 
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
 	f->pool = NULL;
-	child = fork_child(becomes_a_daemon, f);
+	child = fork_child(becomes_a_daemon, &daemon);
 	assert_true(receive_message(child.fd, &step, sizeof(step)));
 	assert_int_equal(end_child(&child), 0);
 	assert_int_equal(step, 0);
 	f->options.deadline_ns = daxpin_deadline_ms(LONG_MS);
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+}
+
+static void a_process_opens_its_pool_again_after_daemon(void **state)
+{
+	daemon_opens_again(*state, 0, 1);
+}
+
+static void a_process_opens_its_pool_again_after_two_forks(void **state)
+{
+	daemon_opens_again(*state, 0, 2);
+}
+
+/* It has shared the lock with other readers, and then opens the pool for writing. */
+static void a_reader_opens_its_pool_again_after_daemon(void **state)
+{
+	daemon_opens_again(*state, DAXPIN_POOL_READONLY, 1);
 }
 
 /* ------------------------------------------------------------- thread slots */
@@ -611,6 +639,8 @@ int main(void)
 		TEST(a_child_forked_in_a_callback_opens_another_pool),
 		TEST(a_child_forked_beside_a_wait_opens_another_pool),
 		TEST(a_process_opens_its_pool_again_after_daemon),
+		TEST(a_process_opens_its_pool_again_after_two_forks),
+		TEST(a_reader_opens_its_pool_again_after_daemon),
 		TEST(a_child_can_use_the_thread_slots_of_its_parents_threads),
 		TEST(a_child_of_a_raw_clone_opens_a_pool_while_a_parents_thread_ends),
 		TEST(a_child_forked_while_threads_use_pools_opens_another_pool),

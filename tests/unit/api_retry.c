@@ -5,6 +5,7 @@
  * pass does not return -EAGAIN.
  */
 #include "child.h"
+#include "core/handle.h"
 #include "fixture.h"
 #include "forbid.h"
 #include "invariant.h"
@@ -375,6 +376,94 @@ static void retry_is_sent_after_a_refused_set(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, held), 0);
 }
 
+static int hold_one(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ);
+}
+
+static int drop_one(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_drop(f->pool, extent);
+}
+
+static struct daxpin_hold labelled;
+
+static int hold_with_label(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_hold_labelled(f->pool, extent, DAXPIN_HOLD_WRITE, "x", &labelled);
+}
+
+static int drop_with_label(struct fixture *f, struct daxpin_extent extent)
+{
+	(void)extent;
+	return daxpin_drop_labelled(f->pool, &labelled);
+}
+
+static int hold_twice(struct fixture *f, struct daxpin_extent extent)
+{
+	const struct daxpin_extent both[] = { extent, extent };
+
+	return daxpin_hold_many(f->pool, both, 2, DAXPIN_HOLD_READ, NULL);
+}
+
+static int drop_twice(struct fixture *f, struct daxpin_extent extent)
+{
+	const struct daxpin_extent both[] = { extent, extent };
+
+	return daxpin_drop_many(f->pool, both, 2, NULL);
+}
+
+static int hold_by_address(struct fixture *f, struct daxpin_extent extent)
+{
+	return daxpin_hold_at(f->pool, extent.addr, DAXPIN_HOLD_READ, &extent);
+}
+
+static int set_word(struct fixture *f, struct daxpin_extent extent)
+{
+	const struct daxpin_op op = {
+		.type = DAXPIN_OP_SET, .extent = extent, .value = 1,
+	};
+
+	return daxpin_publish(f->pool, &op, 1, NULL, NULL);
+}
+
+static const struct {
+	const char *name;
+	int (*call)(struct fixture *f, struct daxpin_extent extent);
+	int (*undo)(struct fixture *f, struct daxpin_extent extent);
+} at_gate[] = {
+	{ "hold", hold_one, drop_one },
+	{ "hold_labelled", hold_with_label, drop_with_label },
+	{ "hold_many", hold_twice, drop_twice },
+	{ "hold_at", hold_by_address, drop_one },
+	{ "SET", set_word, NULL },
+};
+
+/* The test itself closes the gate and opens it, as a drain does. */
+static void retry_is_sent_after_each_call_that_a_gate_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 4096);
+	uint32_t segment = extent.addr / DAXPIN_SEGMENT_MIN;
+
+	for (size_t i = 0; i < sizeof(at_gate) / sizeof(at_gate[0]); i++) {
+		print_message("# %s\n", at_gate[i].name);
+		dp_gate_close(&f->pool->states.gates, segment);
+		assert_int_equal(at_gate[i].call(f, extent), -EAGAIN);
+		assert_false(take_retry(f));
+		dp_gate_open(&f->pool->states.gates, segment);
+		dp_events_notify_refused(&f->pool->events);
+		assert_true(take_retry(f));
+		assert_int_equal(at_gate[i].call(f, extent), 0);
+		if (at_gate[i].undo)
+			assert_int_equal(at_gate[i].undo(f, extent), 0);
+		/* No event follows a call that succeeded. */
+		dp_events_notify_refused(&f->pool->events);
+		assert_false(take_retry(f));
+		assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	}
+}
+
 /* ------------------------------------------------------------------ the pin */
 
 static void retry_is_sent_after_a_refused_pin(void **state)
@@ -494,6 +583,7 @@ int main(void)
 		TEST(without_membarrier_retry_follows_the_other_threads_next_reserve),
 		TEST(without_membarrier_retry_is_sent_at_the_other_threads_end),
 		TEST(retry_is_sent_after_a_refused_set),
+		TEST(retry_is_sent_after_each_call_that_a_gate_refused),
 		TEST(retry_is_sent_after_a_refused_pin),
 		TEST(no_retry_is_lost_when_a_free_races_a_refusal),
 	};

@@ -3,11 +3,13 @@
  * A repair leaves a clean pool that opens, and a backup that restores every byte that
  * was there. The repair loses data only if the callback agrees.
  */
+#include "child.h"
 #include "findings.h"
 #include "pool/blocks.h"
 #include "forbid.h"
 #include "check/patch.h"
 #include "media/super.h"
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 static void backup_path(struct fixture *f, char path[128])
@@ -691,6 +693,35 @@ static void a_repair_that_cannot_write_its_backup_changes_nothing(void **state)
 	assert_int_equal(rmdir(path), 0);
 }
 
+/*
+ * In a child with a file size limit. SIGXFSZ would kill it. The limit ends before the
+ * child writes what is left of its output.
+ */
+static int repair_with_small_files(void *arg)
+{
+	struct fixture *f = arg;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_FSIZE, &limit))
+		return 1;
+	limit.rlim_cur = 16;
+	if (setrlimit(RLIMIT_FSIZE, &limit))
+		return 2;
+	repair_fails(f, -EFBIG, "RLIMIT_FSIZE is 16:");
+	limit.rlim_cur = limit.rlim_max;
+	return setrlimit(RLIMIT_FSIZE, &limit) || has_backup(f) ? 3 : 0;
+}
+
+static void a_backup_above_the_file_size_limit_is_efbig_without_a_signal(void **state)
+{
+	struct fixture *f = *state;
+
+	need_no_verbs();
+	corrupt_page(f, 0, DP_SUPER_OFFSET);
+	assert_int_equal(run_child(repair_with_small_files, f), 0);
+	repair_pool(f, 0, 1);
+}
+
 static void undo_is_refused_if_the_pool_was_opened_since(void **state)
 {
 	struct fixture *f = *state;
@@ -855,6 +886,7 @@ int main(void)
 		TEST(repair_is_busy_if_the_owner_cannot_be_determined),
 		TEST(a_callback_can_stop_the_repair),
 		TEST(a_repair_that_cannot_write_its_backup_changes_nothing),
+		TEST(a_backup_above_the_file_size_limit_is_efbig_without_a_signal),
 		TEST(undo_is_refused_if_the_pool_was_opened_since),
 		TEST(another_pools_backup_is_refused),
 		TEST(a_backup_that_others_can_write_is_refused),

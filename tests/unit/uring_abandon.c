@@ -581,6 +581,69 @@ static void a_ring_index_is_valid_only_in_its_own_thread(void **state)
 	assert_reopens(w);
 }
 
+/* Runs in another thread, whose ring has the same index. */
+static void *use_the_index(void *arg)
+{
+	const struct daxpin_extent all = { 0, 0 };
+	struct world *w = arg, own = { .f = w->f };
+
+	assert_int_equal(io_uring_queue_init(8, &own.ring, 0), 0);
+	assert_true(attach_by_index(&own));
+	assert_int_equal(own.ring.enter_ring_fd, w->ring.enter_ring_fd);
+	assert_int_equal(daxpin_uring_prepare(w->uring, all),
+			 target == FSDAX ? -EOPNOTSUPP : -EEXIST);
+	assert_int_equal(daxpin_uring_abandon(w->uring, 0), -EBUSY);
+	assert_int_equal(daxpin_uring_detach(w->uring), -EEXIST);
+	/* Its files are still there: abandon finds the pipe. */
+	assert_int_equal(info_of(own.uring).fixed_segments, 0);
+	assert_int_equal(daxpin_uring_abandon(own.uring, 0), -ETIMEDOUT);
+	io_uring_queue_exit(&own.ring);
+	assert_int_equal(daxpin_uring_abandon(own.uring, IN_TIME), 0);
+	return NULL;
+}
+
+static void no_call_takes_the_ring_index_of_another_thread(void **state)
+{
+	struct world *w = *state;
+	pthread_t thread;
+
+	need_fixed_buffers(w);
+	if (!attach_by_index(w))
+		skip();
+	assert_int_equal(pthread_create(&thread, NULL, use_the_index, w), 0);
+	pthread_join(thread, NULL);
+	assert_int_equal(info_of(w->uring).lock_lost, 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	assert_reopens(w);
+}
+
+static void *attach_by_index_and_end(void *arg)
+{
+	return attach_by_index(arg) ? arg : NULL;
+}
+
+/* pthread_self() of the second thread is that of the first, which has ended. */
+static void an_ended_threads_ring_index_is_not_that_of_the_next_thread(void **state)
+{
+	struct world *w = *state;
+	pthread_t first, second;
+	void *is_attached;
+
+	assert_int_equal(pthread_create(&first, NULL, attach_by_index_and_end, w), 0);
+	pthread_join(first, &is_attached);
+	if (!is_attached)
+		skip();
+	assert_int_equal(pthread_create(&second, NULL, detach_another, w), 0);
+	pthread_join(second, NULL);
+	free_ring(w);
+	/* The adapter has no descriptor, so the kernel frees the ring. */
+	for (int i = 0; i < 60000 && !info_of(w->uring).lock_lost; i++)
+		usleep(10000);
+	abandon(w);
+	assert_reopens(w);
+}
+
 static void a_ring_known_by_index_can_be_abandoned_before_it_is_freed(void **state)
 {
 	struct world *w = *state;
@@ -801,6 +864,8 @@ static int run_all(void)
 		TEST(a_quarantined_ring_with_a_new_file_table_can_be_abandoned),
 		TEST(a_guard_with_an_emptied_file_table_must_be_detached),
 		TEST(a_ring_index_is_valid_only_in_its_own_thread),
+		TEST(no_call_takes_the_ring_index_of_another_thread),
+		TEST(an_ended_threads_ring_index_is_not_that_of_the_next_thread),
 		TEST(a_ring_known_by_index_can_be_abandoned_before_it_is_freed),
 		TEST(a_freed_ring_known_by_index_is_quarantined),
 	};

@@ -554,6 +554,56 @@ static void a_guard_pins_all_segments_for_the_applications_buffers(void **state)
 	assert_true(do_job(w, false, &part).done_bytes > 0);
 }
 
+static void the_pin_of_guarded_rings_lasts_until_the_last_one_is_left(void **state)
+{
+	struct world *w = *state, second = { .f = w->f };
+	struct daxpin_uring_options options = uring_options(w, 0);
+	struct seen_part part = { .result = 0 };
+
+	need_reclaimable_buffers(w);
+	assert_int_equal(io_uring_queue_init(8, &second.ring, 0), 0);
+	assert_int_equal(daxpin_uring_guard(w->f.pool, &w->ring, &options,
+					    &w->uring), 0);
+	assert_int_equal(daxpin_uring_guard(w->f.pool, &second.ring, &options,
+					    &second.uring), 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	/* Buffers of an abandoned ring are pinned until the kernel frees it. */
+	assert_int_equal(daxpin_uring_abandon(second.uring, 0), -ETIMEDOUT);
+	assert_int_equal(do_job(w, false, &part).done_bytes, 0);
+	assert_int_equal(part.result, -EBUSY);
+	assert_true(part.is_held);
+	io_uring_queue_exit(&second.ring);
+	assert_int_equal(daxpin_uring_abandon(second.uring,
+					      daxpin_deadline_ms(600000)), 0);
+	assert_true(do_job(w, false, &part).done_bytes > 0);
+}
+
+/* The reclaim began before the guard, and waits for a hold. */
+static void a_waiting_reclaim_finds_a_ring_that_is_guarded_meanwhile(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_options options = uring_options(w, 0);
+	struct daxpin_extent extent;
+	struct daxpin_job *job;
+
+	need_reclaimable_buffers(w);
+	extent = reserve(&w->f, 4096);
+	assert_int_equal(daxpin_hold(w->f.pool, extent, DAXPIN_HOLD_WRITE), 0);
+	job = begin_reclaim(w, extent.addr / DAXPIN_SEGMENT_MIN);
+	assert_int_equal(daxpin_uring_guard(w->f.pool, &w->ring, &options,
+					    &w->uring), 0);
+	assert_int_equal(daxpin_drop(w->f.pool, extent), 0);
+	for (int i = 0; i < 5; i++)
+		assert_int_equal(daxpin_job_wait(job, daxpin_deadline_ms(10)),
+				 -ETIMEDOUT);
+	assert_int_equal(pool_info(&w->f).hole_bytes, 0);
+	assert_int_equal(daxpin_uring_detach(w->uring), 0);
+	w->uring = NULL;
+	end_reclaim(job);
+	assert_true(pool_info(&w->f).hole_bytes > 0);
+}
+
 static void a_guard_without_buffers_does_not_prevent_reclaim(void **state)
 {
 	struct world *w = *state;
@@ -995,6 +1045,8 @@ static int run_all(void)
 		TEST(no_call_on_a_ring_is_a_cancellation_point),
 		TEST(a_ring_can_be_detached_in_the_process_that_daemon_leaves),
 		TEST(a_guard_pins_all_segments_for_the_applications_buffers),
+		TEST(the_pin_of_guarded_rings_lasts_until_the_last_one_is_left),
+		TEST(a_waiting_reclaim_finds_a_ring_that_is_guarded_meanwhile),
 		TEST(a_guard_without_buffers_does_not_prevent_reclaim),
 		TEST(bad_options_are_refused_with_an_errmsg),
 		TEST(zeroed_options_are_valid),
