@@ -57,15 +57,38 @@ static int allocate(int fd, uint64_t size)
 	return fallocate(fd, 0, 0, size) ? -errno : 0;
 }
 
+/* The sweep of another run can find the file before it is locked. It then locks the
+ * file itself and removes the name: try another. */
+static int create_locked(int dir, char name[SCRATCH_NAME_SIZE])
+{
+	for (int i = 0; i < NAME_TRIES; i++) {
+		int fd = create_named(dir, name), ret = 0;
+		struct stat stat;
+
+		if (fd < 0)
+			return fd;
+		if (flock(fd, LOCK_EX) || fstat(fd, &stat))
+			ret = -errno;
+		if (!ret && stat.st_nlink)
+			return fd;
+		if (ret)
+			unlinkat(dir, name, 0);
+		close(fd);
+		if (ret)
+			return ret;
+	}
+	return -EAGAIN;
+}
+
 int testbed_named_file(const struct place *place, uint64_t size,
 		       char name[SCRATCH_NAME_SIZE])
 {
-	int fd = create_named(place->fd, name);
+	int fd = create_locked(place->fd, name);
 	int ret;
 
 	if (fd < 0)
 		return fd;
-	ret = flock(fd, LOCK_EX | LOCK_NB) ? -errno : allocate(fd, size);
+	ret = allocate(fd, size);
 	if (!ret)
 		return fd;
 	unlinkat(place->fd, name, 0);
