@@ -245,15 +245,15 @@ static int slots_find_idle(const struct dp_uring_table *table)
 
 /* ------------------------------------------------------ prepare, on demand */
 
-/* Returns an empty slot. If fill_limit is reached, this empties the least recently used
- * slot that no request names. -1: requests name all filled slots, no slot is filled, or
- * emptying failed. */
+/* Returns an empty slot. If fill_limit is reached, but not if it is 0, this empties the
+ * least recently used slot that no request names. -1: requests name all filled slots,
+ * no slot is empty, or emptying failed. */
 static int slots_make_empty(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
 	int slot;
 
-	if (table->filled < table->fill_limit)
+	if (table->filled < table->fill_limit || !table->filled)
 		return slots_find_empty(table);
 	slot = slots_find_idle(table);
 	if (slot < 0 || slots_empty(uring, slot))
@@ -346,6 +346,9 @@ static int slots_fill_all(struct daxpin_uring *uring, bool is_service)
 {
 	int ret = 0, failed = 0;
 
+	/* A service call does not try again each time whether there is memory. */
+	if (!is_service)
+		uring->table.fill_limit = uring->table.slot_count;
 	for (uint32_t i = 0; !ret && i < uring->segments; i++) {
 		if (is_service && uring->table.segment_of[i].is_bad)
 			continue;

@@ -61,7 +61,8 @@ static int call_open(struct context *s, enum how how)
 	return daxpin_pool_open(s->other, &options.o, (void *)&s->output);
 }
 
-/* The path of the first call has no pool yet, so there is an open that fails. */
+/* The first call creates the pool. In the second the create fails, and the open that
+ * follows succeeds. */
 static int call_open_or_create(struct context *s, enum how how)
 {
 	OPTIONS(struct daxpin_pool_options, .pool_size = 32 * MIB,
@@ -179,7 +180,8 @@ static const struct {
 } calls[] = {
 	{ "create", call_create, close_it, false },
 	{ "open", call_open, close_it, false },
-	{ "open or create", call_open_or_create, close_it, false },
+	{ "create by open", call_open_or_create, close_it, false },
+	{ "open after a failed create", call_open_or_create, close_it, false },
 	{ "check", call_check, NULL, false },
 	{ "repair", call_repair, NULL, false },
 	{ "repair_undo", call_undo, NULL, true },

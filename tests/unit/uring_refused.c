@@ -30,6 +30,7 @@ static struct {
 	long number;			/* __NR_io_uring_... */
 	uint32_t operation;		/* which to count, or EVERY */
 	uint32_t at, seen;
+	bool is_lasting;		/* all later ones fail, too */
 	int error;
 	sigset_t blocked_after;		/* signals that the next call has blocked */
 	bool is_next;
@@ -56,8 +57,19 @@ static bool must_fail(long number, const long *with)
 	if (failing.is_next)
 		pthread_sigmask(SIG_BLOCK, NULL, &failing.blocked_after);
 	failing.is_next = failing.at && is_counted(number, with) &&
-			  ++failing.seen == failing.at;
+			  (++failing.seen == failing.at ||
+			   (failing.is_lasting && failing.seen > failing.at));
 	return failing.is_next;
+}
+
+/*
+ * Callers pass fewer arguments than this file reads. AddressSanitizer would report the
+ * rest as an access to the frame of the function that called.
+ */
+__attribute__((no_sanitize_address))
+static long argument(va_list list)
+{
+	return va_arg(list, long);
 }
 
 long __wrap_syscall(long number, ...)
@@ -67,7 +79,7 @@ long __wrap_syscall(long number, ...)
 
 	va_start(list, number);
 	for (int i = 0; i < 6; i++)
-		with[i] = va_arg(list, long);
+		with[i] = argument(list);
 	va_end(list);
 	if (number == __NR_io_uring_setup && atomic_load(&setup_call.waits)) {
 		sem_post(&setup_call.begun);
@@ -277,6 +289,30 @@ static void a_ring_shares_after_a_shortage(void **state)
 			    IORING_REGISTER_BUFFERS_UPDATE, ENOMEM);
 }
 
+/* There is no memory at the attach, for any buffer, but later there is. */
+static void an_eager_ring_without_memory_can_prepare_later(void **state)
+{
+	const struct daxpin_extent all = { 0, 0 };
+	struct world *w = *state;
+
+	need_fixed_buffers(w);
+	for (int i = 0; i < 2; i++) {
+		fail_at(__NR_io_uring_register, IORING_REGISTER_BUFFERS_UPDATE, 1,
+			ENOMEM);
+		failing.is_lasting = true;
+		assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
+		assert_int_equal(daxpin_uring_prepare(w->uring, all), -ENOMEM);
+		assert_true(failed());
+		assert_int_equal(info_of(w->uring).fixed_segments, 0);
+		assert_int_equal(info_of(w->uring).fallback, -ENOMEM);
+		assert_int_equal(daxpin_uring_service(w->uring), 0);
+		assert_int_equal(daxpin_uring_prepare(w->uring, i ? all :
+						      live(&w->f, PAGE)), 0);
+		assert_int_equal(info_of(w->uring).fixed_segments, i + 1);
+		detach(w);
+	}
+}
+
 /* ------------------------------------------------ a page that cannot be pinned */
 
 static char *page_of(struct world *w, uint32_t segment, uint64_t offset)
@@ -473,6 +509,7 @@ int main(void)
 		TEST(a_detach_that_is_refused_can_be_repeated),
 		TEST(what_the_kernel_could_not_report_is_not_taken_to_be_missing),
 		TEST(a_ring_shares_after_a_shortage),
+		TEST(an_eager_ring_without_memory_can_prepare_later),
 		TEST(a_page_that_cannot_be_pinned_makes_only_its_segment_plain),
 		TEST(fixed_buffers_that_are_needed_are_eio_if_a_page_is_bad),
 		TEST(a_slot_in_use_is_not_replaced_for_lack_of_descriptors),
