@@ -12,7 +12,7 @@
 #define MR_BYTES (UINT64_C(1) << 20)
 #define ALL_ACCESS (IBV_ACCESS_LOCAL_WRITE | READ | WRITE)
 #define NEAR_ACCESS (ALL_ACCESS | IBV_ACCESS_MW_BIND)
-#define WAIT_STEPS 60000 /* of a millisecond: ends a test that hangs */
+#define WAIT_STEPS 600000 /* of a millisecond: ends a test that hangs */
 
 /* The far end writes to the near one's region `mr`. */
 struct ends {
