@@ -6,11 +6,15 @@
  * under a bound memory window that was allocated before it keeps its dead process in
  * the kernel for 50 seconds (rdma.md R6), with a kernel warning.
  */
+#include <sched.h>
 #include "child.h"
 #include "rdma_fixture.h"
+#include "rdma_peer.h"
 
 #define REGIONS		128		/* makes the teardown slow */
 #define ROUNDS		3
+#define GRANTS		2000
+#define GRANT_BYTES	UINT64_C(4096)
 #define HANG_MS		600000		/* limit of a wait that must end */
 
 static struct place place = { "shmem", NULL, NULL };
@@ -195,6 +199,166 @@ static void an_owner_that_opened_its_verbs_first_is_waited_for(void **state)
 	nothing_is_pinned_after(*state, VERBS_FIRST);
 }
 
+/* -------------------------------------------------------- owners with grants */
+
+/* What an owner reports before each connection of its peer. */
+struct granted {
+	struct wire_address address;
+	uint64_t addr;			/* pool address of the first grant's extent */
+	uint64_t wrong;			/* bytes of it that its peer has written */
+	unsigned char grant[DAXPIN_GRANT_DESCRIPTOR_SIZE];
+};
+
+struct granting {
+	struct fixture *f;
+	unsigned int grants;
+	bool await_write;		/* after each connection */
+};
+
+/* Reserves an extent and grants it. Fills in what the peer of the first one needs. */
+static int grant_one(struct fixture *f, bool first, struct granted *ret_granted,
+		     unsigned char **ret_bytes)
+{
+	const struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .label = "test peer",
+	};
+	struct daxpin_extent extent;
+	struct daxpin_grant *grant;
+
+	if (daxpin_reserve(f->pool, GRANT_BYTES, 0, &extent) ||
+	    daxpin_rdma_grant(f->rdma, extent, &options, &grant))
+		return -1;
+	if (!first)
+		return 0;
+	ret_granted->addr = extent.addr;
+	*ret_bytes = daxpin_ptr(f->pool, extent, 0);
+	return daxpin_grant_export(grant, ret_granted->grant,
+				   sizeof(ret_granted->grant)) < 0;
+}
+
+/* Grants, and connects as often as the test wants. */
+static int own_grants(void *arg, int fd)
+{
+	const struct granting *granting = arg;
+	struct fixture *f = granting->f;
+	struct granted granted = { .wrong = 0 };
+	struct wire_address theirs;
+	unsigned char *bytes = NULL;
+
+	if (open_pool(f, HANG_MS, NULL) || nic_open(&f->nic, rdma_device) ||
+	    wire_open(&f->wire, &f->nic) || attach(f))
+		return 1;
+	for (unsigned int i = 0; i < granting->grants; i++)
+		if (grant_one(f, !i, &granted, &bytes))
+			return 2;
+	pattern_fill(bytes, GRANT_BYTES, OLD_PATTERN);
+	for (;;) {
+		granted.wrong = pattern_wrong(bytes, GRANT_BYTES, OLD_PATTERN);
+		granted.address = wire_address(&f->wire);
+		if (!send_message(fd, &granted, sizeof(granted)) ||
+		    !receive_message(fd, &theirs, sizeof(theirs)) ||
+		    wire_connect(&f->wire, &theirs) || !send_step(fd))
+			return 3;
+		while (granting->await_write &&
+		       !pattern_wrong(bytes, GRANT_BYTES, OLD_PATTERN))
+			sched_yield();
+		if ((granting->await_write && !send_step(fd)) || !await_step(fd))
+			return 4;
+	}
+}
+
+static struct child begin_owner(struct fixture *f, unsigned int grants,
+				struct granted *ret_granted)
+{
+	struct granting granting = { f, grants, grants > 1 };
+	struct child child = fork_child(own_grants, &granting);
+
+	assert_true(receive_message(child.fd, ret_granted, sizeof(*ret_granted)));
+	assert_int_equal(ret_granted->wrong, 0);
+	return child;
+}
+
+/* Connects owner and peer, and makes the peer write with that grant. */
+static void go(struct child *owner, struct child *peer, const struct granted *to,
+	       const unsigned char *grant, uint32_t writes)
+{
+	const struct wire_address theirs = peer_prepare(peer, &to->address, grant,
+							writes);
+
+	assert_true(send_message(owner->fd, &theirs, sizeof(theirs)));
+	assert_true(await_step(owner->fd));
+	assert_true(send_step(peer->fd));
+}
+
+/* Lets the owner look at its extent, and prepare for the next connection. */
+static struct granted look(struct child *owner)
+{
+	struct granted granted;
+
+	assert_true(send_step(owner->fd));
+	assert_true(receive_message(owner->fd, &granted, sizeof(granted)));
+	return granted;
+}
+
+/*
+ * The target is killed, starts again and grants the same blocks. A peer of its first
+ * life connects to it, and writes with the key that it still has.
+ */
+static void a_key_from_before_a_restart_gives_no_access(void **state)
+{
+	struct child peer = peer_begin(), owner;
+	struct fixture *f = *state;
+	struct granted before, now;
+
+	owner = begin_owner(f, 1, &before);
+	go(&owner, &peer, &before, before.grant, 1);
+	assert_int_equal(peer_result(&peer).status, 0);
+	assert_int_equal(look(&owner).wrong, GRANT_BYTES);
+	kill_child(&owner);
+	owner = begin_owner(f, 1, &now);
+	assert_int_equal(now.addr, before.addr);
+	go(&owner, &peer, &now, before.grant, 1);
+	assert_int_equal(peer_result(&peer).status, IBV_WC_REM_ACCESS_ERR);
+	now = look(&owner);
+	assert_int_equal(now.wrong, 0);
+	/* The key of the second life gives access. */
+	go(&owner, &peer, &now, now.grant, 1);
+	assert_int_equal(peer_result(&peer).status, 0);
+	assert_int_equal(look(&owner).wrong, GRANT_BYTES);
+	kill_child(&owner);
+	peer_end(&peer);
+	assert_int_equal(open_pool(f, HANG_MS, NULL), 0);
+}
+
+/* A peer writes all the time until the owner is dead. */
+static void an_owner_with_thousands_of_grants_is_waited_for(void **state)
+{
+	const long long before = pinned_pages();
+	struct child peer, owner;
+	struct fixture *f = *state;
+	struct daxpin_segment segment;
+	struct granted granted;
+	unsigned char *bytes;
+
+	owner = begin_owner(f, GRANTS, &granted);
+	peer = peer_begin();
+	go(&owner, &peer, &granted, granted.grant, 0);
+	assert_true(await_step(owner.fd));	/* until bytes have arrived */
+	assert_int_equal(kill(owner.pid, SIGKILL), 0);
+	if (open_pool(f, HANG_MS, NULL))
+		fail_msg("%s", f->errmsg);
+	/* Only the peer's own memory is pinned. */
+	assert_int_equal(pinned_pages() - before, EXTENT_BYTES / 4096);
+	assert_int_equal(daxpin_segment(f->pool, 0, &segment), 0);
+	bytes = (unsigned char *)segment.base + granted.addr;
+	pattern_fill(bytes, GRANT_BYTES, OLD_PATTERN);
+	assert_int_not_equal(peer_result(&peer).status, 0);
+	assert_int_equal(pattern_wrong(bytes, GRANT_BYTES, OLD_PATTERN), 0);
+	peer_end(&peer);
+	assert_int_equal(end_child(&owner), -SIGKILL);
+	assert_int_equal(pinned_pages(), before);
+}
+
 /* In a child: uses a context of its living parent, beside one of its own. */
 static int attach_inherited(void *arg)
 {
@@ -275,6 +439,8 @@ int main(int argc, char **argv)
 		TEST(an_owner_that_opened_the_pool_first_is_waited_for),
 		TEST(an_owner_that_opened_its_verbs_first_is_waited_for),
 		TEST(an_inherited_context_is_refused),
+		TEST(a_key_from_before_a_restart_gives_no_access),
+		TEST(an_owner_with_thousands_of_grants_is_waited_for),
 	};
 	const struct CMUnitTest hang[] = {
 		TEST(a_teardown_that_hangs_is_awaited),

@@ -56,18 +56,25 @@ struct child peer_begin(void)
 	return fork_child(peer_live, NULL);
 }
 
-void peer_go(struct fixture *f, struct child *peer, const unsigned char *grant,
-	     uint32_t writes)
+struct wire_address peer_prepare(struct child *peer, const struct wire_address *target,
+				 const unsigned char *grant, uint32_t writes)
 {
-	struct peer_order order = {
-		.address = wire_address(&f->wire), .writes = writes,
-	};
+	struct peer_order order = { .address = *target, .writes = writes };
 	struct peer_report report;
 
 	memcpy(order.grant, grant, sizeof(order.grant));
 	assert_true(send_message(peer->fd, &order, sizeof(order)));
 	assert_true(receive_message(peer->fd, &report, sizeof(report)));
-	assert_int_equal(wire_connect(&f->wire, &report.address), 0);
+	return report.address;
+}
+
+void peer_go(struct fixture *f, struct child *peer, const unsigned char *grant,
+	     uint32_t writes)
+{
+	const struct wire_address ours = wire_address(&f->wire);
+	const struct wire_address theirs = peer_prepare(peer, &ours, grant, writes);
+
+	assert_int_equal(wire_connect(&f->wire, &theirs), 0);
 	assert_true(send_step(peer->fd));
 }
 

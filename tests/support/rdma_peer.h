@@ -25,6 +25,14 @@ struct child peer_begin(void);
 void peer_go(struct fixture *f, struct child *peer, const unsigned char *grant,
 	     uint32_t writes);
 struct peer_report peer_result(struct child *peer);
+
+/*
+ * peer_go() for a target in another process, which has the given address.
+ * peer_prepare() returns the address that the target must connect to; then send_step()
+ * to the peer makes it begin.
+ */
+struct wire_address peer_prepare(struct child *peer, const struct wire_address *target,
+				 const unsigned char *grant, uint32_t writes);
 void peer_end(struct child *peer);
 
 #endif
