@@ -83,7 +83,11 @@ static int begin(struct conn *conn)
 
 int conn_get_request(struct conn *conn, struct rdma_cm_id *listen)
 {
-	return rdma_get_request(listen, &conn->id) ? -errno : 0;
+	if (!rdma_get_request(listen, &conn->id))
+		return 0;
+	/* An event that is no request stays with the listening id. */
+	return listen->event && listen->event->event == RDMA_CM_EVENT_DEVICE_REMOVAL ?
+	       -ENODEV : -errno;
 }
 
 /* Waits for the peer's last message of the handshake, or its end. */

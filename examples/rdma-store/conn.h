@@ -25,7 +25,10 @@ struct conn {
  */
 int conn_listen(const char *address, const char *port,
 		struct rdma_cm_id **ret_listen);
-/* Takes a connection request from the listening id. Does not wait for the peer. */
+/*
+ * Takes a connection request from the listening id. Does not wait for the peer.
+ * -ENODEV: the RDMA device is removed.
+ */
 int conn_get_request(struct conn *conn, struct rdma_cm_id *listen);
 /*
  * Accepts it, and waits, with a deadline and for stop_fd, until the peer has completed

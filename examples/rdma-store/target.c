@@ -61,7 +61,8 @@ static const char usage[] =
 "usage: rdma-target --pool PATH --listen ADDRESS [OPTION...]\n"
 "\n"
 "Stores blocks of rdma-client in a pool. ADDRESS belongs to an RDMA device of\n"
-"this machine. SIGINT or SIGTERM ends the program.\n"
+"this machine. SIGINT or SIGTERM ends the program, and so does the removal of\n"
+"that device.\n"
 "\n"
 "  --port N	listen on this port (default " STORE_PORT ")\n"
 "  --create BYTES	create a pool in the directory PATH if there is none\n"
@@ -238,47 +239,63 @@ static struct session *free_session(struct target *target)
 	return NULL;
 }
 
-/* Returns false if all places are in use. The connection request then waits. */
-static bool welcome(struct target *target)
+/*
+ * Returns -EAGAIN if all places are in use, and the connection request then waits;
+ * -ENODEV if the device is removed; otherwise 0.
+ */
+static int welcome(struct target *target)
 {
 	struct session *session = free_session(target);
+	int err;
 
 	if (!session)
-		return false;
+		return -EAGAIN;
 	session->target = target;
 	session->conn.stop_fd = target->stop_fd;
-	if (conn_get_request(&session->conn, target->listen))
-		return true;
+	err = conn_get_request(&session->conn, target->listen);
+	if (err)
+		return err == -ENODEV ? err : 0;
 	conn_peer(&session->conn, session->peer, sizeof(session->peer));
 	if (pthread_create(&session->thread, NULL, serve, session))
 		conn_close(&session->conn);
 	else
 		session->there = true;
-	return true;
+	return 0;
 }
 
-static void serve_until_signal(struct target *target, int signal_fd)
+static void end_sessions(struct target *target)
+{
+	if (eventfd_write(target->stop_fd, 1))
+		perror("rdma-target");
+	for (int i = 0; i < CLIENTS; i++)
+		if (target->session[i].there)
+			pthread_join(target->session[i].thread, NULL);
+}
+
+/* Returns 0 after a signal, or -ENODEV when the device is removed. */
+static int serve_until_signal(struct target *target, int signal_fd)
 {
 	struct pollfd fds[] = {
 		{ .fd = signal_fd, .events = POLLIN },
 		{ .fd = target->listen->channel->fd, .events = POLLIN },
 	};
 	bool full = false, was;
+	int err = 0;
 
 	while (poll(fds, full ? 1 : 2, full ? FULL_MS : -1) < 0 || !fds[0].revents) {
 		if (!full && !fds[1].revents)
 			continue;
 		was = full;
-		full = !welcome(target);
+		err = welcome(target);
+		if (err == -ENODEV)
+			break;
+		full = err == -EAGAIN;
 		/* For each waiting client one silent client is disconnected. */
 		if (full != was)
 			atomic_store(&target->full, full);
 	}
-	if (eventfd_write(target->stop_fd, 1))
-		perror("rdma-target");
-	for (int i = 0; i < CLIENTS; i++)
-		if (target->session[i].there)
-			pthread_join(target->session[i].thread, NULL);
+	end_sessions(target);
+	return err == -ENODEV ? err : 0;
 }
 
 /* -------------------------------------------------------- begin and end */
@@ -447,7 +464,9 @@ int main(int argc, char **argv)
 		printf("rdma-target: %s at %s:%s\n", target.path,
 		       target.address, target.port);
 		fflush(stdout);
-		serve_until_signal(&target, signal_fd);
+		ret = serve_until_signal(&target, signal_fd);
+		if (ret)
+			fail(target.address, "its RDMA device is removed", ret);
 	}
 	if (end(&target))
 		ret = -1;
