@@ -50,8 +50,11 @@ static void count_end(struct daxpin_uring_io *io,
 static void prepare(struct reaping *reaping, uint32_t i)
 {
 	struct world *w = reaping->w;
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
+	struct io_uring_sqe *sqe;
 
+	/* With SQPOLL the kernel's thread may not have taken the last entries yet. */
+	while (!(sqe = io_uring_get_sqe(&w->ring)))
+		assert_true(io_uring_sqring_wait(&w->ring) >= 0);
 	assert_int_equal(daxpin_uring_prep_read(w->uring, &reaping->io[i], sqe,
 						w->pipe[0], reaping->extent[i],
 						0, 1, 0), 0);
@@ -101,6 +104,7 @@ static const struct {
 	{ "SINGLE_ISSUER, DEFER_TASKRUN, TASKRUN_FLAG",
 	  IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
 	  IORING_SETUP_TASKRUN_FLAG },
+	{ "SQPOLL", IORING_SETUP_SQPOLL },
 	{ "COOP_TASKRUN", IORING_SETUP_COOP_TASKRUN },
 	{ "COOP_TASKRUN, TASKRUN_FLAG",
 	  IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG },
