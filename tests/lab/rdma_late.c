@@ -7,6 +7,7 @@
  * If this process does not run for a while, all of the peer's writes can have succeeded
  * before the operation begins. Such a round shows nothing, and is repeated.
  */
+#include <pthread.h>
 #include "rdma_ends.h"
 
 #define ROUNDS 50
@@ -44,6 +45,24 @@ static const struct ending endings[] = {
 	{ "the target's queue pair to the error state", false, stop_near },
 };
 
+struct posting {
+	struct ends *e;
+	struct transfer write;
+};
+
+/*
+ * In a thread of its own: soft-RoCE of 6.1 transfers the bytes of a request before the
+ * call that posts it returns.
+ */
+static void *post_writes(void *arg)
+{
+	struct posting *posting = arg;
+
+	for (int i = 0; i < WRITES; i++)
+		assert_int_equal(wire_post(&posting->e->far, &posting->write), 0);
+	return NULL;
+}
+
 /* Waits for the end of all writes. Returns false if each of them succeeded. */
 static bool a_write_was_refused(struct ends *e)
 {
@@ -60,17 +79,19 @@ static bool a_write_was_refused(struct ends *e)
 static long late_bytes(struct ends *e, const struct ending *ending)
 {
 	struct ibv_mw *mw = ending->window ? bind_near_window(e) : NULL;
-	struct transfer write = far_write(e, (uint32_t)MR_BYTES);
+	struct posting posting = { e, far_write(e, (uint32_t)MR_BYTES) };
 	volatile unsigned char *first = e->memory;
+	pthread_t thread;
 	long late = 0;
 
-	write.rkey = mw ? mw->rkey : write.rkey;
-	for (int i = 0; i < WRITES; i++)
-		assert_int_equal(wire_post(&e->far, &write), 0);
+	if (mw)
+		posting.write.rkey = mw->rkey;
+	assert_int_equal(pthread_create(&thread, NULL, post_writes, &posting), 0);
 	while (*first == OLD_PATTERN)
 		; /* until the first packet has arrived */
-	ending->end(e, write.rkey);
+	ending->end(e, posting.write.rkey);
 	memset(e->memory, OLD_PATTERN, MR_BYTES);
+	pthread_join(thread, NULL);
 	if (!a_write_was_refused(e))
 		late = -1;
 	for (size_t i = 0; late >= 0 && i < MR_BYTES; i++)
