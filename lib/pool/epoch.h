@@ -57,7 +57,7 @@ bool dp_epochs_is_foreign(const struct dp_epochs *epochs, uint32_t index);
  * Write the epoch of segment 0's superblock, and whether the pool is closed, to all
  * other segments. Durable when it returns. Lost superblocks are restored by this. Sets
  * the times of all files to now, because backup tools that copy only what changed
- * compare times, and a store through a mapping of shmem changes none (K37).
+ * compare times, and a store through a mapping of shmem may change none (K37).
  */
 int dp_epochs_write(struct dp_epochs *epochs, const struct dp_super *first,
 		    bool closed);

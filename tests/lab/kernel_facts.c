@@ -20,6 +20,7 @@
 #include <cmocka.h>
 #include "child.h"
 #include "kernel_stack.h"
+#include "nobody.h"
 
 #define FILE_BYTES (UINT64_C(8) << 20)
 #define HALF (FILE_BYTES / 2)
@@ -355,24 +356,135 @@ static void a_ring_has_at_most_16384_buffers(void **state)
 	free(iov);
 }
 
-/* Needs no memory: the length is refused before any page is pinned. */
+#define GIB (UINT64_C(1) << 30)
+#define HUGE_BYTES (UINT64_C(2) << 20)
+
+static int open_device(void)
+{
+	const char *device = getenv("DAXPIN_TEST_DAX");
+	int fd;
+
+	if (!device) {
+		print_message("# skipped: DAXPIN_TEST_DAX names no device\n");
+		skip();
+	}
+	fd = open(device, O_RDWR | O_CLOEXEC);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+/* Maps the device's first 2 MiB over and over, since it may be smaller than that. */
+static unsigned char *map_repeatedly(int fd, uint64_t bytes)
+{
+	unsigned char *reserved = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE,
+				       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned char *memory;
+
+	assert_ptr_not_equal(reserved, MAP_FAILED);
+	memory = reserved + HUGE_BYTES - (uintptr_t)reserved % HUGE_BYTES;
+	for (uint64_t at = 0; at < bytes; at += HUGE_BYTES)
+		assert_ptr_not_equal(
+			mmap(memory + at, HUGE_BYTES, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_FIXED, fd, 0),
+			MAP_FAILED);
+	return memory;
+}
+
+/* Returns the result of registering so many bytes. */
+static int register_bytes(struct world *w, void *memory, uint64_t bytes)
+{
+	struct iovec iov = { memory, bytes };
+	int result = io_uring_register_buffers(&w->ring, &iov, 1);
+
+	print_message("# %llu bytes: %s\n", (unsigned long long)bytes,
+		      strerror(-result));
+	if (!result)
+		assert_int_equal(io_uring_unregister_buffers(&w->ring), 0);
+	return result;
+}
+
 static void a_buffer_has_a_maximal_size(void **state)
 {
-	static const uint64_t over[] = { (UINT64_C(1) << 30) + 4096,
-					 (UINT64_C(1) << 40) + 4096 };
-	struct world *w = *state;
-	struct iovec iov = { w->memory, 0 };
-	int result[2];
+	const bool large = is_kernel("idle-at-zero");
+	int fd = open_device();
+	unsigned char *memory = map_repeatedly(fd, GIB + HUGE_BYTES);
 
-	for (int i = 0; i < 2; i++) {
-		iov.iov_len = over[i];
-		result[i] = io_uring_register_buffers(&w->ring, &iov, 1);
-		print_message("# %llu bytes: %s\n", (unsigned long long)over[i],
-			      strerror(-result[i]));
+	if (register_bytes(*state, memory, GIB) == -EOPNOTSUPP) {
+		print_message("# skipped: no buffers on device-dax (K2)\n");
+		skip();
 	}
-	/* Where 1 GiB is the limit, both have the same result. */
-	assert_true(result[0] == -EFAULT || result[0] == -EOPNOTSUPP);
-	assert_true(result[1] == -EFAULT || result[1] == -EINVAL);
+	assert_int_equal(register_bytes(*state, memory, GIB + HUGE_BYTES),
+			 large ? 0 : -EFAULT);
+	/* This length is refused before any page is pinned. */
+	assert_int_equal(register_bytes(*state, memory, 1024 * GIB + 4096),
+			 large ? -EINVAL : -EFAULT);
+	assert_int_equal(munmap(memory, GIB + HUGE_BYTES), 0);
+	close(fd);
+}
+
+/* ------------------------------------- K31: completions that need a system call */
+
+static void a_completion_appears_when_the_ring_is_entered(void **state)
+{
+	struct world *w = *state;
+	struct io_uring ring;
+	char byte = 0;
+
+	assert_int_equal(io_uring_queue_init(8, &ring, IORING_SETUP_SINGLE_ISSUER |
+					     IORING_SETUP_DEFER_TASKRUN |
+					     IORING_SETUP_TASKRUN_FLAG), 0);
+	io_uring_prep_read(io_uring_get_sqe(&ring), w->pipe[0], &byte, 1, 0);
+	assert_int_equal(io_uring_submit(&ring), 1);
+	assert_int_equal(write(w->pipe[1], "x", 1), 1);
+	for (int i = 0; i < WAIT_STEPS &&
+			!(*(volatile unsigned int *)ring.sq.kflags &
+			  IORING_SQ_TASKRUN); i++)
+		usleep(1000);
+	assert_true(*ring.sq.kflags & IORING_SQ_TASKRUN);
+	assert_int_equal(io_uring_cq_ready(&ring), 0);
+	assert_int_equal(io_uring_get_events(&ring), 0);
+	assert_int_equal(io_uring_cq_ready(&ring), 1);
+	assert_int_equal(byte, 'x');
+	io_uring_queue_exit(&ring);
+}
+
+/* ----------------------------------------- K33: how registered memory is charged */
+
+#define LITTLE_BYTES (UINT64_C(1) << 20)
+
+/* The exit status is the number of the step that failed. */
+static int register_part_of_a_huge_page(void *arg)
+{
+	struct iovec huge = { arg, 4096 }, small = { NULL, 4096 };
+	struct io_uring ring;
+	int err;
+
+	small.iov_base = aligned_alloc(4096, 4096);
+	if (!small.iov_base || !drop_privileges(NOBODY, LITTLE_BYTES) ||
+	    io_uring_queue_init(8, &ring, 0))
+		return 1;
+	if (io_uring_register_buffers(&ring, &small, 1) ||
+	    io_uring_unregister_buffers(&ring))
+		return 2;
+	err = io_uring_register_buffers(&ring, &huge, 1);
+	return err == -ENOMEM ? 0 : 3;
+}
+
+static void a_buffer_is_charged_by_whole_huge_pages(void **state)
+{
+	unsigned char *memory;
+	int fd;
+
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("# skipped: only root can become another user\n");
+		skip();
+	}
+	fd = open_device();
+	memory = map_repeatedly(fd, HUGE_BYTES);
+	assert_int_equal(run_child(register_part_of_a_huge_page, memory), 0);
+	assert_int_equal(munmap(memory, HUGE_BYTES), 0);
+	close(fd);
 }
 
 /* ------------------------------------------------------------------ main */
@@ -387,8 +499,10 @@ int main(void)
 		TEST(a_read_of_a_file_that_is_punched_cannot_be_killed),
 		TEST(a_store_to_a_pinned_page_delays_the_punch),
 		cmocka_unit_test(a_load_turns_an_unwritten_block_into_data),
+		TEST(a_completion_appears_when_the_ring_is_entered),
 		TEST(a_ring_has_at_most_16384_buffers),
 		TEST(a_buffer_has_a_maximal_size),
+		cmocka_unit_test(a_buffer_is_charged_by_whole_huge_pages),
 	};
 
 	directory = getenv("DAXPIN_TEST_FSDAX");

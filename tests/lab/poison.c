@@ -386,11 +386,41 @@ static int read_it(struct fixture *f)
 	return daxpin_read(f->pool, at(f, loaded_addr), 10 * BLOCK, 1, &byte);
 }
 
+/* The kernel's own copies of the bad block: read() of the file fails with EIO ... */
+static int read_file_of_it(struct fixture *f)
+{
+	int fd = open_file(f, loaded_addr / (32 * MIB));
+	uint8_t byte;
+
+	if (pread(fd, &byte, 1, loaded_addr % (32 * MIB) + 10 * BLOCK) >= 0)
+		return 0;
+	return -errno;
+}
+
+/* ... and write() from the mapping with EFAULT. */
+static int write_from_it(struct fixture *f)
+{
+	struct daxpin_extent extent = at(f, loaded_addr);
+	int fd = memfd_create("copy", MFD_CLOEXEC);
+
+	if (fd < 0 || write(fd, daxpin_ptr(f->pool, extent, 10 * BLOCK), 1) >= 0)
+		return 0;
+	return -errno;
+}
+
+static int result_of(struct fixture *f, int (*access)(struct fixture *f))
+{
+	struct child child = start_child(f, child_opens, access);
+
+	assert_int_equal(child.result, 0);
+	release_child(&child);
+	return end_child(&child);
+}
+
 /* The purpose of daxpin_read(), and a proof that the poison of this test is real. */
 static void a_load_from_poison_is_sigbus_and_daxpin_read_is_eio(void **state)
 {
 	struct fixture *f = *state;
-	struct child child;
 	uint64_t physical;
 
 	create_pool(f);
@@ -399,14 +429,10 @@ static void a_load_from_poison_is_sigbus_and_daxpin_read_is_eio(void **state)
 	physical = on_disk(f, loaded_addr / (32 * MIB),
 			   loaded_addr % (32 * MIB) + 10 * BLOCK);
 	corrupt_disk(&physical, 1);
-	child = start_child(f, child_opens, read_it);
-	assert_int_equal(child.result, 0);
-	release_child(&child);
-	assert_int_equal(end_child(&child), EIO);
-	child = start_child(f, child_opens, load_it);
-	assert_int_equal(child.result, 0);
-	release_child(&child);
-	assert_int_equal(end_child(&child), -SIGBUS);
+	assert_int_equal(result_of(f, read_it), EIO);
+	assert_int_equal(result_of(f, read_file_of_it), EIO);
+	assert_int_equal(result_of(f, write_from_it), EFAULT);
+	assert_int_equal(result_of(f, load_it), -SIGBUS);
 	open_pool(f);
 	assert_int_equal(pool_info(f).unclean, 1);
 	close_pool(f);

@@ -6,8 +6,11 @@
  * under a bound memory window that was allocated before it keeps its dead process in
  * the kernel for 50 seconds (rdma.md R6), with a kernel warning.
  */
+#include <fcntl.h>
 #include <sched.h>
+#include <sys/file.h>
 #include "child.h"
+#include "kernel_stack.h"
 #include "rdma_fixture.h"
 #include "rdma_peer.h"
 
@@ -68,19 +71,21 @@ static int pin_pool(struct fixture *f, struct ibv_mr **ret_mr)
 	return 0;
 }
 
-/* A window that was allocated before its queue pair, and is bound to it. */
-static int bind_window(struct fixture *f, struct ibv_mr *mr)
+/* A window that was allocated before its queue pair or after it, and is bound to it. */
+static int bind_window(struct fixture *f, struct ibv_mr *mr, bool before)
 {
-	struct ibv_mw *mw = ibv_alloc_mw(f->nic.pd, IBV_MW_TYPE_2);
+	struct ibv_mw *mw = before ? ibv_alloc_mw(f->nic.pd, IBV_MW_TYPE_2) : NULL;
 	struct ibv_send_wr *bad, bind = { .opcode = IBV_WR_BIND_MW };
 	struct wire_address address;
 	struct ibv_wc wc;
 	int n;
 
-	if (!mw || wire_open(&f->wire, &f->nic))
+	if (wire_open(&f->wire, &f->nic))
 		return -1;
+	if (!before)
+		mw = ibv_alloc_mw(f->nic.pd, IBV_MW_TYPE_2);
 	address = wire_address(&f->wire);
-	if (wire_connect(&f->wire, &address))
+	if (!mw || wire_connect(&f->wire, &address))
 		return -1;
 	bind.send_flags = IBV_SEND_SIGNALED;
 	bind.bind_mw.mw = mw;
@@ -120,7 +125,7 @@ static int own(void *arg, int fd)
 		error = 4;
 	if (!error && pin_pool(f, &mr))
 		error = 5;
-	if (!error && owner->hang && bind_window(f, mr))
+	if (!error && owner->hang && bind_window(f, mr, true))
 		error = 6;
 	if (!send_message(fd, &error, 1) || error)
 		return 1;
@@ -412,18 +417,129 @@ static bool open_meets_the_hang(struct fixture *f, const struct child *child,
 	return pinned > before;
 }
 
+/*
+ * R6, K29 with plain verbs: a process with a file that is locked before it opens its
+ * verbs context, so that its descriptor has a lower number, and one that is locked
+ * after that. Its queue pair has a bound window.
+ */
+struct bound {
+	char path[2][64];
+	bool window_first;
+	bool destroy;			/* ends the queue pair; or waits for a kill */
+	struct child child;
+	uint64_t begun_ns;
+};
+
+#define TEARDOWN	"rxe_cleanup"	/* where the kernel waits 50 seconds */
+#define TEARDOWN_S	50
+
+static int make_file(char path[64])
+{
+	int fd;
+
+	strcpy(path, "/dev/shm/daxpin-bound-XXXXXX");
+	fd = mkstemp(path);
+	return fd < 0 ? -1 : close(fd);
+}
+
+static bool locked_file(const char *path, int flags, int *ret_fd)
+{
+	*ret_fd = open(path, O_RDWR | O_CLOEXEC);
+	return *ret_fd >= 0 && !flock(*ret_fd, LOCK_EX | flags);
+}
+
+static int bind_and_wait(void *arg, int fd)
+{
+	const int access = IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_MW_BIND | WRITE;
+	void *memory = aligned_alloc(4096, 4096);
+	const struct bound *bound = arg;
+	struct fixture f = { 0 };
+	struct ibv_mr *mr;
+	int lock[2];
+
+	if (!memory || !locked_file(bound->path[0], LOCK_NB, &lock[0]) ||
+	    nic_open(&f.nic, rdma_device) ||
+	    !locked_file(bound->path[1], LOCK_NB, &lock[1]))
+		return 1;
+	mr = ibv_reg_mr(f.nic.pd, memory, 4096, access);
+	if (!mr || bind_window(&f, mr, bound->window_first) || !send_step(fd))
+		return 2;
+	if (bound->destroy)
+		return ibv_destroy_qp(f.wire.qp) ? 3 : 0;
+	for (;;)
+		pause();
+}
+
+static void start_bound(struct bound *bound, bool window_first, bool destroy)
+{
+	memset(bound, 0, sizeof(*bound));
+	bound->window_first = window_first;
+	bound->destroy = destroy;
+	assert_int_equal(make_file(bound->path[0]), 0);
+	assert_int_equal(make_file(bound->path[1]), 0);
+	bound->child = fork_child(bind_and_wait, bound);
+	assert_true(await_step(bound->child.fd));
+	bound->begun_ns = daxpin_deadline_ms(0);
+	if (!destroy)
+		assert_int_equal(kill(bound->child.pid, SIGKILL), 0);
+}
+
+/* Returns after how many seconds the teardown has ended. */
+static uint64_t end_bound(struct bound *bound)
+{
+	uint64_t seconds;
+	int status = end_child(&bound->child);
+
+	seconds = (daxpin_deadline_ms(0) - bound->begun_ns) / 1000000000;
+	print_message("# window %s the queue pair, %s: %d after %llu s\n",
+		      bound->window_first ? "before" : "after",
+		      bound->destroy ? "destroyed" : "killed", status,
+		      (unsigned long long)seconds);
+	if (!bound->destroy)
+		assert_int_equal(status, -SIGKILL);
+	unlink(bound->path[0]);
+	unlink(bound->path[1]);
+	return seconds;
+}
+
+/* The lock with the higher descriptor is free, the one with the lower is not. */
+static void locks_end_in_descending_order(const struct bound *bound)
+{
+	int fd[2];
+
+	assert_true(kernel_stack_wait(bound->child.pid, TEARDOWN));
+	assert_true(locked_file(bound->path[1], 0, &fd[1]));
+	assert_false(locked_file(bound->path[0], LOCK_NB, &fd[0]));
+	assert_true(kernel_stack_has(bound->child.pid, TEARDOWN));
+	close(fd[0]);
+	close(fd[1]);
+}
+
 static void a_teardown_that_hangs_is_awaited(void **state)
 {
 	struct fixture *f = *state;
 	const long long before = pinned_pages();
+	struct bound destroyed, killed, quick;
 	struct child child;
-	bool seen = false;
+	bool seen = false, ended = false;
 
+	start_bound(&destroyed, true, true);
+	start_bound(&killed, true, false);
+	locks_end_in_descending_order(&killed);
+	/* This one begins last and ends first. */
+	start_bound(&quick, false, false);
+	end_bound(&quick);
+	assert_true(kernel_stack_has(killed.child.pid, TEARDOWN));
 	while (!seen) {
 		child = kill_an_owner(f, VERBS_FIRST, true);
 		seen = open_meets_the_hang(f, &child, before);
 		if (!f->pool && open_pool(f, HANG_MS, NULL))
 			fail_msg("%s", f->errmsg);
+		if (!ended) {
+			assert_true(end_bound(&destroyed) >= TEARDOWN_S);
+			assert_true(end_bound(&killed) >= TEARDOWN_S);
+			ended = true;
+		}
 		assert_int_equal(pinned_pages(), before);
 		assert_int_equal(daxpin_pool_close(f->pool), 0);
 		f->pool = NULL;

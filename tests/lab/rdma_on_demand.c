@@ -172,6 +172,29 @@ static void a_key_writes_to_a_file_that_was_punched(void **state)
 	close(fd);
 }
 
+static void a_key_is_valid_again_when_a_truncated_file_grows(void **state)
+{
+	struct ends *e = *state;
+	int fd = make_file();
+	unsigned char *memory = map_shared(NULL, fd);
+	struct ibv_mr *mr =
+		ibv_reg_mr(e->nic.pd, memory, FILE_BYTES, ON_DEMAND);
+	struct transfer write;
+
+	assert_non_null(mr);
+	write = write_to(e, mr, 0, PAGE);
+	assert_int_equal(wire_transfer(&e->far, &write), IBV_WC_SUCCESS);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	assert_int_equal(wire_transfer(&e->far, &write), IBV_WC_REM_ACCESS_ERR);
+	assert_int_equal(connect_ends(e), 0);
+	assert_int_equal(ftruncate(fd, FILE_BYTES), 0);
+	assert_int_equal(wire_transfer(&e->far, &write), IBV_WC_SUCCESS);
+	assert_memory_equal(memory, e->source, PAGE);
+	assert_int_equal(ibv_dereg_mr(mr), 0);
+	munmap(memory, FILE_BYTES);
+	close(fd);
+}
+
 static void a_key_is_valid_for_what_is_mapped_later(void **state)
 {
 	struct ends *e = *state;
@@ -190,6 +213,27 @@ static void a_key_is_valid_for_what_is_mapped_later(void **state)
 	memset(memory, OWNER_BYTE, PAGE);
 	assert_int_equal(wire_transfer(&e->far, &write), IBV_WC_SUCCESS);
 	assert_memory_equal(memory, e->source, PAGE);
+	assert_int_equal(ibv_dereg_mr(mr), 0);
+	munmap(memory, FILE_BYTES);
+}
+
+/* ------------------------------------ R18: a flush to memory that is not persistent */
+
+#define FLUSH_PERSISTENT (1 << 9) /* IBV_ACCESS_FLUSH_PERSISTENT of new libraries */
+
+/* The device checks the medium of a pinned region only. */
+static void ordinary_memory_is_accepted_as_persistent(void **state)
+{
+	const int flush = ALL_ACCESS | FLUSH_PERSISTENT;
+	unsigned char *memory = map_shared(NULL, -1);
+	struct ends *e = *state;
+	struct ibv_mr *mr;
+
+	assert_null(ibv_reg_mr(e->nic.pd, memory, FILE_BYTES, flush));
+	assert_int_equal(errno, EINVAL);
+	mr = ibv_reg_mr(e->nic.pd, memory, FILE_BYTES,
+			flush | IBV_ACCESS_ON_DEMAND);
+	assert_non_null(mr);
 	assert_int_equal(ibv_dereg_mr(mr), 0);
 	munmap(memory, FILE_BYTES);
 }
@@ -217,7 +261,9 @@ int main(void)
 		cmocka_unit_test(a_first_region_may_fail_with_eintr),
 		TEST(a_write_off_page_boundaries_is_wrong),
 		TEST(a_key_writes_to_a_file_that_was_punched),
+		TEST(a_key_is_valid_again_when_a_truncated_file_grows),
 		TEST(a_key_is_valid_for_what_is_mapped_later),
+		TEST(ordinary_memory_is_accepted_as_persistent),
 	};
 
 	rdma_device = getenv("DAXPIN_TEST_RDMA");

@@ -264,7 +264,7 @@ static void close_is_estale_after_another_system_opened_the_pool(void **state)
 
 /*
  * rsync, and other tools that copy only what changed, compare the files' times. On
- * shmem no store of the library changes them.
+ * shmem the library's stores need not change them (K37).
  */
 static void each_open_for_writing_and_close_sets_the_times_of_all_files(void **state)
 {
