@@ -609,6 +609,7 @@ static bool slots_is_not_supported(int error)
 	return error == -EOPNOTSUPP || error == -EFAULT;
 }
 
+/* -EAGAIN: each segment has holes or is in a reclaim, so there is nothing to copy. */
 static int slots_take_all(struct daxpin_uring *uring)
 {
 	int ret = 0;
@@ -622,7 +623,7 @@ static int slots_take_all(struct daxpin_uring *uring)
 		else
 			slots_record(uring, i, i, true);
 	}
-	return ret;
+	return !ret && !uring->table.filled ? -EAGAIN : ret;
 }
 
 /* Empty the slots whose segment this ring did not take: they were copied, too. */

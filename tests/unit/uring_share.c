@@ -368,6 +368,24 @@ static void a_segment_that_a_reclaim_requests_is_not_copied(void **state)
 	end_reclaim(job);
 }
 
+/* The rings cannot copy anything at the attach. Service registers segments later. */
+static void an_eager_ring_is_attached_while_every_segment_has_holes(void **state)
+{
+	struct several *s = *state;
+
+	need_reclaimable_buffers(s->first);
+	end_reclaim(begin_reclaim(s->first, DAXPIN_ALL_SEGMENTS));
+	for (int i = 0; i < RINGS; i++) {
+		assert_int_equal(attach(&s->ring[i], DAXPIN_URING_EAGER), 0);
+		assert_int_equal(info_of(s->ring[i].uring).fixed_segments, 0);
+	}
+	refill(s->first, DAXPIN_ALL_SEGMENTS);
+	for (int i = 0; i < RINGS; i++) {
+		assert_int_equal(daxpin_uring_service(s->ring[i].uring), 0);
+		assert_int_equal(info_of(s->ring[i].uring).plain_segments, 0);
+	}
+}
+
 /* ----------------------------------------------- rings that cannot share */
 
 static void allow(struct world *w, const int *calls, uint32_t count)
@@ -538,6 +556,7 @@ int main(int argc, char **argv)
 		TEST(a_shared_segment_is_punched_after_every_ring_gave_it_back),
 		TEST(an_eager_copy_is_punched_after_every_ring_gave_it_back),
 		TEST(a_segment_that_a_reclaim_requests_is_not_copied),
+		TEST(an_eager_ring_is_attached_while_every_segment_has_holes),
 		TEST(a_ring_that_may_not_copy_a_segment_registers_it_itself),
 		TEST(a_forked_child_can_detach_shared_rings),
 		TEST(rings_can_be_attached_and_detached_in_several_threads),
