@@ -279,7 +279,9 @@ static int attach_join(struct daxpin_uring *uring, bool can_be_fixed,
 	ret = dp_uring_table_open(uring, can_be_fixed, options);
 	if (!ret)
 		return 0;
-	dp_uring_remove_lock(uring);
+	/* Files that cannot be taken out remain in the ring until it is freed. */
+	if (dp_uring_remove_lock(uring))
+		dp_uring_close(uring->pipe);
 unregister:
 	daxpin_unregister(uring->registration);
 	return ret;

@@ -536,17 +536,6 @@ static int slots_probe(struct daxpin_uring *uring)
 	       0 : ret;
 }
 
-static int slots_refuse_memory(struct daxpin_uring *uring,
-			       const struct daxpin_uring_options *options)
-{
-	char text[DP_MEMLOCK_TEXT];
-
-	return dp_fail(DP_ERRMSG_OF(options), -ENOMEM,
-		       "fixed buffers for the pool need %llu KiB; %s: raise it (ulimit -l; systemd: LimitMEMLOCK=), give CAP_IPC_LOCK, or leave out DAXPIN_URING_NEED_FIXED",
-		       (unsigned long long)uring->needed_bytes >> 10,
-		       dp_memlock_text(text));
-}
-
 static int slots_needs_more(struct daxpin_uring *uring,
 			    const struct daxpin_uring_options *options)
 {
@@ -558,8 +547,7 @@ static int slots_needs_more(struct daxpin_uring *uring,
 		       uring->segments, uring->table.slot_count);
 }
 
-/* Give the pins of all segments back. Call it only when the ring has no buffer table:
- * not yet, or not any more. */
+/* Give the pins of all segments back. Call it only if no request can name a slot. */
 static void slots_forget_all(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
@@ -601,6 +589,17 @@ void dp_uring_table_forget(struct daxpin_uring *uring)
 	 * given the pin back before. */
 	slots_forget_all(uring);
 	table->is_open = false;
+}
+
+/* An attach failed. If slots cannot be emptied, remove the whole table. What remains is
+ * harmless, because no request names it. */
+static void slots_undo_open(struct daxpin_uring *uring)
+{
+	if (!dp_uring_table_close(uring))
+		return;
+	if (uring->table.is_own)
+		dp_uring_remove_buffers(&uring->link);
+	dp_uring_table_forget(uring);
 }
 
 /* Errors that only mean that this backing or kernel has no fixed buffers. */
@@ -672,7 +671,7 @@ static bool slots_copy_table(struct daxpin_uring *uring, bool need)
 		return false;
 	if (!slots_empty_others(uring))
 		return true;
-	dp_uring_table_close(uring);
+	slots_undo_open(uring);
 	return false;
 }
 
@@ -683,7 +682,7 @@ static int slots_fill_eagerly(struct daxpin_uring *uring,
 	int ret = dp_uring_table_prepare_all(uring);
 
 	if (ret == -ENOMEM && need)
-		return slots_refuse_memory(uring, options);
+		return dp_uring_refuse_memory(uring->needed_bytes, options);
 	if (ret == -EIO && need)
 		return dp_fail(DP_ERRMSG_OF(options), ret,
 			       "a page of the pool cannot be pinned, probably because it is bad: leave out DAXPIN_URING_NEED_FIXED");
@@ -711,7 +710,7 @@ static int slots_open_table(struct daxpin_uring *uring,
 	if (!ret && table->is_eager)
 		ret = slots_fill_eagerly(uring, options);
 	if (ret)
-		dp_uring_table_close(uring);
+		slots_undo_open(uring);
 	return ret;
 }
 

@@ -5,6 +5,8 @@
  */
 #include "uring/buffer_table.h"
 
+#include "util/memlock.h"
+
 /* Refuse slots in use: an update would silently remove a buffer of the program. */
 int dp_uring_take_range(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count,
@@ -43,4 +45,13 @@ int dp_uring_make_table(const struct dp_uring_link *link, uint32_t slots,
 		return dp_fail(DP_ERRMSG_OF(options), ret,
 			       "the ring has a buffer table already: name a range of free slots of it (DAXPIN_URING_BUFFER_RANGE), or attach with DAXPIN_URING_PLAIN");
 	return ret;
+}
+
+int dp_uring_refuse_memory(uint64_t bytes, const struct daxpin_uring_options *options)
+{
+	char text[DP_MEMLOCK_TEXT];
+
+	return dp_fail(DP_ERRMSG_OF(options), -ENOMEM,
+		       "fixed buffers for the pool need %llu KiB; %s: raise it (ulimit -l; systemd: LimitMEMLOCK=), give CAP_IPC_LOCK, or leave out DAXPIN_URING_NEED_FIXED",
+		       (unsigned long long)bytes >> 10, dp_memlock_text(text));
 }

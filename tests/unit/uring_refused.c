@@ -211,6 +211,50 @@ static void an_attach_that_is_refused_memory_can_be_repeated(void **state)
 	}
 }
 
+static int open_descriptors(void)
+{
+	int count = 0;
+
+	for (int fd = 0; fd < 1024; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+/*
+ * From some call on there is no memory, also for undoing what the attach did. Nothing
+ * of it is left but what the ring has, which goes with the ring.
+ */
+static void an_attach_that_cannot_be_undone_leaves_nothing_in_the_pool(void **state)
+{
+	static const uint32_t flags[] = { DAXPIN_URING_EAGER, DAXPIN_URING_NEED_FIXED };
+	struct world *w = *state;
+	uint32_t at;
+	int before, ret;
+	bool any;
+
+	need_reclaimable_buffers(w);
+	end_reclaim(begin_reclaim(w, 1));
+	before = open_descriptors();
+	for (size_t i = 0; i < 2; i++) {
+		at = 0;
+		do {
+			fail_at(__NR_io_uring_register, EVERY, ++at, ENOMEM);
+			failing.is_lasting = true;
+			ret = attach(w, flags[i]);
+			any = failed();
+			assert_true(!ret || ret == -ENOMEM);
+			if (!ret)
+				detach(w);
+			w->uring = NULL;
+			assert_int_equal(pool_info(&w->f).registrations, 0);
+			io_uring_queue_exit(&w->ring);
+			assert_int_equal(io_uring_queue_init(8, &w->ring, 0), 0);
+			assert_int_equal(open_descriptors(), before);
+		} while (any);
+		assert_true(at > 5);
+	}
+}
+
 /* A detach that fails can be repeated, and then succeeds. */
 static void a_detach_that_is_refused_can_be_repeated(void **state)
 {
@@ -506,6 +550,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(an_interrupted_call_is_repeated_with_all_signals_blocked),
 		TEST(an_attach_that_is_refused_memory_can_be_repeated),
+		TEST(an_attach_that_cannot_be_undone_leaves_nothing_in_the_pool),
 		TEST(a_detach_that_is_refused_can_be_repeated),
 		TEST(what_the_kernel_could_not_report_is_not_taken_to_be_missing),
 		TEST(a_ring_shares_after_a_shortage),

@@ -438,6 +438,33 @@ static void a_ring_that_may_not_copy_a_segment_registers_it_itself(void **state)
 	assert_true(reads_right(&s->ring[0], extent, 2));
 }
 
+/*
+ * The ring may copy the table of the others, but not empty the slot of a segment with
+ * holes, which was copied, too.
+ */
+static void a_ring_that_may_copy_but_not_empty_slots_is_refused(void **state)
+{
+	static const int calls[] = {
+		IORING_REGISTER_ENABLE_RINGS, IORING_REGISTER_FILES,
+		IORING_UNREGISTER_FILES, IORING_REGISTER_BUFFERS2,
+		IORING_UNREGISTER_BUFFERS, CLONE_BUFFERS,
+	};
+	struct several *s = *state;
+	struct world *w = &s->ring[0];
+
+	need_reclaimable_buffers(s->first);
+	end_reclaim(begin_reclaim(s->first, 1));
+	io_uring_queue_exit(&w->ring);
+	assert_int_equal(io_uring_queue_init(8, &w->ring,
+					     IORING_SETUP_R_DISABLED), 0);
+	allow(w, calls, sizeof(calls) / sizeof(calls[0]));
+	assert_int_equal(register_with(&w->ring, IORING_REGISTER_ENABLE_RINGS,
+				       NULL, 0), 0);
+	assert_int_equal(attach(w, DAXPIN_URING_EAGER), -EACCES);
+	w->uring = NULL;
+	assert_int_equal(pool_info(&s->first->f).registrations, 0);
+}
+
 /* ----------------------------------------------------- fork, and descriptors */
 
 /* Counts this process's descriptors of rings. */
@@ -558,6 +585,7 @@ int main(int argc, char **argv)
 		TEST(a_segment_that_a_reclaim_requests_is_not_copied),
 		TEST(an_eager_ring_is_attached_while_every_segment_has_holes),
 		TEST(a_ring_that_may_not_copy_a_segment_registers_it_itself),
+		TEST(a_ring_that_may_copy_but_not_empty_slots_is_refused),
 		TEST(a_forked_child_can_detach_shared_rings),
 		TEST(rings_can_be_attached_and_detached_in_several_threads),
 	};
