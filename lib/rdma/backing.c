@@ -57,11 +57,20 @@ static bool backing_is_untried(const struct daxpin_rdma_finding *finding)
 	       finding->verdict == DAXPIN_RDMA_UNKNOWN;
 }
 
+/* The next trial may be when ten times the duration of this one has passed, so that
+ * trials take at most a tenth of the time. */
+static void backing_delay_trials(struct dp_backing *backing, uint64_t begin_ns)
+{
+	uint64_t end_ns = daxpin_deadline_ms(0);
+
+	backing->next_trial_ns = end_ns + 10 * (end_ns - begin_ns);
+}
+
 static void backing_try_windows(struct daxpin_rdma *rdma)
 {
 	struct daxpin_rdma_report *report = &rdma->backing.findings;
 	bool kept = false;
-	uint64_t begin = daxpin_deadline_ms(0), end;
+	uint64_t begin_ns = daxpin_deadline_ms(0);
 	int ret = dp_rdma_probe(rdma->pd, NULL, DAXPIN_RDMA_TRY_WINDOWS,
 				report, &kept);
 
@@ -70,8 +79,7 @@ static void backing_try_windows(struct daxpin_rdma *rdma)
 		backing_report_untried(&report->window2, ret, NO_CONNECTION);
 	if (ret && report->window1.verdict == DAXPIN_RDMA_UNTRIED)
 		backing_report_untried(&report->window1, ret, NO_CONNECTION);
-	end = daxpin_deadline_ms(0);
-	rdma->backing.next_trial_ns = end + 10 * (end - begin);
+	backing_delay_trials(&rdma->backing, begin_ns);
 	if (!backing_is_untried(&report->window2) &&
 	    !backing_is_untried(&report->window1))
 		atomic_store(&rdma->backing.windows_wanted, false);
@@ -83,10 +91,10 @@ static void backing_try_windows_again(struct daxpin_rdma *rdma)
 {
 	const struct daxpin_rdma_options o = { .flags = DAXPIN_RDMA_WINDOWS };
 	struct dp_backing *backing = &rdma->backing;
+	uint64_t begin_ns = daxpin_deadline_ms(0);
 	bool kept = false;
 
-	if (!backing->windows_wanted ||
-	    daxpin_deadline_ms(0) < backing->next_trial_ns)
+	if (!backing->windows_wanted || begin_ns < backing->next_trial_ns)
 		return;
 	backing->findings.window2.verdict = DAXPIN_RDMA_UNTRIED;
 	backing->findings.window1.verdict = DAXPIN_RDMA_UNTRIED;
@@ -95,6 +103,7 @@ static void backing_try_windows_again(struct daxpin_rdma *rdma)
 	 * again. If the device kept objects of the connection, no grant does. */
 	if (dp_accesses_open(rdma, &o, &backing->findings, &kept))
 		atomic_store(&backing->windows_wanted, !kept);
+	backing_delay_trials(backing, begin_ns);	/* the connection, too */
 }
 
 /* memory must be of the pool's filesystem, because a trial on other memory proves
@@ -152,21 +161,19 @@ static void backing_try_scratch(struct daxpin_rdma *rdma)
 
 /*
  * Called with the lock held, on a DAX filesystem. Sets the mode if there is a result.
- * Otherwise a later grant tries again, when ten times the duration of this trial has
- * passed, so that trials take at most a tenth of the time.
+ * Otherwise a later grant tries again.
  */
 static void backing_try_on_demand(struct daxpin_rdma *rdma)
 {
 	struct dp_backing *backing = &rdma->backing;
 	const struct daxpin_rdma_finding *odp = &backing->findings.odp;
-	uint64_t begin = daxpin_deadline_ms(0), end;
+	uint64_t begin_ns = daxpin_deadline_ms(0);
 	bool tried;
 
 	backing_try_reserved(rdma, &tried);
 	if (!tried)
 		backing_try_scratch(rdma);
-	end = daxpin_deadline_ms(0);
-	backing->next_trial_ns = end + 10 * (end - begin);
+	backing_delay_trials(backing, begin_ns);
 	backing->trial_error = odp->error ? odp->error : -EIO;
 	if (backing->is_kept || backing_is_untried(odp))
 		return;

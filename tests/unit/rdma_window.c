@@ -27,6 +27,7 @@ static struct {
 	enum daxpin_rdma_verdict window2, window1;
 	int probe_error;		/* why the trial cannot be made */
 	int open_error, close_error, connect_error;	/* of the loopback connection */
+	uint64_t open_ms;		/* how long an open takes */
 	int bind_result;		/* the completion of a bind there */
 	unsigned int probes, opens, closes, connects;
 	int wanted;			/* the segment that a reclaim wants, or -1 */
@@ -58,6 +59,7 @@ int __wrap_dp_loopback_open(struct dp_loopback *loopback, struct ibv_pd *pd,
 	assert_true(deadline_ns > daxpin_deadline_ms(0));
 	loopback->far = &far_qp;
 	device.opens++;
+	advance_clock(device.open_ms);
 	return device.open_error;
 }
 
@@ -342,7 +344,10 @@ static void a_window_trial_on_a_link_that_is_down_is_repeated(void **state)
 	assert_int_equal(device.probes, 0);
 }
 
-/* The link is down again when the connection for windows of type 1 is made. */
+/*
+ * The link is down again when the connection for windows of type 1 is made. This takes
+ * two seconds, so grants try it again only after twenty more.
+ */
 static void a_connection_that_fails_after_the_trial_is_made_later(void **state)
 {
 	(void)state;
@@ -351,9 +356,14 @@ static void a_connection_that_fails_after_the_trial_is_made_later(void **state)
 	assert_int_equal(attach_with(DAXPIN_RDMA_WINDOWS), 0);
 	device.probe_error = 0;
 	device.open_error = -ENETDOWN;
+	device.open_ms = 2000;
 	assert_int_equal(via_of(WRITE, &fake_qp), DAXPIN_GRANT_VIA_MW2);
+	device.opens = 0;
 	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
+	assert_int_equal(device.opens, 0);
 	device.open_error = 0;
+	device.open_ms = 0;
+	advance_clock(20000);
 	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MW1);
 	device.probes = 0;
 	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MW1);
