@@ -12,7 +12,8 @@ def main():
         skip('no mandoc here: install it')
     source, mandoc = pathlib.Path(sys.argv[1]), sys.argv[2]
     report = Report()
-    pages = sorted((source / 'docs').glob('man?/*.?'))
+    pages = sorted([*(source / 'docs').glob('man?/*.?'),
+                    *(source / 'examples').glob('*/*.1')])
     for path in pages:
         done = subprocess.run([mandoc, '-T', 'lint', '-W', 'warning', path],
                               capture_output=True, text=True)

@@ -41,7 +41,8 @@ def main():
     report = Report()
     version = must_match('meson.build', r"version: '([\d.]+)'",
                          read(source / 'meson.build'))[1]
-    pages = sorted((source / 'docs').glob('man?/*.?'))
+    pages = sorted([*(source / 'docs').glob('man?/*.?'),
+                    *(source / 'examples').glob('*/*.1')])
     lines = 0
     for path in pages:
         check_version(report, path, read(path), version)

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Write-back: the queue of dirty blocks, oldest first, and the thread that empties it.
+ *
+ * A block whose word has WORD_DIRTY is either in the queue, once, or in the batch of
+ * the thread. Only the thread clears the flag, and it has a block in one batch at a
+ * time. So the disk is never written in two places of a block's history at once, and
+ * never read while it is written: a block is read from the disk if its word is 0, and
+ * no word of a batch is 0.
+ *
+ * back_start() takes a hold of its own on the extent, which back_end() drops after it
+ * has compared the word: until then the extent's address cannot be used again, so an
+ * equal word is the same extent and not a newer one at the same address. Client writes
+ * meanwhile replace the extent, and the block remains dirty.
+ */
+#include "engine.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RETRY_SECONDS	1
+
+struct batch {
+	unsigned int count;
+	struct piece {
+		uint32_t block;
+		uint64_t word;
+		struct daxpin_extent extent;	/* held, unless addr is 0 */
+		int error;
+	} piece[BATCH];
+};
+
+/* ------------------------------------------------------- the queue and its counts */
+
+static bool is_clean(uint64_t word)
+{
+	return (word & WORD_ADDR) && !(word & WORD_DIRTY);
+}
+
+/* A word has changed. The block is locked. */
+void back_count(struct cache *cache, uint64_t old, uint64_t word)
+{
+	pthread_mutex_lock(&cache->mutex);
+	cache->clean += is_clean(word);
+	cache->clean -= is_clean(old);
+	cache->dirty += word & WORD_DIRTY;
+	cache->dirty -= old & WORD_DIRTY;
+	cache->evicted += is_clean(old) && !word;
+	pthread_mutex_unlock(&cache->mutex);
+}
+
+/* The block is dirty, locked, and not in the queue. */
+void back_queue(struct cache *cache, uint64_t block)
+{
+	pthread_mutex_lock(&cache->mutex);
+	cache->next[block] = NO_BLOCK;
+	if (cache->oldest == NO_BLOCK)
+		cache->oldest = block;
+	else
+		cache->next[cache->newest] = block;
+	cache->newest = block;
+	if (cache->dirty > cache->high && !cache->failing)
+		pthread_cond_signal(&cache->work);
+	pthread_mutex_unlock(&cache->mutex);
+}
+
+static void take(struct cache *cache, struct batch *batch)
+{
+	batch->count = 0;
+	while (batch->count < BATCH && cache->oldest != NO_BLOCK) {
+		batch->piece[batch->count++].block = cache->oldest;
+		cache->oldest = cache->next[cache->oldest];
+	}
+}
+
+/* -------------------------------------------------------------------- one batch */
+
+static bool punch(struct cache *cache, uint64_t block)
+{
+	return !fallocate(cache->disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			  block * cache->block, cache_length(cache, block));
+}
+
+static void start(struct cache *cache, struct piece *piece, unsigned int i)
+{
+	uint64_t offset = (uint64_t)piece->block * cache->block;
+	uint32_t length = cache_length(cache, piece->block);
+	struct daxpin_extent extent = cache->zeroes;
+
+	piece->extent = (struct daxpin_extent){ 0 };
+	cache_lock(cache, piece->block);
+	piece->word = *cache_word(cache, piece->block);
+	piece->error = piece->word & WORD_ZERO ? 0 :
+		       daxpin_hold_at(cache->pool, piece->word & WORD_ADDR,
+				      DAXPIN_HOLD_READ, &piece->extent);
+	cache_unlock(cache, piece->block);
+	cache->back.request[i].result = length;
+	if (piece->error || (piece->word & WORD_ZERO && punch(cache, piece->block)))
+		return;
+	if (piece->extent.addr)
+		extent = piece->extent;
+	ring_write(cache, &cache->back, i, extent, length, offset);
+}
+
+/* What the disk has is durable, or this piece has an error. */
+static int end(struct cache *cache, struct piece *piece)
+{
+	uint64_t word, clean = piece->word & ~WORD_DIRTY;
+
+	if (clean & WORD_ZERO)
+		clean = 0;		/* the disk has the zeroes now */
+	cache_lock(cache, piece->block);
+	word = *cache_word(cache, piece->block);
+	if (!piece->error && word == piece->word)
+		piece->error = cache_exchange(cache, piece->block, word,
+					      (struct daxpin_extent){ 0 }, clean);
+	if (piece->error || word != piece->word)
+		back_queue(cache, piece->block);
+	cache_unlock(cache, piece->block);
+	if (piece->extent.addr)
+		daxpin_drop(cache->pool, piece->extent);
+	return piece->error;
+}
+
+/* Writes the batch. Returns the number of blocks that failed. */
+static unsigned int write_batch(struct cache *cache, struct batch *batch,
+				int *ret_error)
+{
+	unsigned int failed = 0;
+	int ret;
+
+	for (unsigned int i = 0; i < batch->count; i++)
+		start(cache, &batch->piece[i], i);
+	ring_wait(cache, &cache->back);
+	ret = fdatasync(cache->disk) ? -errno : 0;
+	for (unsigned int i = 0; i < batch->count; i++) {
+		struct piece *piece = &batch->piece[i];
+		int done = cache->back.request[i].result;
+
+		if (!piece->error && done != (int)cache_length(cache, piece->block))
+			piece->error = done < 0 ? done : -EIO;
+		if (!piece->error)
+			piece->error = ret;
+		if (end(cache, piece)) {
+			*ret_error = piece->error;
+			failed++;
+		}
+	}
+	return failed;
+}
+
+/* -------------------------------------------------------------------- the thread */
+
+static bool has_work(const struct cache *cache, bool behind)
+{
+	return cache->oldest != NO_BLOCK &&
+	       (cache->waiters || cache->dirty > cache->high ||
+		((behind || cache->stop) && cache->dirty > cache->low));
+}
+
+static void wait_seconds(pthread_cond_t *cond, pthread_mutex_t *mutex, long ns)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += ns % 1000000000;
+	until.tv_sec += ns / 1000000000 + until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	pthread_cond_timedwait(cond, mutex, &until);
+}
+
+/* Reports the first failure of a series, and its end. */
+static void report(struct cache *cache, unsigned int failed, int error)
+{
+	if (failed && !cache->failing)
+		cache_say(cache, "write-back to the disk failed: %s; the blocks remain dirty, and it is tried again",
+			  strerror(-error));
+	if (!failed && cache->failing)
+		cache_say(cache, "write-back to the disk succeeds again");
+	cache->failing = failed;
+}
+
+/* One batch. Called with the mutex, which it releases meanwhile. */
+static bool pass(struct cache *cache)
+{
+	unsigned int failed;
+	struct batch batch;
+	int error = 0;
+
+	take(cache, &batch);
+	pthread_mutex_unlock(&cache->mutex);
+	failed = write_batch(cache, &batch, &error);
+	pthread_mutex_lock(&cache->mutex);
+	report(cache, failed, error);
+	cache->written_back += batch.count - failed;
+	cache->disk_errors += failed;
+	cache->failures += !!failed;
+	pthread_cond_broadcast(&cache->progress);
+	return !failed;
+}
+
+void *back_run(void *arg)
+{
+	struct cache *cache = arg;
+	bool behind = false, works = true;
+
+	pthread_mutex_lock(&cache->mutex);
+	while (!cache->stop || (works && has_work(cache, true))) {
+		if (!has_work(cache, behind)) {
+			behind = false;
+			pthread_cond_wait(&cache->work, &cache->mutex);
+			continue;
+		}
+		behind = true;
+		works = pass(cache);
+		if (!works && !cache->stop)
+			wait_seconds(&cache->work, &cache->mutex,
+				     RETRY_SECONDS * 1000000000l);
+	}
+	pthread_mutex_unlock(&cache->mutex);
+	return NULL;
+}
+
+/*
+ * There is no space, and nothing to evict. Returns after some progress of write-back,
+ * or after a while, because space also becomes free in other ways: other requests end,
+ * and readers drop retired extents. True: write-back has failed meanwhile.
+ */
+bool back_wait(struct cache *cache)
+{
+	uint64_t failures;
+	bool failed;
+
+	pthread_mutex_lock(&cache->mutex);
+	failures = cache->failures;
+	cache->waiters++;
+	pthread_cond_signal(&cache->work);
+	wait_seconds(&cache->progress, &cache->mutex, 20000000);
+	cache->waiters--;
+	failed = cache->failures != failures;
+	pthread_mutex_unlock(&cache->mutex);
+	return failed;
+}

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The nbdkit plugin: parameters, and nbdkit's calls as calls of the cache.
+ * daxpin-nbd-cache(1) is its manual.
+ */
+#include "cache.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#define NBDKIT_API_VERSION 2
+#include <nbdkit-plugin.h>
+
+#define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
+#define REQUEST_MAX	(32u << 20)
+
+static char *pool, *disk;
+static struct cache_options options = { .low = 45, .high = 50, .wait_ms = 10000 };
+static struct cache *cache;
+
+/* -------------------------------------------------------------------- parameters */
+
+static int parse_size(const char *name, const char *value, uint64_t *ret_size)
+{
+	int64_t size = nbdkit_parse_size(value);
+
+	if (size < 0)
+		return -1;
+	if (!size) {
+		nbdkit_error("%s must not be 0", name);
+		return -1;
+	}
+	*ret_size = size;
+	return 0;
+}
+
+static int parse_block(const char *value)
+{
+	uint64_t size;
+
+	if (parse_size("block", value, &size))
+		return -1;
+	if (size < CACHE_BLOCK_MIN || size > CACHE_BLOCK_MAX || size & (size - 1)) {
+		nbdkit_error("block=%s must be a power of two from 4K to 1M", value);
+		return -1;
+	}
+	options.block = size;
+	return 0;
+}
+
+static int parse_percent(const char *name, const char *value, uint32_t *ret_percent)
+{
+	if (nbdkit_parse_uint32_t(name, value, ret_percent))
+		return -1;
+	if (*ret_percent <= 100)
+		return 0;
+	nbdkit_error("%s=%s must be a percentage of the pool, from 0 to 100", name,
+		     value);
+	return -1;
+}
+
+static int parse_path(const char *value, char **path)
+{
+	free(*path);
+	*path = nbdkit_absolute_path(value);
+	return *path ? 0 : -1;
+}
+
+static int parse_wait(const char *value)
+{
+	unsigned int seconds;
+
+	if (nbdkit_parse_unsigned("wait", value, &seconds))
+		return -1;
+	options.wait_ms = seconds > UINT32_MAX / 1000 ? UINT32_MAX : seconds * 1000;
+	return 0;
+}
+
+static int config(const char *key, const char *value)
+{
+	if (!strcmp(key, "pool"))
+		return parse_path(value, &pool);
+	if (!strcmp(key, "disk"))
+		return parse_path(value, &disk);
+	if (!strcmp(key, "size"))
+		return parse_size(key, value, &options.size);
+	if (!strcmp(key, "pool-size"))
+		return parse_size(key, value, &options.pool_size);
+	if (!strcmp(key, "block"))
+		return parse_block(value);
+	if (!strcmp(key, "low"))
+		return parse_percent(key, value, &options.low);
+	if (!strcmp(key, "high"))
+		return parse_percent(key, value, &options.high);
+	if (!strcmp(key, "wait"))
+		return parse_wait(value);
+	nbdkit_error("unknown parameter '%s'; nbdkit --help PLUGIN lists them", key);
+	return -1;
+}
+
+static int config_complete(void)
+{
+	if (!pool) {
+		nbdkit_error("pool=PATH is missing: a directory on a DAX filesystem or tmpfs, or a device-dax node");
+		return -1;
+	}
+	if (options.low > options.high) {
+		nbdkit_error("low=%u must not be above high=%u", options.low,
+			     options.high);
+		return -1;
+	}
+	options.pool = pool;
+	options.disk = disk;
+	return 0;
+}
+
+/* ---------------------------------------------------------------- begin and end */
+
+static void say(const char *message)
+{
+	nbdkit_error("%s", message);
+}
+
+/* The pool's lock and the cache's thread belong to the process that serves. */
+static int after_fork(void)
+{
+	char errmsg[512] = "";
+	int ret;
+
+	options.log = say;
+	options.errmsg = errmsg;
+	options.errmsg_size = sizeof(errmsg);
+	ret = cache_open(&options, &cache);
+	if (!ret)
+		return 0;
+	nbdkit_error("%s: %s", strerror(-ret), errmsg[0] ? errmsg : pool);
+	return -1;
+}
+
+static void unload(void)
+{
+	int ret = cache ? cache_close(cache) : 0;
+
+	if (ret)
+		nbdkit_error("the pool %s was not closed: %s", pool, strerror(-ret));
+	free(pool);
+	free(disk);
+}
+
+static void dump_plugin(void)
+{
+	printf("daxpin_cache_block_min=%u\n", CACHE_BLOCK_MIN);
+	printf("daxpin_cache_block_max=%u\n", CACHE_BLOCK_MAX);
+	printf("daxpin_cache_block_default=%u\n", CACHE_BLOCK_DEFAULT);
+}
+
+/* -------------------------------------------------------------------- connections */
+
+static void *open_connection(int readonly)
+{
+	(void)readonly;
+	return NBDKIT_HANDLE_NOT_NEEDED;
+}
+
+static int64_t get_size(void *handle)
+{
+	(void)handle;
+	return cache_size(cache);
+}
+
+static int block_size(void *handle, uint32_t *minimum, uint32_t *preferred,
+		      uint32_t *maximum)
+{
+	(void)handle;
+	*minimum = 1;
+	*preferred = cache_block(cache);
+	*maximum = REQUEST_MAX;
+	return 0;
+}
+
+static int yes(void *handle)
+{
+	(void)handle;
+	return 1;
+}
+
+static int native_fua(void *handle)
+{
+	(void)handle;
+	return NBDKIT_FUA_NATIVE;
+}
+
+/* ----------------------------------------------------------------------- requests */
+
+/* Few errnos cross the wire. */
+static int answer(const char *what, int ret)
+{
+	if (!ret)
+		return 0;
+	nbdkit_error("%s: %s", what, ret == -ENOSPC ? "the pool is full" :
+		     strerror(-ret));
+	nbdkit_set_error(ret == -ENOSPC ? ENOSPC : EIO);
+	return -1;
+}
+
+static int do_pread(void *handle, void *buf, uint32_t count, uint64_t offset,
+		    uint32_t flags)
+{
+	(void)handle;
+	(void)flags;
+	return answer("read", cache_read(cache, buf, count, offset));
+}
+
+static int do_pwrite(void *handle, const void *buf, uint32_t count,
+		     uint64_t offset, uint32_t flags)
+{
+	(void)handle;
+	(void)flags;
+	return answer("write", cache_write(cache, buf, count, offset));
+}
+
+static int do_zero(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+	(void)handle;
+	(void)flags;
+	return answer("zero", cache_zero(cache, count, offset));
+}
+
+static int do_trim(void *handle, uint32_t count, uint64_t offset, uint32_t flags)
+{
+	(void)handle;
+	(void)flags;
+	return answer("trim", cache_trim(cache, count, offset));
+}
+
+/* Everything that was answered is durable. */
+static int do_flush(void *handle, uint32_t flags)
+{
+	(void)handle;
+	(void)flags;
+	return 0;
+}
+
+static int do_extents(void *handle, uint32_t count, uint64_t offset,
+		      uint32_t flags, struct nbdkit_extents *extents)
+{
+	uint64_t end = offset + count, block = cache_block(cache), next;
+
+	(void)handle;
+	(void)flags;
+	for (; offset < end; offset = next) {
+		uint32_t type = cache_is_zero(cache, offset) ?
+				NBDKIT_EXTENT_HOLE | NBDKIT_EXTENT_ZERO : 0;
+
+		next = (offset / block + 1) * block;
+		if (next > cache_size(cache))
+			next = cache_size(cache);
+		if (nbdkit_add_extent(extents, offset, next - offset, type))
+			return -1;
+	}
+	return 0;
+}
+
+static struct nbdkit_plugin plugin = {
+	.name = "daxpin",
+	.longname = "daxpin cache",
+	.version = DAXPIN_VERSION,
+	.description = "a crash-safe write-back cache in a daxpin pool, in front of a disk",
+	.magic_config_key = "pool",
+	.config = config,
+	.config_complete = config_complete,
+	.config_help =
+		"pool=PATH      (required) a directory, or a device-dax node\n"
+		"disk=PATH      the disk behind the cache; without it the volume is in\n"
+		"               the pool alone\n"
+		"size=SIZE      of a new volume without a disk\n"
+		"pool-size=SIZE create the pool if there is none\n"
+		"block=SIZE     of a new cache: 4K to 1M, a power of two (default 64K)\n"
+		"low=PERCENT    write-back ends if less of the pool is dirty (45)\n"
+		"high=PERCENT   write-back begins if more of the pool is dirty (50)\n"
+		"wait=SECONDS   for the pool's last owner (10)",
+	.dump_plugin = dump_plugin,
+	.after_fork = after_fork,
+	.unload = unload,
+	.open = open_connection,
+	.get_size = get_size,
+	.block_size = block_size,
+	.can_write = yes,
+	.can_flush = yes,
+	.can_trim = yes,
+	.can_zero = yes,
+	.can_extents = yes,
+	.can_multi_conn = yes,
+	.can_fua = native_fua,
+	.pread = do_pread,
+	.pwrite = do_pwrite,
+	.zero = do_zero,
+	.trim = do_trim,
+	.flush = do_flush,
+	.extents = do_extents,
+};
+
+/* nbdkit finds it by name, and its header does not declare it. */
+struct nbdkit_plugin *plugin_init(void);
+
+NBDKIT_REGISTER_PLUGIN(plugin)

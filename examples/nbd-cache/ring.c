@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The rings of the cache. The adapter holds the extent of each request from its prep to
+ * its completion, and the ring keeps the pool locked until then, even if the process is
+ * killed: so the next server opens the pool only when no request of this one can still
+ * write into it.
+ *
+ * If a ring fails, requests in flight can no longer be awaited, and the process ends.
+ * The next one finds everything that was answered, as after any crash.
+ */
+#include "engine.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int ring_open(struct cache *cache, struct ring *ring, char *errmsg, size_t size)
+{
+	struct daxpin_uring_options options = {
+		.size = sizeof(options), .label = "nbd-cache",
+		.errmsg = errmsg, .errmsg_size = size,
+	};
+	int ret = io_uring_queue_init(BATCH, &ring->ring, 0);
+
+	if (ret)
+		return ret;
+	ret = daxpin_uring_attach(cache->pool, &ring->ring, &options, &ring->uring);
+	if (ret)
+		io_uring_queue_exit(&ring->ring);
+	ring->open = !ret;
+	return ret;
+}
+
+void ring_close(struct cache *cache, struct ring *ring)
+{
+	int ret;
+
+	if (!ring->open)
+		return;
+	ret = daxpin_uring_detach(ring->uring);
+	if (ret)
+		cache_say(cache, "a ring cannot be detached: %s",
+			  daxpin_strerror(ret));
+	io_uring_queue_exit(&ring->ring);
+	ring->open = false;
+}
+
+/* After an error of the prep, the entry is a no-op that belongs to no request. */
+static void prepared(struct ring *ring, struct request *request,
+		     struct io_uring_sqe *sqe, int ret)
+{
+	request->result = ret;
+	if (ret)
+		return;
+	io_uring_sqe_set_data(sqe, request);
+	ring->in_flight++;
+}
+
+void ring_read(struct cache *cache, struct ring *ring, unsigned int i,
+	       struct daxpin_extent extent, uint32_t length, uint64_t offset)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
+
+	prepared(ring, &ring->request[i], sqe,
+		 daxpin_uring_prep_read(ring->uring, &ring->request[i].io, sqe,
+					cache->disk, extent, 0, length, offset));
+}
+
+void ring_write(struct cache *cache, struct ring *ring, unsigned int i,
+		struct daxpin_extent extent, uint32_t length, uint64_t offset)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
+
+	prepared(ring, &ring->request[i], sqe,
+		 daxpin_uring_prep_write(ring->uring, &ring->request[i].io, sqe,
+					 cache->disk, extent, 0, length, offset));
+}
+
+static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
+{
+	struct request *request = io_uring_cqe_get_data(cqe);
+
+	(void)arg;
+	return request ? &request->io : NULL;
+}
+
+static void ended(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe,
+		  void *arg)
+{
+	struct request *request = io_uring_cqe_get_data(cqe);
+	struct ring *ring = arg;
+
+	(void)io;
+	request->result = cqe->res;
+	ring->in_flight--;
+}
+
+/* Submits what was prepared, and returns when the ring has no request in flight. */
+void ring_wait(struct cache *cache, struct ring *ring)
+{
+	int ret;
+
+	do {
+		ret = io_uring_submit_and_wait(&ring->ring, ring->in_flight ? 1 : 0);
+		if (ret == -EINTR || ret == -EAGAIN || ret == -EBUSY)
+			ret = 0;
+		if (ret >= 0)
+			ret = daxpin_uring_reap(ring->uring, &ring->ring, find,
+						ended, ring);
+		if (ret < 0) {
+			cache_say(cache, "a ring failed, and the server ends: %s",
+				  strerror(-ret));
+			abort();
+		}
+	} while (ring->in_flight);
+}
+
+struct ring *ring_take(struct cache *cache)
+{
+	struct ring *ring;
+
+	pthread_mutex_lock(&cache->mutex);
+	while (!cache->idle)
+		pthread_cond_wait(&cache->ring_idle, &cache->mutex);
+	ring = cache->idle;
+	cache->idle = ring->next;
+	pthread_mutex_unlock(&cache->mutex);
+	return ring;
+}
+
+void ring_put(struct cache *cache, struct ring *ring)
+{
+	pthread_mutex_lock(&cache->mutex);
+	ring->next = cache->idle;
+	cache->idle = ring;
+	pthread_cond_signal(&cache->ring_idle);
+	pthread_mutex_unlock(&cache->mutex);
+}

@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The engine of examples/nbd-cache without a front end: threads against a shadow, and
+ * what happens between a write to the disk and the flush of the disk, which this
+ * program replaces. tests/nbd-cache/check has the rest.
+ */
+#include "cache.h"
+#include "shm.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define BLOCK		(16u << 10)
+#define SECTOR		4096u
+#define SECTORS		(BLOCK / SECTOR)
+#define BLOCKS		2560u		/* a third more than the pool has */
+#define POOL		(32u << 20)
+#define THREADS		4u
+#define STEPS		1500u
+
+/* Called between the last completion of a batch and the change of its words. */
+static int (*_Atomic at_flush)(void);
+static struct cache *cache;
+static char directory[4096], disk[] = "/tmp/daxpin-nbd-cache-XXXXXX";
+static uint32_t shadow[BLOCKS][SECTORS];	/* versions; 0: zeroes */
+
+int __real_fdatasync(int fd);
+int __wrap_fdatasync(int fd);
+
+int __wrap_fdatasync(int fd)
+{
+	int (*call)(void) = at_flush;
+
+	return call && call() ? -1 : __real_fdatasync(fd);
+}
+
+static void silent(const char *message)
+{
+	(void)message;
+}
+
+static void open_cache(uint32_t low, uint32_t high)
+{
+	char errmsg[512] = "";
+	struct cache_options options = {
+		.pool = directory, .disk = disk, .pool_size = POOL, .block = BLOCK,
+		.low = low, .high = high, .wait_ms = 10000, .log = silent,
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
+	};
+	int ret = cache_open(&options, &cache);
+
+	if (ret)
+		fail_msg("%s: %s", strerror(-ret), errmsg);
+}
+
+static void close_cache(void)
+{
+	assert_int_equal(cache_close(cache), 0);
+}
+
+static uint64_t stamp(uint64_t sector, uint32_t version)
+{
+	return version ? sector << 32 | version : 0;
+}
+
+static void write_unrecorded(uint32_t block, uint32_t first, uint32_t count,
+			     uint32_t version)
+{
+	uint64_t data[BLOCK / 8];
+
+	for (uint32_t i = 0; i < count * SECTOR / 8; i++)
+		data[i] = stamp((uint64_t)block * SECTORS + first + i * 8 / SECTOR,
+				version);
+	assert_int_equal(cache_write(cache, data, (uint64_t)count * SECTOR,
+				     (uint64_t)block * BLOCK + first * SECTOR), 0);
+}
+
+static void write_sectors(uint32_t block, uint32_t first, uint32_t count,
+			  uint32_t version)
+{
+	write_unrecorded(block, first, count, version);
+	for (uint32_t i = first; i < first + count; i++)
+		shadow[block][i] = version;
+}
+
+static void compare(uint32_t block, const uint64_t *data)
+{
+	for (uint32_t i = 0; i < BLOCK / 8; i++) {
+		uint32_t sector = i * 8 / SECTOR;
+		uint64_t right = stamp((uint64_t)block * SECTORS + sector,
+				       shadow[block][sector]);
+
+		if (data[i] != right)
+			fail_msg("block %u, byte %u: 0x%llx, not 0x%llx", block,
+				 i * 8, (unsigned long long)data[i],
+				 (unsigned long long)right);
+	}
+}
+
+static void check_block(uint32_t block)
+{
+	uint64_t data[BLOCK / 8];
+
+	assert_int_equal(cache_read(cache, data, BLOCK, (uint64_t)block * BLOCK), 0);
+	compare(block, data);
+}
+
+static void check_disk(void)
+{
+	int fd = open(disk, O_RDONLY | O_CLOEXEC);
+	uint64_t data[BLOCK / 8];
+
+	for (uint32_t block = 0; block < BLOCKS; block++) {
+		assert_int_equal(pread(fd, data, BLOCK, (off_t)block * BLOCK), BLOCK);
+		compare(block, data);
+	}
+	close(fd);
+}
+
+/* ----------------------------------------------------------------------- threads */
+
+/* A block of another thread can be of any version, but each sector is of one. */
+static int glance(uint32_t block)
+{
+	uint64_t data[BLOCK / 8];
+
+	if (cache_read(cache, data, BLOCK, (uint64_t)block * BLOCK))
+		return 1;
+	for (uint32_t i = 0; i < BLOCK / 8; i++)
+		if (data[i] != data[i / (SECTOR / 8) * (SECTOR / 8)] ||
+		    (data[i] && data[i] >> 32 != (uint64_t)block * SECTORS +
+						 i * 8 / SECTOR))
+			return 1;
+	return 0;
+}
+
+static void step(uint32_t number, uint64_t random)
+{
+	uint32_t block = random % (BLOCKS / THREADS) * THREADS + number;
+	uint32_t first = random >> 32 & (SECTORS - 1);
+
+	switch (random >> 40 & 7) {
+	case 0:
+		check_block(block);
+		break;
+	case 1:
+		assert_int_equal(cache_zero(cache, BLOCK, (uint64_t)block * BLOCK),
+				 0);
+		memset(shadow[block], 0, sizeof(shadow[block]));
+		break;
+	case 2:
+		write_sectors(block, first, SECTORS - first, random >> 44 | 1);
+		break;
+	case 3:
+		assert_int_equal(glance(random % BLOCKS), 0);
+		break;
+	default:
+		write_sectors(block, 0, SECTORS, random >> 44 | 1);
+	}
+}
+
+static void *work(void *arg)
+{
+	uint32_t number = (uintptr_t)arg;
+	uint64_t random = number + 1;
+
+	for (uint32_t n = 0; n < STEPS; n++) {
+		random = random * 6364136223846793005ull + 1442695040888963407ull;
+		step(number, random ^ random >> 33);
+	}
+	return NULL;
+}
+
+static void threads_see_what_they_wrote(void **state)
+{
+	pthread_t thread[THREADS];
+
+	(void)state;
+	open_cache(0, 20);
+	for (uintptr_t i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, work, (void *)i), 0);
+	for (uint32_t i = 0; i < THREADS; i++)
+		pthread_join(thread[i], NULL);
+	for (uint32_t block = 0; block < BLOCKS; block++)
+		check_block(block);
+	close_cache();
+	check_disk();
+	open_cache(0, 0);
+	for (uint32_t block = 0; block < BLOCKS; block++)
+		check_block(block);
+	close_cache();
+}
+
+/* --------------------------------------------------------------- between two steps */
+
+/* After two writes the block's extent could be where the first one was. */
+static int write_twice(void)
+{
+	at_flush = NULL;
+	write_sectors(7, 0, SECTORS, 2);
+	write_sectors(7, 0, SECTORS, 3);
+	return 0;
+}
+
+static void a_write_during_write_back_is_not_lost(void **state)
+{
+	(void)state;
+	open_cache(0, 0);
+	at_flush = write_twice;
+	write_unrecorded(7, 0, SECTORS, 1);
+	close_cache();
+	assert_null(at_flush);
+	check_disk();
+}
+
+static int refuse(void)
+{
+	errno = EIO;
+	return 1;
+}
+
+static void blocks_stay_dirty_if_the_disk_cannot_flush(void **state)
+{
+	struct cache_counts counts;
+
+	(void)state;
+	at_flush = refuse;
+	open_cache(0, 0);
+	write_sectors(9, 0, SECTORS, 1);
+	close_cache();
+	open_cache(100, 100);
+	cache_counts(cache, &counts);
+	assert_int_equal(counts.dirty, 1);
+	check_block(9);
+	close_cache();
+	at_flush = NULL;
+	open_cache(0, 0);
+	close_cache();
+	check_disk();
+}
+
+/* ------------------------------------------------------------------------- set-up */
+
+static int make_disk(void **state)
+{
+	int fd = mkostemp(disk, O_CLOEXEC);
+
+	(void)state;
+	snprintf(directory, sizeof(directory), "%s/nbd-cache-%d", shm_directory(),
+		 getpid());
+	if (fd < 0 || ftruncate(fd, (off_t)BLOCKS * BLOCK))
+		return -1;
+	return close(fd);
+}
+
+static int remove_all(void **state)
+{
+	char command[4200];
+
+	(void)state;
+	unlink(disk);
+	snprintf(command, sizeof(command), "rm -rf '%s'", directory);
+	return system(command);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(threads_see_what_they_wrote),
+		cmocka_unit_test(a_write_during_write_back_is_not_lost),
+		cmocka_unit_test(blocks_stay_dirty_if_the_disk_cannot_flush),
+	};
+
+	return cmocka_run_group_tests(tests, make_disk, remove_all);
+}
