@@ -139,9 +139,10 @@ struct daxpin_uring_vec {
  * -E2BIG	options has a tail that is not zero and that this library does
  *		not know
  * -EACCES	the ring's restrictions (IORING_REGISTER_RESTRICTIONS) forbid it
- * -EBUSY	a slot is in use; the ring has a file table, and
- *		DAXPIN_URING_FILE_SLOT is not set; it has a buffer table, and
- *		neither DAXPIN_URING_BUFFER_RANGE nor DAXPIN_URING_PLAIN is set
+ * -EBUSY	a slot is in use, or other threads in the ring hide whether it
+ *		is; the ring has a file table, and DAXPIN_URING_FILE_SLOT is not
+ *		set; it has a buffer table, and neither
+ *		DAXPIN_URING_BUFFER_RANGE nor DAXPIN_URING_PLAIN is set
  * -EEXIST	the ring belongs to another thread
  * -EINVAL	pool, ring or ret_uring is NULL; an invalid option; a file or
  *		buffer table that is too short

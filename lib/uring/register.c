@@ -34,6 +34,11 @@
 #define CLONE_REPLACES		2u
 /* A wait for a hang-up polls again after this time, even without a wake-up. */
 #define RECHECK_NS		100000000ull
+/* How often, and how long after each other, the table of a busy ring is read. */
+#define BUSY_TRIES		100
+#define BUSY_NS			1000000
+/* The same if the size of the table is shown, but no slot. */
+#define HIDDEN_TRIES		8
 
 /* What CLONE_BUFFERS takes; before Linux 6.13 all after the flags must be 0. */
 struct register_clone {
@@ -298,30 +303,43 @@ int dp_uring_copy_buffers(const struct dp_uring_link *from,
 /*
  * How the kernel shows a table: "   2: NAME" for a slot in use, where a
  * file's name may be empty; "<none>", no line at all, or an address of all ones
- * for a free one. It shows nothing while the ring is busy.
+ * for a free one. While the ring is busy it shows nothing, or only the table's size.
  */
 static bool register_is_in_use(const char *line)
 {
 	return !strstr(line, ": <none>\n") && !strstr(line, ": 0xffffffffffffffff/");
 }
 
+/*
+ * The first slot of the range that is in use. -ENOENT: none is; -EAGAIN: no slot of
+ * the table is shown, so all are free or the ring is busy; -EBUSY: the ring is busy,
+ * and the table is not shown.
+ */
 static int register_find_taken(FILE *fdinfo, const char *table, uint32_t first,
 			       uint32_t count)
 {
 	bool in_table = false, ended = false;
-	int taken = -ENOENT;
+	int taken = -EBUSY;
 	unsigned int number;
 	char *line = NULL;
 	size_t size = 0;
 
+	errno = 0;
 	while (!ended && taken < 0 && getline(&line, &size, fdinfo) > 0) {
 		if (in_table && sscanf(line, " %u:", &number) != 1)
 			ended = true;
-		else if (in_table && number >= first &&
-			 number - first < count && register_is_in_use(line))
-			taken = number;
-		in_table |= !strncmp(line, table, strlen(table));
+		else if (in_table)
+			taken = number >= first && number - first < count &&
+				register_is_in_use(line) ? (int)number : -ENOENT;
+		else if (!strncmp(line, table, strlen(table))) {
+			in_table = true;
+			taken = -EAGAIN;
+		}
+		errno = 0;
 	}
+	/* At the end of the file, getline() does not set errno. */
+	if (!ended && taken < 0 && errno)
+		taken = -errno;
 	free(line);
 	return taken;
 }
@@ -337,8 +355,8 @@ static FILE *register_fdinfo(const struct dp_uring_link *link)
 	return fopen(path, "re");
 }
 
-static int register_taken(const struct dp_uring_link *link, const char *table,
-			  uint32_t first, uint32_t count)
+static int register_read_taken(const struct dp_uring_link *link, const char *table,
+			       uint32_t first, uint32_t count)
 {
 	FILE *fdinfo = register_fdinfo(link);
 	int slot;
@@ -350,6 +368,22 @@ static int register_taken(const struct dp_uring_link *link, const char *table,
 	slot = register_find_taken(fdinfo, table, first, count);
 	fclose(fdinfo);
 	return slot;
+}
+
+/* While another thread is in the ring, the table is hidden: read it again. If none of a
+ * few reads shows a slot, all are free; recent kernels do not show free ones. */
+static int register_taken(const struct dp_uring_link *link, const char *table,
+			  uint32_t first, uint32_t count)
+{
+	int slot = register_read_taken(link, table, first, count);
+
+	for (int i = 1; slot == -EBUSY && i < BUSY_TRIES; i++) {
+		register_poll(-1, &(struct timespec) { .tv_nsec = BUSY_NS });
+		slot = register_read_taken(link, table, first, count);
+	}
+	for (int i = 1; slot == -EAGAIN && i < HIDDEN_TRIES; i++)
+		slot = register_read_taken(link, table, first, count);
+	return slot == -EAGAIN ? -ENOENT : slot;
 }
 
 int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t first,

@@ -57,7 +57,8 @@ int dp_uring_copy_buffer(const struct dp_uring_link *from, uint32_t from_slot,
 int dp_uring_copy_buffers(const struct dp_uring_link *from,
 			  const struct dp_uring_link *to);
 /* The first slot of the range that is in use according to /proc. -ENOENT: all are free,
- * or /proc does not show the table; -EMFILE, -ENFILE, -ENOMEM: it could not be read. */
+ * or /proc shows no rings; -EMFILE, -ENFILE, -ENOMEM: it could not be read; -EBUSY:
+ * other threads were in the ring all the time. */
 int dp_uring_taken_file(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count);
 int dp_uring_taken_buffer(const struct dp_uring_link *link, uint32_t first,

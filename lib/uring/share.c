@@ -190,10 +190,12 @@ static int share_join(struct daxpin_pool *pool, uint32_t segments,
 	return ret;
 }
 
-/* Errors that show only that there was no descriptor or no memory. */
+/* Errors that show only that there was no descriptor or no memory, or that another
+ * process read the source's table in /proc meanwhile (-EBUSY). */
 static bool share_is_shortage(int error)
 {
-	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+	return error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
+	       error == -EBUSY;
 }
 
 /* The share of this pool, which the ring joins at the first call, or at a later one

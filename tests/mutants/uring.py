@@ -52,7 +52,8 @@ MUTANTS = [
      'an_interrupted_call_is_repeated_with_all_signals_blocked'),
     ('shortage-is-an-answer', REFUSED, 'lib/uring/share.c',
      'a ring that had no descriptor once never shares registrations',
-     '''	return error == -EMFILE || error == -ENFILE || error == -ENOMEM;''',
+     '''	return error == -EMFILE || error == -ENFILE || error == -ENOMEM ||
+	       error == -EBUSY;''',
      '''	return error == -EINTR;''',
      'a_ring_shares_after_a_shortage'),
     ('a-bad-page-ends-all', REFUSED, 'lib/uring/buffer_slots.c',

@@ -93,6 +93,44 @@ long __wrap_syscall(long number, ...)
 			      with[5]);
 }
 
+/*
+ * What /proc shows of the tables of a ring: nothing, as recent kernels do while another
+ * thread is in the ring; only their sizes, as older ones do; or the read fails.
+ */
+static struct {
+	enum { SHOWN, NOTHING, SIZES, UNREADABLE } what;
+	uint32_t reads;			/* so many times, then all is shown */
+} hidden;
+
+ssize_t __real___getdelim(char **line, size_t *size, int end, FILE *file);
+ssize_t __wrap___getdelim(char **line, size_t *size, int end, FILE *file);
+ssize_t __wrap_getline(char **line, size_t *size, FILE *file);
+
+ssize_t __wrap___getdelim(char **line, size_t *size, int end, FILE *file)
+{
+	ssize_t ret = __real___getdelim(line, size, end, file);
+	unsigned int number;
+
+	if (!hidden.reads || ret <= 0 ||
+	    !(hidden.what == SIZES ? sscanf(*line, " %u:", &number) == 1 :
+	      !strncmp(*line, "User", 4)))
+		return ret;
+	hidden.reads--;
+	if (hidden.what != SIZES) {
+		errno = hidden.what == UNREADABLE ? ENOMEM : 0;
+		return -1;
+	}
+	while (ret > 0 && sscanf(*line, " %u:", &number) == 1)
+		ret = __real___getdelim(line, size, end, file);
+	return ret;
+}
+
+/* Without optimization, the C library's header does not replace it. */
+ssize_t __wrap_getline(char **line, size_t *size, FILE *file)
+{
+	return __wrap___getdelim(line, size, '\n', file);
+}
+
 static void fail_at(long number, uint32_t operation, uint32_t at, int error)
 {
 	memset(&failing, 0, sizeof(failing));
@@ -484,6 +522,42 @@ static void a_slot_in_use_is_not_replaced_for_lack_of_descriptors(void **state)
 	assert_int_equal(status, 0);
 }
 
+/*
+ * Slot 3 is in use. The attach sees that, or fails because it cannot find out, but
+ * never takes it for free.
+ */
+static void a_slot_in_use_is_not_replaced_while_the_ring_is_busy(void **state)
+{
+	static const struct {
+		int what;
+		uint32_t reads;
+		int expected;
+	} cases[] = {
+		{ NOTHING, 1, -EBUSY }, { NOTHING, 3, -EBUSY },
+		{ NOTHING, UINT32_MAX, -EBUSY }, { SIZES, 1, -EBUSY },
+		{ SIZES, 3, -EBUSY }, { UNREADABLE, 1, -ENOMEM },
+	};
+	int files[8] = { -1, -1, -1, 0, -1, -1, -1, -1 };
+	struct world *w = *state;
+	struct daxpin_uring_options options =
+		uring_options(w, DAXPIN_URING_FILE_SLOT);
+
+	assert_int_equal(io_uring_register_files(&w->ring, files, 8), 0);
+	options.file_slot = 2;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		hidden.what = cases[i].what;
+		hidden.reads = cases[i].reads;
+		assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
+						     &w->uring), cases[i].expected);
+		w->uring = NULL;
+		assert_int_equal(!hidden.reads, cases[i].reads != UINT32_MAX);
+		hidden.reads = 0;
+	}
+	options.file_slot = 4;
+	assert_int_equal(daxpin_uring_attach(w->f.pool, &w->ring, &options,
+					     &w->uring), 0);
+}
+
 /* -------------------------------------------------------------------------- fork */
 
 static void *attach_eagerly(void *arg)
@@ -541,6 +615,7 @@ static void a_child_forked_during_an_attach_attaches_a_ring(void **state)
 static int end_failures(void **state)
 {
 	failing.at = 0;
+	hidden.reads = 0;
 	return teardown(state);
 }
 
@@ -558,6 +633,7 @@ int main(void)
 		TEST(a_page_that_cannot_be_pinned_makes_only_its_segment_plain),
 		TEST(fixed_buffers_that_are_needed_are_eio_if_a_page_is_bad),
 		TEST(a_slot_in_use_is_not_replaced_for_lack_of_descriptors),
+		TEST(a_slot_in_use_is_not_replaced_while_the_ring_is_busy),
 		TEST(a_child_forked_during_an_attach_attaches_a_ring),
 	};
 
