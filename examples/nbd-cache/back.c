@@ -47,6 +47,8 @@ void back_count(struct cache *cache, uint64_t old, uint64_t word)
 	cache->clean -= is_clean(old);
 	cache->dirty += word & WORD_DIRTY;
 	cache->dirty -= old & WORD_DIRTY;
+	cache->extents += !!(word & WORD_ADDR);
+	cache->extents -= !!(old & WORD_ADDR);
 	cache->evicted += is_clean(old) && !word;
 	pthread_mutex_unlock(&cache->mutex);
 }

@@ -408,6 +408,7 @@ void cache_counts(struct cache *cache, struct cache_counts *ret_counts)
 	*ret_counts = (struct cache_counts){
 		.hits = cache->hits, .misses = cache->misses,
 		.clean = cache->clean, .dirty = cache->dirty,
+		.extents = cache->extents,
 		.written_back = cache->written_back, .evicted = cache->evicted,
 		.disk_errors = cache->disk_errors,
 	};

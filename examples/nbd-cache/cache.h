@@ -36,6 +36,7 @@ struct cache_options {
 struct cache_counts {
 	uint64_t hits, misses;		/* pieces of requests, each in one block */
 	uint64_t clean, dirty;		/* blocks */
+	uint64_t extents;		/* of blocks; dirty zeroes have none */
 	uint64_t written_back, evicted;	/* blocks, since the open */
 	uint64_t disk_errors;
 };

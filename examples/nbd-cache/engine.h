@@ -56,7 +56,7 @@ struct cache {
 	/* Taken after a block's lock: the fields from here to the next empty line. */
 	pthread_mutex_t mutex;
 	pthread_cond_t work, progress;
-	uint64_t clean, dirty, written_back, evicted, disk_errors;
+	uint64_t clean, dirty, extents, written_back, evicted, disk_errors;
 	uint32_t *next;			/* by block: the queue of dirty blocks */
 	uint32_t oldest, newest;
 	uint64_t low, high;		/* blocks */

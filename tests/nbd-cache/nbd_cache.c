@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The engine of examples/nbd-cache without a front end: threads against a shadow, and
- * what happens between a write to the disk and the flush of the disk, which this
- * program replaces. tests/nbd-cache/check has the rest.
+ * The engine of examples/nbd-cache without a front end: threads against a shadow; a
+ * crash after each publish; and what happens between a write to the disk and the flush
+ * of the disk. This program replaces both functions. tests/nbd-cache/check has the rest.
  */
 #include "cache.h"
+#include <daxpin.h>
 #include "shm.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -14,6 +15,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -24,6 +27,8 @@
 #define POOL		(32u << 20)
 #define THREADS		4u
 #define STEPS		1500u
+#define DYING		3u		/* blocks that change before a crash */
+#define CRASHES		24u
 
 /* Called between the last completion of a batch and the change of its words. */
 static int (*_Atomic at_flush)(void);
@@ -39,6 +44,30 @@ int __wrap_fdatasync(int fd)
 	int (*call)(void) = at_flush;
 
 	return call && call() ? -1 : __real_fdatasync(fd);
+}
+
+/* In a child: the publish after which it dies. */
+static atomic_uint dies_after;
+
+int __real_daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
+			  size_t count,
+			  const struct daxpin_publish_options *options,
+			  size_t *failed);
+int __wrap_daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
+			  size_t count,
+			  const struct daxpin_publish_options *options,
+			  size_t *failed);
+
+int __wrap_daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
+			  size_t count,
+			  const struct daxpin_publish_options *options,
+			  size_t *failed)
+{
+	int ret = __real_daxpin_publish(pool, ops, count, options, failed);
+
+	if (dies_after && !--dies_after)
+		_exit(0);
+	return ret;
 }
 
 static void silent(const char *message)
@@ -246,6 +275,106 @@ static void blocks_stay_dirty_if_the_disk_cannot_flush(void **state)
 	check_disk();
 }
 
+/* ------------------------------------------------------------------------- crashes */
+
+/* Gives a block its next version; each third one is zeroes. */
+static void advance(uint32_t block, uint32_t version)
+{
+	uint64_t data[BLOCK / 8];
+
+	if (version % 3)
+		write_unrecorded(block, 0, SECTORS, version);
+	else
+		assert_int_equal(cache_zero(cache, BLOCK, (uint64_t)block * BLOCK),
+				 0);
+	assert_int_equal(cache_read(cache, data, BLOCK,
+				    (uint64_t)(block + 50) * BLOCK), 0);
+}
+
+static void live_and_die(uint32_t *answered, unsigned int after)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		open_cache(0, 0);
+		dies_after = after;
+		for (uint32_t i = 0;; i = (i + 1) % DYING) {
+			advance(100 + i, answered[i] + 1);
+			answered[i]++;
+		}
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+/* At most one block is of the version after the one that was answered. */
+static void check_versions(uint32_t *answered)
+{
+	unsigned int ahead = 0;
+	uint64_t data[BLOCK / 8];
+
+	for (uint32_t i = 0; i < DYING; i++) {
+		uint32_t next = answered[i] + 1, block = 100 + i;
+
+		assert_int_equal(cache_read(cache, data, BLOCK,
+					    (uint64_t)block * BLOCK), 0);
+		if (data[0] == stamp((uint64_t)block * SECTORS, next % 3 ? next : 0)) {
+			answered[i] = next;
+			ahead++;
+		}
+		for (uint32_t s = 0; s < SECTORS; s++)
+			shadow[block][s] = answered[i] % 3 ? answered[i] : 0;
+		compare(block, data);
+	}
+	assert_true(ahead <= 1);
+}
+
+static int count(struct daxpin_pool *pool, struct daxpin_extent extent,
+		 uint64_t size, void *arg)
+{
+	(void)pool;
+	(void)extent;
+	(void)size;
+	++*(uint64_t *)arg;
+	return 0;
+}
+
+/* Each extent is of a word, or one of the three that are not of blocks. */
+static void check_extents(uint64_t cached)
+{
+	struct daxpin_pool *pool;
+	uint64_t extents = 0;
+
+	assert_int_equal(daxpin_pool_open(directory, NULL, &pool), 0);
+	assert_int_equal(daxpin_foreach(pool, count, &extents), 0);
+	assert_int_equal(daxpin_pool_close(pool), 0);
+	assert_int_equal(extents, cached + 3);
+}
+
+static void a_crash_after_any_publish_leaves_whole_blocks(void **state)
+{
+	uint32_t *answered = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct cache_counts counts;
+
+	(void)state;
+	open_cache(0, 0);
+	assert_int_equal(cache_zero(cache, (uint64_t)BLOCKS * BLOCK, 0), 0);
+	memset(shadow, 0, sizeof(shadow));
+	close_cache();
+	for (unsigned int after = 1; after <= CRASHES; after++) {
+		live_and_die(answered, after);
+		open_cache(100, 100);
+		check_versions(answered);
+		cache_counts(cache, &counts);
+		close_cache();
+		check_extents(counts.extents);
+	}
+	munmap(answered, 4096);
+}
+
 /* ------------------------------------------------------------------------- set-up */
 
 static int make_disk(void **state)
@@ -276,6 +405,7 @@ int main(void)
 		cmocka_unit_test(threads_see_what_they_wrote),
 		cmocka_unit_test(a_write_during_write_back_is_not_lost),
 		cmocka_unit_test(blocks_stay_dirty_if_the_disk_cannot_flush),
+		cmocka_unit_test(a_crash_after_any_publish_leaves_whole_blocks),
 	};
 
 	return cmocka_run_group_tests(tests, make_disk, remove_all);
