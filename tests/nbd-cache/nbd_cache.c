@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The engine of examples/nbd-cache without a front end: threads against a shadow; a
- * crash after each publish; and what happens between a write to the disk and the flush
- * of the disk. This program replaces both functions. tests/nbd-cache/check has the rest.
+ * The engine of examples/nbd-cache without a front end: threads against a shadow, a
+ * crash after each publish, and what other threads can do between two steps of the
+ * engine, for which this program replaces functions. tests/nbd-cache/check has the
+ * rest.
  */
-#include "cache.h"
-#include <daxpin.h>
+#include "engine.h"
 #include "shm.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -44,6 +42,25 @@ int __wrap_fdatasync(int fd)
 	int (*call)(void) = at_flush;
 
 	return call && call() ? -1 : __real_fdatasync(fd);
+}
+
+/* Called between the load of a word and the hold at its address. */
+static void (*_Atomic at_hold)(uint64_t addr);
+
+int __real_daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr, uint32_t access,
+			  struct daxpin_extent *ret_extent);
+int __wrap_daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr, uint32_t access,
+			  struct daxpin_extent *ret_extent);
+
+int __wrap_daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr, uint32_t access,
+			  struct daxpin_extent *ret_extent)
+{
+	void (*call)(uint64_t addr) = at_hold;
+
+	at_hold = NULL;
+	if (call)
+		call(addr);
+	return __real_daxpin_hold_at(pool, addr, access, ret_extent);
 }
 
 /* In a child: the publish after which it dies. */
@@ -249,6 +266,32 @@ static void a_write_during_write_back_is_not_lost(void **state)
 	check_disk();
 }
 
+/* Gives the extent's address to another block. */
+static void reuse(uint64_t addr)
+{
+	write_sectors(20, 0, SECTORS, 2);
+	for (uint32_t block = 21; block < 100; block++) {
+		write_sectors(block, 0, SECTORS, 1);
+		if ((*cache_word(cache, block) & WORD_ADDR) == addr)
+			return;
+	}
+	fail_msg("the address was not reused");
+}
+
+static void a_reader_does_not_get_another_block(void **state)
+{
+	(void)state;
+	open_cache(100, 100);
+	write_sectors(20, 0, SECTORS, 1);
+	at_hold = reuse;
+	check_block(20);
+	assert_null(at_hold);
+	close_cache();
+	open_cache(0, 0);
+	close_cache();
+	check_disk();
+}
+
 static int refuse(void)
 {
 	errno = EIO;
@@ -404,6 +447,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(threads_see_what_they_wrote),
 		cmocka_unit_test(a_write_during_write_back_is_not_lost),
+		cmocka_unit_test(a_reader_does_not_get_another_block),
 		cmocka_unit_test(blocks_stay_dirty_if_the_disk_cannot_flush),
 		cmocka_unit_test(a_crash_after_any_publish_leaves_whole_blocks),
 	};
