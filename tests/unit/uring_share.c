@@ -453,6 +453,7 @@ static void a_ring_that_may_copy_but_not_empty_slots_is_refused(void **state)
 	struct world *w = &s->ring[0];
 
 	need_reclaimable_buffers(s->first);
+	need_sharing(s, false);
 	end_reclaim(begin_reclaim(s->first, 1));
 	io_uring_queue_exit(&w->ring);
 	assert_int_equal(io_uring_queue_init(8, &w->ring,
