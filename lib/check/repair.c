@@ -178,7 +178,7 @@ static int repair_write_backup(const struct dp_patches *patches,
 		return ret;
 	ret = repair_write_file(path, text, size);
 	free(text);
-	if (ret == -EFBIG)
+	if (ret == -EFBIG && dp_os_limit(DP_LIMIT_FILE_SIZE) != UINT64_MAX)
 		return dp_fail(errmsg, ret,
 			       "the backup %s has %zu bytes, and RLIMIT_FSIZE is %llu: raise it (ulimit -f; systemd: LimitFSIZE=); the pool was left untouched",
 			       path, size,

@@ -99,10 +99,12 @@ int testbed_named_file(const struct place *place, uint64_t size,
 static void remove_abandoned(int dir, const char *name)
 {
 	int fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+	struct stat stat;
 
 	if (fd < 0)
 		return;
-	if (!flock(fd, LOCK_EX | LOCK_NB))
+	/* If the file has no name any more, the name may be a newer file's. */
+	if (!flock(fd, LOCK_EX | LOCK_NB) && !fstat(fd, &stat) && stat.st_nlink)
 		unlinkat(dir, name, 0);
 	close(fd);
 }
