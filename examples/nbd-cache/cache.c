@@ -404,13 +404,17 @@ bool cache_is_zero(struct cache *cache, uint64_t offset)
 
 void cache_counts(struct cache *cache, struct cache_counts *ret_counts)
 {
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	daxpin_pool_info(cache->pool, &info);
 	pthread_mutex_lock(&cache->mutex);
 	*ret_counts = (struct cache_counts){
 		.hits = cache->hits, .misses = cache->misses,
 		.clean = cache->clean, .dirty = cache->dirty,
 		.extents = cache->extents,
 		.written_back = cache->written_back, .evicted = cache->evicted,
-		.disk_errors = cache->disk_errors,
+		.disk_errors = cache->disk_errors, .reading = cache->reading,
+		.retired_bytes = info.retired_bytes,
 	};
 	pthread_mutex_unlock(&cache->mutex);
 }

@@ -39,6 +39,8 @@ struct cache_counts {
 	uint64_t extents;		/* of blocks; dirty zeroes have none */
 	uint64_t written_back, evicted;	/* blocks, since the open */
 	uint64_t disk_errors;
+	uint64_t reading;		/* requests that read the disk now */
+	uint64_t retired_bytes;		/* of the pool: retired but held */
 };
 
 /*

@@ -65,6 +65,7 @@ struct cache {
 	bool failing, stop, started;
 	pthread_t thread;
 	struct ring *idle;
+	uint64_t reading;		/* rings that are not idle */
 	pthread_cond_t ring_idle;
 
 	struct ring rings[RINGS], back;

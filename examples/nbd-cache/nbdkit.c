@@ -3,7 +3,7 @@
  * The nbdkit plugin: parameters, and nbdkit's calls as calls of the cache.
  * daxpin-nbd-cache(1) is its manual.
  */
-#include "cache.h"
+#include "metrics.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 #define REQUEST_MAX	(32u << 20)
 
-static char *pool, *disk;
+static char *pool, *disk, *metrics;
 static struct cache_options options = { .low = 45, .high = 50, .wait_ms = 10000 };
 static struct cache *cache;
 
@@ -94,6 +94,8 @@ static int config(const char *key, const char *value)
 		return parse_percent(key, value, &options.high);
 	if (!strcmp(key, "wait"))
 		return parse_wait(value);
+	if (!strcmp(key, "metrics"))
+		return parse_path(value, &metrics);
 	nbdkit_error("unknown parameter '%s'; nbdkit --help PLUGIN lists them", key);
 	return -1;
 }
@@ -131,6 +133,8 @@ static int after_fork(void)
 	options.errmsg = errmsg;
 	options.errmsg_size = sizeof(errmsg);
 	ret = cache_open(&options, &cache);
+	if (!ret && metrics)
+		ret = metrics_start(cache, metrics, say);
 	if (!ret)
 		return 0;
 	nbdkit_error("%s: %s", strerror(-ret), errmsg[0] ? errmsg : pool);
@@ -139,12 +143,15 @@ static int after_fork(void)
 
 static void unload(void)
 {
-	int ret = cache ? cache_close(cache) : 0;
+	int ret;
 
+	metrics_stop();
+	ret = cache ? cache_close(cache) : 0;
 	if (ret)
 		nbdkit_error("the pool %s was not closed: %s", pool, strerror(-ret));
 	free(pool);
 	free(disk);
+	free(metrics);
 }
 
 static void dump_plugin(void)
@@ -278,7 +285,8 @@ static struct nbdkit_plugin plugin = {
 		"block=SIZE     of a new cache: 4K to 1M, a power of two (default 64K)\n"
 		"low=PERCENT    write-back ends if less of the pool is dirty (45)\n"
 		"high=PERCENT   write-back begins if more of the pool is dirty (50)\n"
-		"wait=SECONDS   for the pool's last owner (10)",
+		"wait=SECONDS   for the pool's last owner (10)\n"
+		"metrics=FILE   write counts there, as OpenMetrics text",
 	.dump_plugin = dump_plugin,
 	.after_fork = after_fork,
 	.unload = unload,

@@ -384,6 +384,7 @@ static int open_rings(struct opening *o)
 	for (unsigned int i = 0; !ret && i < RINGS; i++) {
 		ret = ring_open(cache, &cache->rings[i], options->errmsg,
 				options->errmsg_size);
+		cache->reading++;	/* until the put */
 		if (!ret)
 			ring_put(cache, &cache->rings[i]);
 	}

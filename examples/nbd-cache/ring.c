@@ -123,6 +123,7 @@ struct ring *ring_take(struct cache *cache)
 		pthread_cond_wait(&cache->ring_idle, &cache->mutex);
 	ring = cache->idle;
 	cache->idle = ring->next;
+	cache->reading++;
 	pthread_mutex_unlock(&cache->mutex);
 	return ring;
 }
@@ -132,6 +133,7 @@ void ring_put(struct cache *cache, struct ring *ring)
 	pthread_mutex_lock(&cache->mutex);
 	ring->next = cache->idle;
 	cache->idle = ring;
+	cache->reading--;
 	pthread_cond_signal(&cache->ring_idle);
 	pthread_mutex_unlock(&cache->mutex);
 }
