@@ -209,8 +209,8 @@ int daxpin_uring_info(const struct daxpin_uring *uring,
  * -EEXIST	the ring belongs to another thread
  * -EINVAL	uring is NULL; the extent is not in the pool
  * -EIO		a page of the segment cannot be pinned, probably because it is
- *		bad; of {0, 0}, this is so for some segment, and the others are
- *		registered
+ *		bad; with {0, 0}, a page of at least one segment, and the other
+ *		segments are registered
  * -ENOMEM	out of memory, or more than RLIMIT_MEMLOCK allows
  * -EOPNOTSUPP	fixed buffers are unavailable; the ring is guarded, or attached
  *		with DAXPIN_URING_PLAIN

@@ -4,14 +4,14 @@
  *
  * A block whose word has WORD_DIRTY is either in the queue, once, or in the batch of
  * the thread. Only the thread clears the flag, and it has a block in one batch at a
- * time. So the disk is never written in two places of a block's history at once, and
- * never read while it is written: a block is read from the disk if its word is 0, and
- * no word of a batch is 0.
+ * time. So two versions of a block are never written to the disk at the same time. A
+ * block is never read from the disk while it is written there: a read needs a word that
+ * is 0, and no word of a batch is 0.
  *
  * back_start() takes a hold of its own on the extent, which back_end() drops after it
  * has compared the word: until then the extent's address cannot be used again, so an
- * equal word is the same extent and not a newer one at the same address. Client writes
- * meanwhile replace the extent, and the block remains dirty.
+ * equal word names the same extent and not a newer one at the same address. Client
+ * writes meanwhile replace the extent, and the block remains dirty.
  */
 #include "engine.h"
 #include <errno.h>

@@ -123,7 +123,7 @@ static bool has_clean(struct cache *cache)
 	return clean;
 }
 
-/* Evicts the next clean block that was not read since the hand was there. */
+/* Evicts the next clean block that was not read since the hand passed it. */
 bool cache_evict(struct cache *cache)
 {
 	if (!has_clean(cache))
@@ -185,7 +185,7 @@ static int read_disk(struct cache *cache, uint64_t block,
 	return -EIO;
 }
 
-/* Puts the present contents of the block, whose word that is, into a new extent. */
+/* Copies the present contents of the block, which has that word, to a new extent. */
 static int fill(struct cache *cache, uint64_t block, uint64_t word,
 		struct daxpin_extent fresh)
 {
@@ -330,7 +330,7 @@ static int zero_block(struct cache *cache, uint64_t block)
 
 /* ------------------------------------------------------------------ the front end */
 
-/* The part of a range that lies in the block where it begins. */
+/* The part of the range in its first block. */
 static uint32_t first_piece(struct cache *cache, uint64_t count, uint64_t offset)
 {
 	uint32_t piece = cache->block - offset % cache->block;

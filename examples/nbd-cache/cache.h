@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A crash-safe write-back cache in a daxpin pool, in front of a slow disk; or a volume
- * that is in the pool alone. For front ends: nbdkit.c is one. cache.c describes it.
+ * that is in the pool alone. nbdkit.c is a front end. cache.c describes how it works.
  *
  * Functions return 0 or -errno. Any thread may read, write and zero at any time.
  */
@@ -48,7 +48,7 @@ struct cache_counts {
  * daemon calls it after its fork().
  *
  * -EBUSY	another process has the pool open
- * -EINVAL	an option, or the disk's size, is not possible
+ * -EINVAL	an option or the disk's size is invalid
  * -EMEDIUMTYPE	the cache is of another disk, size or block size; or there is no pool
  * -ENOSPC	the pool has no space for the index
  * -ENOTBLK	the disk is neither a block device nor a file
@@ -57,8 +57,8 @@ struct cache_counts {
  */
 int cache_open(const struct cache_options *options, struct cache **ret_cache);
 
-/* Writes dirty blocks back until at most the low mark is dirty, or the disk fails, and
- * closes the pool. No other call may be in progress. */
+/* Writes dirty blocks back until at most options->low percent are dirty, or the disk
+ * fails, and closes the pool. No other call may be in progress. */
 int cache_close(struct cache *cache);
 
 uint64_t cache_size(const struct cache *cache);
@@ -66,8 +66,8 @@ uint32_t cache_block(const struct cache *cache);
 
 /*
  * Ranges are inside the volume. A write is durable when the call returns 0. Each
- * block is changed whole or not at all, even by a crash; a request of several
- * blocks can be in part.
+ * block is changed whole or not at all, even by a crash; of a request for
+ * several blocks, only some can be done.
  *
  * -EIO		the disk or the pool failed; or the pool is full of dirty blocks,
  *		which the disk does not accept
@@ -81,7 +81,7 @@ int cache_zero(struct cache *cache, uint64_t count, uint64_t offset);
 /* Like cache_zero(), but leaves out blocks that are not whole in the range. */
 int cache_trim(struct cache *cache, uint64_t count, uint64_t offset);
 
-/* Is the block with that byte known to be zeroes? */
+/* Does the index show that the block with that byte is all zeroes? */
 bool cache_is_zero(struct cache *cache, uint64_t offset);
 
 void cache_counts(struct cache *cache, struct cache_counts *ret_counts);

@@ -9,7 +9,7 @@
 #include <stdatomic.h>
 
 /* A word of the index: the address of the block's extent, and flags. 0: not cached. */
-#define WORD_DIRTY	0x1ull		/* the disk has something older */
+#define WORD_DIRTY	0x1ull		/* the disk has older contents */
 #define WORD_ZERO	0x2ull		/* no extent: the block is zeroes */
 #define WORD_ADDR	(~(uint64_t)(DAXPIN_BLOCK_SIZE - 1))
 

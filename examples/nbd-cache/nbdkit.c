@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The nbdkit plugin: parameters, and nbdkit's calls as calls of the cache.
- * daxpin-nbd-cache(1) is its manual.
+ * nbdkit-daxpin-plugin(1) is its manual.
  */
 #include "metrics.h"
 #include <errno.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Opening, making and closing a cache. The root "nbd-cache" names the header's extent,
- * the header names the extents of the index. All are published at once, and then only
- * words of the index change.
+ * the header names the extents of the index. One publish makes all of them live, and
+ * then only words of the index change.
  */
 #include "engine.h"
 #include <errno.h>

@@ -6,7 +6,7 @@
  * write into it.
  *
  * If a ring fails, requests in flight can no longer be awaited, and the process ends.
- * The next one finds everything that was answered, as after any crash.
+ * The next server has everything that was answered, as after any crash.
  */
 #include "engine.h"
 #include <errno.h>

@@ -85,7 +85,7 @@ int conn_get_request(struct conn *conn, struct rdma_cm_id *listen)
 {
 	if (!rdma_get_request(listen, &conn->id))
 		return 0;
-	/* An event that is no request stays with the listening id. */
+	/* rdma_get_request() leaves an event that is not a request in listen->event. */
 	return listen->event && listen->event->event == RDMA_CM_EVENT_DEVICE_REMOVAL ?
 	       -ENODEV : -errno;
 }

@@ -27,7 +27,7 @@ int conn_listen(const char *address, const char *port,
 		struct rdma_cm_id **ret_listen);
 /*
  * Takes a connection request from the listening id. Does not wait for the peer.
- * -ENODEV: the RDMA device is removed.
+ * -ENODEV: the RDMA device is being removed.
  */
 int conn_get_request(struct conn *conn, struct rdma_cm_id *listen);
 /*

@@ -240,8 +240,11 @@ static struct session *free_session(struct target *target)
 }
 
 /*
- * Returns -EAGAIN if all places are in use, and the connection request then waits;
- * -ENODEV if the device is removed; otherwise 0.
+ * Accepts a connection request.
+ *
+ * 0		a session began, or the request has failed already
+ * -EAGAIN	all places are in use, so the request must wait
+ * -ENODEV	the RDMA device is being removed
  */
 static int welcome(struct target *target)
 {

@@ -38,8 +38,8 @@ static inline void allocate_extent(struct daxpin_pool *pool, uint64_t block,
 			 (uint64_t)blocks << DP_BLOCK_SHIFT);
 }
 
-/* If the blocks are not in this thread's cache, or must be zeroed. Not inlined, so that
- * the fast path saves no registers. */
+/* The slow path: the blocks are not in this thread's cache, or must be zeroed. It is
+ * not inlined, so that the fast path saves no registers. */
 __attribute__((noinline))
 static int allocate_slowly(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 			   struct daxpin_extent *ret_extent)

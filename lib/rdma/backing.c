@@ -57,8 +57,8 @@ static bool backing_is_untried(const struct daxpin_rdma_finding *finding)
 	       finding->verdict == DAXPIN_RDMA_UNKNOWN;
 }
 
-/* The next trial may be when ten times the duration of this one has passed, so that
- * trials take at most a tenth of the time. */
+/* No trial begins until ten times the duration of this one has passed, so trials take
+ * at most a tenth of the time. */
 static void backing_delay_trials(struct dp_backing *backing, uint64_t begin_ns)
 {
 	uint64_t end_ns = daxpin_deadline_ms(0);
@@ -103,7 +103,8 @@ static void backing_try_windows_again(struct daxpin_rdma *rdma)
 	 * again. If the device kept objects of the connection, no grant does. */
 	if (dp_accesses_open(rdma, &o, &backing->findings, &kept))
 		atomic_store(&backing->windows_wanted, !kept);
-	backing_delay_trials(backing, begin_ns);	/* the connection, too */
+	/* The time in which the connection was made counts, too. */
+	backing_delay_trials(backing, begin_ns);
 }
 
 /* memory must be of the pool's filesystem, because a trial on other memory proves

@@ -28,8 +28,8 @@ static bool publish_is_kept(struct daxpin_extent extent,
  * A grant that another call has ended is accepted (C9). It stays in the array until its
  * extent is durable. Otherwise the next call would not make the extent durable, and
  * could publish operations that depend on it. An extent that was retired or cancelled
- * while it was granted can end with the grant (-ESTALE): it has no bytes any more that
- * could be made durable.
+ * while it was granted can end with the grant (-ESTALE): then nothing is left to make
+ * durable.
  */
 static int publish_end_grant(struct daxpin_rdma *rdma,
 			     struct daxpin_grant **grant,

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Finds an existing grant by the number that its peer sent (C10). Grants are spread
- * over the places by a hash. The numbers of a process are consecutive, but one
- * attachment may have every 64th of them, all with the same low bits, if 63 others make
- * grants alternately.
+ * over the places by a hash. The numbers of a process are consecutive, but if 64
+ * attachments make grants alternately, those of each have the same low bits.
  */
 #include "rdma/table.h"
 

@@ -287,7 +287,7 @@ unregister:
 	return ret;
 }
 
-/* What a restricted ring does not say is taken to be missing. */
+/* If a restricted ring refuses the question, the operations count as missing. */
 static int attach_probe_requests(struct daxpin_uring *uring)
 {
 	int vectors = dp_uring_supports(&uring->link, DP_URING_OP_READV_FIXED);

@@ -140,8 +140,8 @@ static void slots_record(struct daxpin_uring *uring, uint32_t index,
 	table->filled_bytes += slots_segment_at(uring, index).size;
 }
 
-/* -EIO: a page of the segment cannot be pinned (EFAULT), and the pages before it were
- * pinned in vain, so a service call does not try again. */
+/* -EIO: a page of the segment cannot be pinned (EFAULT). Each try pins all pages before
+ * it, so a service call does not try again. */
 static int slots_fill(struct daxpin_uring *uring, uint32_t index, uint32_t slot)
 {
 	const uint32_t number = uring->table.first_number + slot;
@@ -245,9 +245,9 @@ static int slots_find_idle(const struct dp_uring_table *table)
 
 /* ------------------------------------------------------ prepare, on demand */
 
-/* Returns an empty slot. If fill_limit is reached, but not if it is 0, this empties the
- * least recently used slot that no request names. -1: requests name all filled slots,
- * no slot is empty, or emptying failed. */
+/* Returns an empty slot. If fill_limit is reached and any slot is filled, this first
+ * empties the least recently used slot that no request names. -1: requests name all
+ * filled slots, no slot is empty, or emptying failed. */
 static int slots_make_empty(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
@@ -340,13 +340,13 @@ static int slots_fill_if_free(struct daxpin_uring *uring, uint32_t index)
 /*
  * Register as many as there are slots and memory for. -EIO: some have pages that cannot
  * be pinned; -EAGAIN: some have holes, or a reclaim needs them; -EBUSY: there are fewer
- * slots. What is registered stays.
+ * slots than segments. What is registered stays.
  */
 static int slots_fill_all(struct daxpin_uring *uring, bool is_service)
 {
 	int ret = 0, failed = 0;
 
-	/* A service call does not try again each time whether there is memory. */
+	/* A service call does not raise the limit that a lack of memory has set. */
 	if (!is_service)
 		uring->table.fill_limit = uring->table.slot_count;
 	for (uint32_t i = 0; !ret && i < uring->segments; i++) {
@@ -520,7 +520,8 @@ static int slots_probe_segment(struct daxpin_uring *uring, uint32_t index)
 
 /*
  * One page shows whether this kernel accepts buffers on this backing. Segments with
- * holes are not tried. A page that cannot be pinned may be a bad one: try another.
+ * holes are not tried. A page that cannot be pinned may be bad, so then a page of the
+ * next segment is tried.
  */
 static int slots_probe(struct daxpin_uring *uring)
 {
@@ -591,8 +592,8 @@ void dp_uring_table_forget(struct daxpin_uring *uring)
 	table->is_open = false;
 }
 
-/* An attach failed. If slots cannot be emptied, remove the whole table. What remains is
- * harmless, because no request names it. */
+/* An attach failed: empty its slots or, if that fails, remove the whole table. A slot
+ * that stays filled is harmless, because no request names it. */
 static void slots_undo_open(struct daxpin_uring *uring)
 {
 	if (!dp_uring_table_close(uring))

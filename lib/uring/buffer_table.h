@@ -14,7 +14,7 @@ int dp_uring_make_table(const struct dp_uring_link *link, uint32_t slots,
 int dp_uring_take_range(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count,
 			const struct daxpin_uring_options *options);
-/* Returns -ENOMEM and writes errmsg: that many bytes are to be registered. */
+/* Returns -ENOMEM, and writes to errmsg how many bytes an attach must register. */
 int dp_uring_refuse_memory(uint64_t bytes,
 			   const struct daxpin_uring_options *options);
 

@@ -78,9 +78,13 @@ static struct shares *shares_get(void)
 
 /* ---------------------------------------------------------------- the source */
 
-/* The first of two full slots was copied to its own place: 1: the second is still in
- * use; 0: the kernel cannot copy one entry, or has emptied the second slot; or -errno:
- * this could not be found out. */
+/*
+ * Copies the first of two filled slots to its own place.
+ *
+ * 1		the second slot is still in use
+ * 0		the kernel cannot copy one entry, or has emptied the second slot
+ * -errno	the trial could not be made
+ */
 static int share_copy_first(const struct dp_uring_link *source)
 {
 	int ret = dp_uring_copy_buffer(source, 0, source, 0);
@@ -94,7 +98,7 @@ static int share_copy_first(const struct dp_uring_link *source)
 /*
  * Can this kernel copy one entry without emptying the slots behind it? To find out,
  * fill two slots of the source, copy the first to its own place, and read whether the
- * second is still in use. A trial that could not be made is no answer (-errno).
+ * second is still in use. -errno: the trial could not be made.
  */
 static int share_can_copy_one(const struct dp_uring_link *source)
 {

@@ -232,8 +232,8 @@ static double create_pool(void)
 	return ms;
 }
 
-/* The system calls that a create on tmpfs cannot do without: MADV_POPULATE_WRITE makes
- * the pages that fallocate() has only reserved. */
+/* The system calls that every create on tmpfs needs: MADV_POPULATE_WRITE makes the
+ * pages that fallocate() has only reserved. */
 static double create_file(void)
 {
 	struct stopwatch watch = stopwatch_start();

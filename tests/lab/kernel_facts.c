@@ -373,7 +373,7 @@ static int open_device(void)
 	return fd;
 }
 
-/* Maps the device's first 2 MiB over and over, since it may be smaller than that. */
+/* Maps the device's first 2 MiB repeatedly, since the device may have fewer bytes. */
 static unsigned char *map_repeatedly(int fd, uint64_t bytes)
 {
 	unsigned char *reserved = mmap(NULL, bytes + HUGE_BYTES, PROT_NONE,
@@ -390,7 +390,7 @@ static unsigned char *map_repeatedly(int fd, uint64_t bytes)
 	return memory;
 }
 
-/* Returns the result of registering so many bytes. */
+/* Returns the result of registering that many bytes. */
 static int register_bytes(struct world *w, void *memory, uint64_t bytes)
 {
 	struct iovec iov = { memory, bytes };

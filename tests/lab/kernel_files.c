@@ -4,8 +4,8 @@
  * times, shown with plain system calls on the DAX filesystem that DAXPIN_TEST_FSDAX
  * names. Reads come from a disk that holds them until the test lets them land.
  *
- * `exchange` causes a warning of the kernel, which then has a wrong count of the users
- * of a page: a file that gets its block waits for ever. So run it last.
+ * `exchange` causes a kernel warning. Afterwards the kernel's count of the users of a
+ * page is wrong, and a wait for the end of its use never ends. So run it last.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -68,7 +68,7 @@ static void remove_file(struct file *file)
 	close(file->fd);
 }
 
-/* Is every one of the first LENGTH bytes of the file this one? */
+/* Are all of the first LENGTH bytes of the file equal to this one? */
 static bool file_begins_with(const struct file *file, unsigned char byte)
 {
 	static unsigned char bytes[LENGTH];
@@ -140,7 +140,7 @@ static void an_exchange_of_extents_does_not_wait_for_a_read(void **state)
 	assert_int_equal(held_disk_land(&disk), 0);
 	assert_int_equal(io_uring_wait_cqe(&ring, &cqe), 0);
 	assert_int_equal(cqe->res, LENGTH);
-	/* All bytes were read, into the file that the program did not name. */
+	/* The kernel reported success, but the bytes are in the other file. */
 	assert_true(file_begins_with(file, OTHER_BYTE));
 	assert_true(file_begins_with(&other, HELD_DISK_BYTE));
 	io_uring_queue_exit(&ring);

@@ -488,8 +488,8 @@ static void a_reclaim_waits_for_the_service_of_every_device(void **state)
 }
 
 /*
- * Some kernels keep the device until its contexts are closed, and a new grant is
- * possible. Others have ended its regions, and a new grant fails and leaves nothing.
+ * A kernel that keeps the device until its contexts are closed allows a new grant. One
+ * that ends its regions at the removal refuses it, and then no hold may remain.
  */
 static void grant_after_the_removal(struct fixture *f, struct daxpin_rdma *other,
 				    const struct daxpin_grant_options *options)

@@ -2,7 +2,7 @@
 /*
  * rdma_late [ROUNDS]: counts how often bytes arrive at soft-RoCE after each of three
  * operations that end a peer's access has completed (docs/rdma.md R3). It fails only if
- * bytes arrive after the one that is a barrier. The other two may not show any.
+ * bytes arrive after the one that is a barrier. For the other two it may count none.
  *
  * If this process does not run for a while, all of the peer's writes can have succeeded
  * before the operation begins. Such a round shows nothing, and is repeated.
@@ -73,8 +73,8 @@ static bool a_write_was_refused(struct ends *e)
 }
 
 /*
- * Returns how many bytes changed after the end of the access, or -1 if it came too late
- * to refuse a write.
+ * Returns how many bytes changed after the end of the access, or -1 if all writes had
+ * succeeded before that.
  */
 static long late_bytes(struct ends *e, const struct ending *ending)
 {

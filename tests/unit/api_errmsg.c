@@ -229,8 +229,9 @@ static void errmsg_is_new_after_a_failure_and_empty_after_success(void **state)
 /* ---------------------------------------------------------------- the limits */
 
 /*
- * Closes the pool, runs fn in a child, which may open it, and opens it again: it was
- * closed cleanly. fn returns 0, CANNOT, or the number of the step that failed.
+ * Closes the pool, runs fn in a child, which may open the pool, and asserts that the
+ * pool opens afterwards as closed cleanly. fn returns 0, CANNOT, or the number of the
+ * step that failed.
  */
 static void in_child(struct fixture *f, int (*fn)(void *f), const char *why_not)
 {
@@ -307,8 +308,8 @@ static int run_job(struct fixture *f, const struct daxpin_job_options *options)
 }
 
 /*
- * A job needs descriptors for its ring, and says so. Without the ring it works in the
- * calling thread, and with descriptors it works again.
+ * A job without descriptors for its ring fails, and the message says so. With
+ * DAXPIN_JOB_BLOCKING it succeeds, and with descriptors it succeeds again without.
  */
 static int reclaim_with_few(void *arg)
 {
@@ -342,7 +343,7 @@ static void an_open_pool_can_be_used_without_free_descriptors(void **state)
 	in_child(*state, reclaim_with_few, NULL);
 }
 
-/* Runs in a child that may map little more than it has mapped. */
+/* In a child: RLIMIT_AS lets it map little more than it has mapped already. */
 static int open_with_few_addresses(void *arg)
 {
 	struct fixture *f = arg;

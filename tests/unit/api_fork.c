@@ -232,7 +232,8 @@ static void a_child_forked_beside_a_wait_opens_another_pool(void **state)
 
 /* ---------------------------------------------------------- after daemon(3) */
 
-/* How the owner opens its pool, and how often it forks and exits. */
+/* How the process opens its pool, and how many times it forks, each time exiting in the
+ * parent. */
 struct daemon {
 	struct fixture *f;
 	uint32_t flags;
@@ -310,7 +311,8 @@ static void a_process_opens_its_pool_again_after_two_forks(void **state)
 	daemon_opens_again(*state, 0, 2);
 }
 
-/* It has shared the lock with other readers, and then opens the pool for writing. */
+/* The daemon has the pool open for reading, with a shared lock, when it forks. Then it
+ * opens the pool for writing. */
 static void a_reader_opens_its_pool_again_after_daemon(void **state)
 {
 	daemon_opens_again(*state, DAXPIN_POOL_READONLY, 1);

@@ -694,8 +694,8 @@ static void a_repair_that_cannot_write_its_backup_changes_nothing(void **state)
 }
 
 /*
- * In a child with a file size limit. SIGXFSZ would kill it. The limit ends before the
- * child writes what is left of its output.
+ * In a child with a file size limit, which SIGXFSZ would kill. The limit is lifted
+ * again before the child flushes its output.
  */
 static int repair_with_small_files(void *arg)
 {

@@ -48,7 +48,7 @@ static void assert_committed(int count)
 
 /* ------------------------------------- grants that have ended already (C9) */
 
-/* The executor still has the job of one grant, and of another that it refused. */
+/* The executor has not run the job of one grant, and has refused that of another. */
 static void a_publish_accepts_grants_that_are_ended_in_other_ways(void **state)
 {
 	(void)state;
@@ -69,7 +69,7 @@ static void a_publish_accepts_grants_that_are_ended_in_other_ways(void **state)
 	assert_int_equal(callbacks.done, 1);
 }
 
-/* Until the publish, other calls end the grants that it could not end. */
+/* A publish cannot end some grants. Other calls end them before it is repeated. */
 static void a_publish_that_failed_succeeds_when_its_grants_have_ended(void **state)
 {
 	struct daxpin_grant *stuck;

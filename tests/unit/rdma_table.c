@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The table of grants: a peer's answer is found without a search of all grants,
- * whatever the distance between the numbers of an attachment's grants is.
+ * The table of grants: a peer's answer is found without a search of all grants, at any
+ * distance between the numbers of an attachment's grants.
  */
 #include "fixture.h"
 #include "rdma/table.h"

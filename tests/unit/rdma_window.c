@@ -345,8 +345,8 @@ static void a_window_trial_on_a_link_that_is_down_is_repeated(void **state)
 }
 
 /*
- * The link is down again when the connection for windows of type 1 is made. This takes
- * two seconds, so grants try it again only after twenty more.
+ * The link is down again when the connection for windows of type 1 is made. The attempt
+ * takes two seconds, so grants repeat it only after twenty more.
  */
 static void a_connection_that_fails_after_the_trial_is_made_later(void **state)
 {

@@ -594,7 +594,8 @@ static void *use_the_index(void *arg)
 			 target == FSDAX ? -EOPNOTSUPP : -EEXIST);
 	assert_int_equal(daxpin_uring_abandon(w->uring, 0), -EBUSY);
 	assert_int_equal(daxpin_uring_detach(w->uring), -EEXIST);
-	/* Its files are still there: abandon finds the pipe. */
+	/* The calls above removed no file from this thread's ring: abandon finds the
+	 * pipe. */
 	assert_int_equal(info_of(own.uring).fixed_segments, 0);
 	assert_int_equal(daxpin_uring_abandon(own.uring, 0), -ETIMEDOUT);
 	io_uring_queue_exit(&own.ring);
@@ -623,7 +624,7 @@ static void *attach_by_index_and_end(void *arg)
 	return attach_by_index(arg) ? arg : NULL;
 }
 
-/* pthread_self() of the second thread is that of the first, which has ended. */
+/* The first thread has ended, and pthread_self() returns the same in the second. */
 static void an_ended_threads_ring_index_is_not_that_of_the_next_thread(void **state)
 {
 	struct world *w = *state;
@@ -637,7 +638,7 @@ static void an_ended_threads_ring_index_is_not_that_of_the_next_thread(void **st
 	assert_int_equal(pthread_create(&second, NULL, detach_another, w), 0);
 	pthread_join(second, NULL);
 	free_ring(w);
-	/* The adapter has no descriptor, so the kernel frees the ring. */
+	/* The adapter has no descriptor of the ring, so the kernel frees it now. */
 	for (int i = 0; i < 60000 && !info_of(w->uring).lock_lost; i++)
 		usleep(10000);
 	abandon(w);

@@ -579,7 +579,7 @@ static void the_pin_of_guarded_rings_lasts_until_the_last_one_is_left(void **sta
 	assert_true(do_job(w, false, &part).done_bytes > 0);
 }
 
-/* The reclaim began before the guard, and waits for a hold. */
+/* The reclaim waits for a hold, and the ring is guarded only then. */
 static void a_waiting_reclaim_finds_a_ring_that_is_guarded_meanwhile(void **state)
 {
 	struct world *w = *state;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A ring is detached, abandoned and freed, and its pool closed, in every order and each
- * twice, for rings of several kinds, with and without a read in flight. Each call
- * returns what the order so far determines, and in the end the pool is closed.
+ * twice, for rings of several kinds, with and without a read in flight. What each call
+ * returns depends only on the calls before it, and in the end the pool is closed.
  */
 #include <pthread.h>
 #include "uring_fixture.h"
@@ -109,7 +109,7 @@ static int detach(struct life *life)
 	return ret;
 }
 
-/* Deadlines that have passed, while the ring exists. */
+/* While the ring exists, each deadline has passed already. */
 static int abandon(struct life *life)
 {
 	const uint64_t past[] = { 0, 1, daxpin_deadline_ms(0) };

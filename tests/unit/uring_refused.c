@@ -23,8 +23,8 @@
 #define EVERY		UINT32_MAX	/* no operation of io_uring_register() */
 
 /*
- * io_uring_register() or io_uring_setup() fails once: the call number `at` of those
- * that are counted, from 1. at 0: never.
+ * Of the counted calls of io_uring_register() or io_uring_setup(), the one with the
+ * number `at` fails. The first has the number 1; if `at` is 0, none fails.
  */
 static struct {
 	long number;			/* __NR_io_uring_... */
@@ -36,7 +36,7 @@ static struct {
 	bool is_next;
 } failing;
 
-/* Before io_uring_setup() in another thread than that of the test. */
+/* Makes another thread wait before its io_uring_setup(). */
 static struct {
 	atomic_bool waits;
 	sem_t begun, over;
@@ -140,7 +140,7 @@ static void fail_at(long number, uint32_t operation, uint32_t at, int error)
 	failing.error = error;
 }
 
-/* Returns whether a call has failed since. */
+/* Returns whether a call has failed since fail_at(), and ends the failures. */
 static bool failed(void)
 {
 	bool any = failing.at && failing.seen >= failing.at;
@@ -155,7 +155,8 @@ static void detach(struct world *w)
 	w->uring = NULL;
 }
 
-/* Asserts that the next attach finds nothing of an earlier one, and uses buffers. */
+/* Asserts that an attach succeeds and registers all segments, so nothing of an earlier
+ * attach is in its way. */
 static void assert_all_fixed(struct world *w)
 {
 	assert_int_equal(attach(w, DAXPIN_URING_NEED_FIXED), 0);
@@ -181,8 +182,8 @@ static bool sharing_works(struct world *w)
 /* ---------------------------------------------------------------- interrupted */
 
 /*
- * An attach, a prepare and a detach, in which one call is interrupted. It is repeated
- * with all signals blocked, and afterwards the thread has its own mask again.
+ * One system call of an attach, a prepare and a detach is interrupted. The library
+ * repeats it with all signals blocked, and then restores the thread's mask.
  */
 static void an_interrupted_call_is_repeated_with_all_signals_blocked(void **state)
 {
@@ -216,8 +217,8 @@ static const uint32_t attach_flags[] = {
 };
 
 /*
- * The attach fails with that error, or succeeds. Then nothing of it is left that
- * prevents the next attach, or that makes requests plain.
+ * The attach fails with that error, or succeeds. If it fails, nothing is left of it
+ * that prevents the next attach or makes its requests plain.
  */
 static void an_attach_that_is_refused_memory_can_be_repeated(void **state)
 {
@@ -259,8 +260,8 @@ static int open_descriptors(void)
 }
 
 /*
- * From some call on there is no memory, also for undoing what the attach did. Nothing
- * of it is left but what the ring has, which goes with the ring.
+ * From some call on there is no memory, so the attach cannot be undone either. What is
+ * left of it is in the ring's tables, and ends with the ring.
  */
 static void an_attach_that_cannot_be_undone_leaves_nothing_in_the_pool(void **state)
 {
@@ -318,7 +319,8 @@ static void a_detach_that_is_refused_can_be_repeated(void **state)
 
 /* ------------------------------------------------- what could not be tried */
 
-/* No memory for the table of what the kernel can do is no answer. */
+/* If the kernel has no memory for the probe, the attach fails. It does not take the
+ * operations to be missing. */
 static void what_the_kernel_could_not_report_is_not_taken_to_be_missing(void **state)
 {
 	struct world *w = *state;
@@ -334,8 +336,8 @@ static void what_the_kernel_could_not_report_is_not_taken_to_be_missing(void **s
 }
 
 /*
- * The first prepare finds no descriptor or no memory for the ring that all rings copy
- * from. The segment is registered by this ring itself, and the next one is shared.
+ * The first prepare lacks a descriptor or memory for the ring from which all rings
+ * copy. So this ring registers that segment itself, and shares the next one.
  */
 static void assert_shares_later(struct world *w, long number, uint32_t operation,
 				int error)
@@ -366,12 +368,12 @@ static void a_ring_shares_after_a_shortage(void **state)
 		skip();
 	assert_shares_later(w, __NR_io_uring_setup, 0, EMFILE);
 	assert_shares_later(w, __NR_io_uring_setup, 0, ENOMEM);
-	/* The trial whether this kernel copies one buffer. */
+	/* This call is part of the trial whether the kernel copies one buffer. */
 	assert_shares_later(w, __NR_io_uring_register,
 			    IORING_REGISTER_BUFFERS_UPDATE, ENOMEM);
 }
 
-/* There is no memory at the attach, for any buffer, but later there is. */
+/* At the attach there is no memory for any buffer; later there is. */
 static void an_eager_ring_without_memory_can_prepare_later(void **state)
 {
 	const struct daxpin_extent all = { 0, 0 };
@@ -405,7 +407,7 @@ static char *page_of(struct world *w, uint32_t segment, uint64_t offset)
 	return (char *)found.base + offset;
 }
 
-/* The kernel answers EFAULT, as for a page that went bad. */
+/* The kernel returns EFAULT, as for a page that went bad. */
 static void forbid_page(char *page, bool forbid)
 {
 	assert_int_equal(mprotect(page, PAGE, forbid ? PROT_NONE :
@@ -481,8 +483,8 @@ static int leave_descriptors(int count)
 }
 
 /*
- * The slots that the program names are in use. Until the last descriptor that is needed
- * to read that in /proc is free, the attach fails for lack of descriptors.
+ * The file slots that the options name are in use, which /proc shows. With too few free
+ * descriptors to read /proc the attach fails with -EMFILE, and with enough with -EBUSY.
  */
 static int attach_with_few(void *arg)
 {
@@ -564,7 +566,7 @@ static void *attach_eagerly(void *arg)
 {
 	int ret = attach(arg, DAXPIN_URING_EAGER);
 
-	/* If there was no call in which to wait. */
+	/* So that the test goes on if the attach made no ring. */
 	sem_post(&setup_call.begun);
 	return ret ? arg : NULL;
 }
@@ -588,7 +590,7 @@ static int attach_another(void *arg)
 	return daxpin_pool_close(w->f.pool) ? 4 : ret;
 }
 
-/* The parent's thread has the mutex of what rings share. */
+/* At the fork, another thread of the parent holds the mutex of the shared rings. */
 static void a_child_forked_during_an_attach_attaches_a_ring(void **state)
 {
 	struct world *w = *state;

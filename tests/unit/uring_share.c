@@ -368,7 +368,7 @@ static void a_segment_that_a_reclaim_requests_is_not_copied(void **state)
 	end_reclaim(job);
 }
 
-/* The rings cannot copy anything at the attach. Service registers segments later. */
+/* At the attach there is nothing to copy. Service registers the segments later. */
 static void an_eager_ring_is_attached_while_every_segment_has_holes(void **state)
 {
 	struct several *s = *state;
@@ -439,8 +439,8 @@ static void a_ring_that_may_not_copy_a_segment_registers_it_itself(void **state)
 }
 
 /*
- * The ring may copy the table of the others, but not empty the slot of a segment with
- * holes, which was copied, too.
+ * The ring's restrictions allow it to copy the table of the others, but not to empty
+ * the slot of a segment with holes, which was copied, too.
  */
 static void a_ring_that_may_copy_but_not_empty_slots_is_refused(void **state)
 {

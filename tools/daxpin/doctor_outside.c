@@ -85,8 +85,8 @@ static int count_ublk(void)
 }
 
 /*
- * How many files of the driver are open. A deleted device is in sysfs no more, but a
- * process that has it open keeps its pins. -1: the kernel does not show it.
+ * How many files of the driver are open. sysfs does not show a deleted device, but its
+ * pins last while a process has it open. -1: the kernel does not show the number.
  */
 static int count_ublk_files(void)
 {

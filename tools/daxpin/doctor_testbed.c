@@ -57,8 +57,8 @@ static int allocate(int fd, uint64_t size)
 	return fallocate(fd, 0, 0, size) ? -errno : 0;
 }
 
-/* The sweep of another run can find the file before it is locked. It then locks the
- * file itself and removes the name: try another. */
+/* The sweep of another run can find the file before this one locks it. The other run
+ * then locks the file and removes it, so another file is made. */
 static int create_locked(int dir, char name[SCRATCH_NAME_SIZE])
 {
 	for (int i = 0; i < NAME_TRIES; i++) {
