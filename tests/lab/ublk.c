@@ -47,6 +47,8 @@ struct memory {
 #define HANG_S		600		/* limit of a wait that must end */
 
 static long long pins_before;
+/* The test's ublk device and its open file, or -1. The teardown ends what is left. */
+static int ublk_number = -1, ublk_fd = -1;
 
 static int control(uint32_t what, uint32_t device, const void *with, uint16_t size)
 {
@@ -151,8 +153,8 @@ static bool doctor_says(struct fixture *f, const char *words)
 	return found;
 }
 
-/* Kills a server that has pinned memory of a new pool. Returns its device's number. */
-static uint32_t kill_a_server(struct fixture *f)
+/* Kills a server that has pinned memory of a new pool, and sets ublk_number. */
+static void kill_a_server(struct fixture *f)
 {
 	struct child child;
 
@@ -166,7 +168,14 @@ static uint32_t kill_a_server(struct fixture *f)
 	kill_child(&child);
 	if (child.result < 0)
 		fail_msg("ublk: %s", strerror(-child.result));
-	return child.result;
+	ublk_number = child.result;
+}
+
+/* CMD_DEL_DEV waits until the device is closed, CMD_DEL_DEV_ASYNC does not. */
+static void delete_device(uint32_t how)
+{
+	assert_int_equal(control(how, ublk_number, NULL, 0), 0);
+	ublk_number = -1;
 }
 
 /* The lock is free and the pool opens, but its memory is still pinned. */
@@ -190,35 +199,44 @@ static void await_unpinned(struct fixture *f)
 static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t device = kill_a_server(f);
 
+	kill_a_server(f);
 	assert_pinned(f);
 	assert_true(doctor_says(f, "1 ublk device(s): the kernel does not show which memory they have pinned"));
-	assert_int_equal(control(CMD_DEL_DEV, device, NULL, 0), 0);
+	delete_device(CMD_DEL_DEV);
 	await_unpinned(f);
 }
 
-/* CMD_DEL_DEV would wait until the device is closed. */
+static void close_device(void)
+{
+	if (ublk_fd >= 0)
+		close(ublk_fd);
+	ublk_fd = -1;
+}
+
 static void pins_of_a_deleted_device_last_until_it_is_closed(void **state)
 {
 	struct fixture *f = *state;
-	uint32_t device = kill_a_server(f);
 	char path[32];
-	int fd;
 
-	snprintf(path, sizeof(path), "/dev/ublkc%u", device);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	assert_true(fd >= 0);
-	assert_int_equal(control(CMD_DEL_DEV_ASYNC, device, NULL, 0), 0);
+	kill_a_server(f);
+	snprintf(path, sizeof(path), "/dev/ublkc%d", ublk_number);
+	ublk_fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(ublk_fd >= 0);
+	delete_device(CMD_DEL_DEV_ASYNC);
 	assert_int_equal(access(path, F_OK), -1);
 	assert_pinned(f);
 	assert_true(doctor_says(f, "1 file(s) of the driver are open: a deleted device keeps its pins until it is closed"));
-	close(fd);
+	close_device();
 	await_unpinned(f);
 }
 
 static int device_teardown(void **state)
 {
+	close_device();
+	if (ublk_number >= 0)
+		control(CMD_DEL_DEV_ASYNC, ublk_number, NULL, 0);
+	ublk_number = -1;
 	free(*state);
 	return 0;
 }
