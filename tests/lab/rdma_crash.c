@@ -21,6 +21,10 @@
 #define HANG_MS		600000		/* limit of a wait that must end */
 
 static struct place place = { "shmem", NULL, NULL };
+/* Of the tests with grants. The teardown ends them if such a test fails. */
+static struct child owner, peer;
+/* A pipe: a byte, or the end of the file, ends the process of keep_context(). */
+static int release[2] = { -1, -1 };
 
 enum order { LOCK_FIRST, VERBS_FIRST };
 
@@ -109,9 +113,9 @@ struct owner {
 
 static int own(void *arg, int fd)
 {
-	const struct owner *owner = arg;
-	enum order order = owner->order;
-	struct fixture *f = owner->f;
+	const struct owner *about = arg;
+	enum order order = about->order;
+	struct fixture *f = about->f;
 	struct ibv_mr *mr;
 	char error = 0;
 
@@ -125,7 +129,7 @@ static int own(void *arg, int fd)
 		error = 4;
 	if (!error && pin_pool(f, &mr))
 		error = 5;
-	if (!error && owner->hang && bind_window(f, mr, true))
+	if (!error && about->hang && bind_window(f, mr, true))
 		error = 6;
 	if (!send_message(fd, &error, 1) || error)
 		return 1;
@@ -137,8 +141,8 @@ static int own(void *arg, int fd)
 static struct child kill_an_owner(struct fixture *f, enum order order,
 				  bool hang)
 {
-	struct owner owner = { f, order, hang };
-	struct child child = fork_child(own, &owner);
+	struct owner about = { f, order, hang };
+	struct child child = fork_child(own, &about);
 	char error = -1;
 
 	assert_true(receive_message(child.fd, &error, 1));
@@ -160,11 +164,23 @@ static int pool_setup(void **state)
 	return 0;
 }
 
+static void stop(struct child *child)
+{
+	if (child->pid > 0)
+		stop_child(child);
+	child->pid = 0;
+}
+
 static int pool_teardown(void **state)
 {
 	struct fixture *f = *state;
 	int ret = daxpin_pool_close(f->pool);
 
+	stop(&owner);
+	stop(&peer);
+	close(release[0]);
+	close(release[1]);
+	release[0] = release[1] = -1;
 	while (waitpid(-1, NULL, WNOHANG) > 0)
 		;
 	if (!place.device)
@@ -210,7 +226,7 @@ static void an_owner_that_opened_its_verbs_first_is_waited_for(void **state)
 struct granted {
 	struct wire_address address;
 	uint64_t addr;			/* pool address of the first grant's extent */
-	uint64_t wrong;			/* bytes of it that its peer has written */
+	uint64_t wrong;			/* how many of its bytes the peer has written */
 	unsigned char grant[DAXPIN_GRANT_DESCRIPTOR_SIZE];
 };
 
@@ -220,7 +236,7 @@ struct granting {
 	bool await_write;		/* after each connection */
 };
 
-/* Reserves an extent and grants it. Fills in what the peer of the first one needs. */
+/* Reserves an extent and grants it. For the first one, returns what its peer needs. */
 static int grant_one(struct fixture *f, bool first, struct granted *ret_granted,
 		     unsigned char **ret_bytes)
 {
@@ -241,7 +257,22 @@ static int grant_one(struct fixture *f, bool first, struct granted *ret_granted,
 				   sizeof(ret_granted->grant)) < 0;
 }
 
-/* Grants, and connects as often as the test wants. */
+/*
+ * Forks a process that has the verbs context open, but not the pool's lock, until the
+ * test writes to the pipe. So the context outlives the owner and its lock.
+ */
+static bool keep_context(struct fixture *f)
+{
+	pid_t pid = fork();
+	char byte;
+
+	if (pid)
+		return pid > 0;
+	close(release[1]);
+	_exit(daxpin_pool_close(f->pool) || read(release[0], &byte, 1) != 1);
+}
+
+/* Makes the grants, and then connects to a peer whenever the test sends an address. */
 static int own_grants(void *arg, int fd)
 {
 	const struct granting *granting = arg;
@@ -256,6 +287,8 @@ static int own_grants(void *arg, int fd)
 	for (unsigned int i = 0; i < granting->grants; i++)
 		if (grant_one(f, !i, &granted, &bytes))
 			return 2;
+	if (granting->grants > 1 && !keep_context(f))
+		return 5;
 	pattern_fill(bytes, GRANT_BYTES, OLD_PATTERN);
 	for (;;) {
 		granted.wrong = pattern_wrong(bytes, GRANT_BYTES, OLD_PATTERN);
@@ -272,84 +305,91 @@ static int own_grants(void *arg, int fd)
 	}
 }
 
-static struct child begin_owner(struct fixture *f, unsigned int grants,
-				struct granted *ret_granted)
+static struct granted begin_owner(struct fixture *f, unsigned int grants)
 {
 	struct granting granting = { f, grants, grants > 1 };
-	struct child child = fork_child(own_grants, &granting);
+	struct granted granted;
 
-	assert_true(receive_message(child.fd, ret_granted, sizeof(*ret_granted)));
-	assert_int_equal(ret_granted->wrong, 0);
-	return child;
+	owner = fork_child(own_grants, &granting);
+	assert_true(receive_message(owner.fd, &granted, sizeof(granted)));
+	assert_int_equal(granted.wrong, 0);
+	return granted;
 }
 
 /* Connects owner and peer, and makes the peer write with that grant. */
-static void go(struct child *owner, struct child *peer, const struct granted *to,
-	       const unsigned char *grant, uint32_t writes)
+static void go(const struct granted *to, const unsigned char *grant, uint32_t writes)
 {
-	const struct wire_address theirs = peer_prepare(peer, &to->address, grant,
+	const struct wire_address theirs = peer_prepare(&peer, &to->address, grant,
 							writes);
 
-	assert_true(send_message(owner->fd, &theirs, sizeof(theirs)));
-	assert_true(await_step(owner->fd));
-	assert_true(send_step(peer->fd));
+	assert_true(send_message(owner.fd, &theirs, sizeof(theirs)));
+	assert_true(await_step(owner.fd));
+	assert_true(send_step(peer.fd));
 }
 
-/* Lets the owner look at its extent, and prepare for the next connection. */
-static struct granted look(struct child *owner)
+/* Makes the owner check its extent and prepare for the next connection. */
+static struct granted look(void)
 {
 	struct granted granted;
 
-	assert_true(send_step(owner->fd));
-	assert_true(receive_message(owner->fd, &granted, sizeof(granted)));
+	assert_true(send_step(owner.fd));
+	assert_true(receive_message(owner.fd, &granted, sizeof(granted)));
 	return granted;
 }
 
 /*
- * The target is killed, starts again and grants the same blocks. A peer of its first
- * life connects to it, and writes with the key that it still has.
+ * The target is killed, starts again and grants the same blocks. A peer from before the
+ * restart connects again, and writes with its old key.
  */
 static void a_key_from_before_a_restart_gives_no_access(void **state)
 {
-	struct child peer = peer_begin(), owner;
 	struct fixture *f = *state;
 	struct granted before, now;
 
-	owner = begin_owner(f, 1, &before);
-	go(&owner, &peer, &before, before.grant, 1);
+	peer = peer_begin();
+	before = begin_owner(f, 1);
+	go(&before, before.grant, 1);
 	assert_int_equal(peer_result(&peer).status, 0);
-	assert_int_equal(look(&owner).wrong, GRANT_BYTES);
-	kill_child(&owner);
-	owner = begin_owner(f, 1, &now);
+	assert_int_equal(look().wrong, GRANT_BYTES);
+	stop(&owner);
+	now = begin_owner(f, 1);
 	assert_int_equal(now.addr, before.addr);
-	go(&owner, &peer, &now, before.grant, 1);
+	go(&now, before.grant, 1);
 	assert_int_equal(peer_result(&peer).status, IBV_WC_REM_ACCESS_ERR);
-	now = look(&owner);
+	now = look();
 	assert_int_equal(now.wrong, 0);
-	/* The key of the second life gives access. */
-	go(&owner, &peer, &now, now.grant, 1);
+	/* The key from after the restart gives access. */
+	go(&now, now.grant, 1);
 	assert_int_equal(peer_result(&peer).status, 0);
-	assert_int_equal(look(&owner).wrong, GRANT_BYTES);
-	kill_child(&owner);
-	peer_end(&peer);
+	assert_int_equal(look().wrong, GRANT_BYTES);
+	stop(&owner);
+	stop(&peer);
 	assert_int_equal(open_pool(f, HANG_MS, NULL), 0);
 }
 
-/* A peer writes all the time until the owner is dead. */
+/*
+ * A peer writes without a pause, even after the owner is dead and its lock is free,
+ * until the last process with the owner's verbs context has ended.
+ */
 static void an_owner_with_thousands_of_grants_is_waited_for(void **state)
 {
 	const long long before = pinned_pages();
-	struct child peer, owner;
 	struct fixture *f = *state;
 	struct daxpin_segment segment;
+	struct waited waited = { .pid = 0 };
 	struct granted granted;
 	unsigned char *bytes;
 
-	owner = begin_owner(f, GRANTS, &granted);
+	assert_int_equal(pipe(release), 0);
+	granted = begin_owner(f, GRANTS);
 	peer = peer_begin();
-	go(&owner, &peer, &granted, granted.grant, 0);
+	go(&granted, granted.grant, 0);
 	assert_true(await_step(owner.fd));	/* until bytes have arrived */
-	assert_int_equal(kill(owner.pid, SIGKILL), 0);
+	kill_child_unreaped(&owner);
+	assert_int_equal(open_pool(f, HANG_MS, &waited), -ECANCELED);
+	assert_int_equal(waited.owner, DAXPIN_OWNER_RDMA);
+	assert_int_equal(waited.pid, owner.pid);
+	assert_int_equal(write(release[1], "", 1), 1);
 	if (open_pool(f, HANG_MS, NULL))
 		fail_msg("%s", f->errmsg);
 	/* Only the peer's own memory is pinned. */
@@ -359,8 +399,8 @@ static void an_owner_with_thousands_of_grants_is_waited_for(void **state)
 	pattern_fill(bytes, GRANT_BYTES, OLD_PATTERN);
 	assert_int_not_equal(peer_result(&peer).status, 0);
 	assert_int_equal(pattern_wrong(bytes, GRANT_BYTES, OLD_PATTERN), 0);
-	peer_end(&peer);
-	assert_int_equal(end_child(&owner), -SIGKILL);
+	stop(&peer);
+	stop(&owner);
 	assert_int_equal(pinned_pages(), before);
 }
 
@@ -418,14 +458,14 @@ static bool open_meets_the_hang(struct fixture *f, const struct child *child,
 }
 
 /*
- * R6, K29 with plain verbs: a process with a file that is locked before it opens its
- * verbs context, so that its descriptor has a lower number, and one that is locked
- * after that. Its queue pair has a bound window.
+ * R6, K29 with plain verbs: a process locks one file before it opens its verbs context,
+ * and another one after that. So the descriptor of the context has a number between
+ * those of the locks. A window is bound to its queue pair.
  */
 struct bound {
 	char path[2][64];
 	bool window_first;
-	bool destroy;			/* ends the queue pair; or waits for a kill */
+	bool destroy;			/* the queue pair; otherwise await a kill */
 	struct child child;
 	uint64_t begun_ns;
 };
@@ -484,7 +524,7 @@ static void start_bound(struct bound *bound, bool window_first, bool destroy)
 		assert_int_equal(kill(bound->child.pid, SIGKILL), 0);
 }
 
-/* Returns after how many seconds the teardown has ended. */
+/* Returns how many seconds the teardown took. */
 static uint64_t end_bound(struct bound *bound)
 {
 	uint64_t seconds;
