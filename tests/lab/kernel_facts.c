@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <liburing.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -14,7 +15,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -487,6 +491,152 @@ static void a_buffer_is_charged_by_whole_huge_pages(void **state)
 	close(fd);
 }
 
+/* ------------------------------------------- K25: descriptors in a socket's queue */
+
+#define DESCRIPTORS_MAX 253u
+#define FEW 16u
+
+/* Sends descriptor 0 so many times in one message. Returns 0 or errno. */
+static int send_descriptors(int fd, unsigned int count)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE((DESCRIPTORS_MAX + 1) * sizeof(int))];
+	} control = { .bytes = "" };
+	char byte = 0;
+	struct iovec iov = { &byte, 1 };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+		.msg_controllen = CMSG_SPACE(count * sizeof(int)),
+	};
+
+	control.head.cmsg_level = SOL_SOCKET;
+	control.head.cmsg_type = SCM_RIGHTS;
+	control.head.cmsg_len = CMSG_LEN(count * sizeof(int));
+	return sendmsg(fd, &message, MSG_NOSIGNAL) == 1 ? 0 : errno;
+}
+
+static void a_message_takes_253_descriptors(void **state)
+{
+	int ends[2];
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends), 0);
+	assert_int_equal(send_descriptors(ends[0], DESCRIPTORS_MAX), 0);
+	assert_int_equal(send_descriptors(ends[0], DESCRIPTORS_MAX + 1), EINVAL);
+	close(ends[0]);
+	close(ends[1]);
+}
+
+/* The exit status is the number of the step that failed. */
+static int send_more_than_the_limit(void *arg)
+{
+	const struct rlimit few = { FEW, FEW };
+	int ends[2], err = 0;
+	unsigned int sent = 0;
+
+	(void)arg;
+	if (!drop_privileges(NOBODY, LITTLE_BYTES) ||
+	    socketpair(AF_UNIX, SOCK_SEQPACKET, 0, ends) ||
+	    setrlimit(RLIMIT_NOFILE, &few))
+		return 1;
+	while (sent <= FEW && !(err = send_descriptors(ends[0], 1)))
+		sent++;
+	if (!err)
+		err = send_descriptors(ends[0], 1);
+	return err == ETOOMANYREFS ? 0 : 2;
+}
+
+static void a_user_queues_descriptors_up_to_a_limit(void **state)
+{
+	(void)state;
+	if (geteuid() != 0) {
+		print_message("# skipped: only root can become another user\n");
+		skip();
+	}
+	assert_int_equal(run_child(send_more_than_the_limit, NULL), 0);
+}
+
+/* -------------------------------------------------- K35: where a thread is cancelled */
+
+static void in_write(const struct world *w)
+{
+	assert_int_equal(write(w->pipe[1], "x", 1), 1);
+}
+
+static void in_msync(const struct world *w)
+{
+	msync(w->memory, 4096, MS_SYNC);
+}
+
+static void in_open(const struct world *w)
+{
+	(void)w;
+	close(open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+static void in_nanosleep(const struct world *w)
+{
+	const struct timespec time = { .tv_nsec = 1000 };
+
+	(void)w;
+	nanosleep(&time, NULL);
+}
+
+static void in_syscall(const struct world *w)
+{
+	syscall(SYS_write, w->pipe[1], "x", 1);
+}
+
+static void in_disabled_write(const struct world *w)
+{
+	int before;
+
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+	in_write(w);
+	pthread_setcancelstate(before, NULL);
+}
+
+struct cancelled {
+	const struct world *w;
+	void (*call)(const struct world *w);
+};
+
+static void *call_with_a_cancel_pending(void *arg)
+{
+	const struct cancelled *cancelled = arg;
+
+	pthread_cancel(pthread_self());
+	cancelled->call(cancelled->w);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+	return NULL;
+}
+
+/* Is a thread with a pending cancel cancelled in this call? */
+static bool ends_thread(const struct world *w, void (*call)(const struct world *w))
+{
+	struct cancelled cancelled = { w, call };
+	pthread_t thread;
+	void *result;
+
+	assert_int_equal(pthread_create(&thread, NULL, call_with_a_cancel_pending,
+					&cancelled), 0);
+	assert_int_equal(pthread_join(thread, &result), 0);
+	return result == PTHREAD_CANCELED;
+}
+
+static void a_thread_is_cancelled_in_some_calls(void **state)
+{
+	const struct world *w = *state;
+
+	assert_true(ends_thread(w, in_write));
+	assert_true(ends_thread(w, in_msync));
+	assert_true(ends_thread(w, in_open));
+	assert_true(ends_thread(w, in_nanosleep));
+	assert_false(ends_thread(w, in_syscall));
+	assert_false(ends_thread(w, in_disabled_write));
+}
+
 /* ------------------------------------------------------------------ main */
 
 int main(void)
@@ -503,6 +653,9 @@ int main(void)
 		TEST(a_ring_has_at_most_16384_buffers),
 		TEST(a_buffer_has_a_maximal_size),
 		cmocka_unit_test(a_buffer_is_charged_by_whole_huge_pages),
+		cmocka_unit_test(a_message_takes_253_descriptors),
+		cmocka_unit_test(a_user_queues_descriptors_up_to_a_limit),
+		TEST(a_thread_is_cancelled_in_some_calls),
 	};
 
 	directory = getenv("DAXPIN_TEST_FSDAX");

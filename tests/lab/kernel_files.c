@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * kernel_files [exchange]: facts of docs/kernel.md about files, their blocks, locks and
- * times, shown with plain system calls on the DAX filesystem that DAXPIN_TEST_FSDAX
- * names. Reads come from a disk that holds them until the test lets them land.
+ * kernel_files [exchange | reflink]: facts of docs/kernel.md about files, their blocks,
+ * locks and times, shown with plain system calls on the DAX filesystem that
+ * DAXPIN_TEST_FSDAX names. Reads come from a disk that holds them until the test lets
+ * them land.
+ *
+ * `reflink` makes an XFS with reflinks on the same device, in the lab only, and leaves
+ * an empty one without reflinks.
  *
  * `exchange` causes a kernel warning. Afterwards the kernel's count of the users of a
  * page is wrong, and a wait for the end of its use never ends. So run it last.
@@ -11,6 +15,7 @@
 #include <fcntl.h>
 #include <liburing.h>
 #include <linux/aio_abi.h>
+#include <linux/fs.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,9 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "child.h"
@@ -29,6 +36,7 @@
 
 #define FILE_BYTES (UINT64_C(2) << 20)
 #define LENGTH 65536u
+#define CLONE_MS 10000 /* of a clone that need not wait */
 #define OLD_BYTE 0x11
 #define OTHER_BYTE 0x22
 
@@ -42,6 +50,13 @@ struct file {
 static const char *directory;
 static struct held_disk disk;
 
+static void map_again(struct file *file)
+{
+	file->memory = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    file->fd, 0);
+	assert_ptr_not_equal(file->memory, MAP_FAILED);
+}
+
 static void make_file(struct file *file, const char *where)
 {
 	snprintf(file->path, sizeof(file->path), "%s/kernel-files-XXXXXX",
@@ -49,9 +64,7 @@ static void make_file(struct file *file, const char *where)
 	file->fd = mkstemp(file->path);
 	assert_true(file->fd >= 0);
 	assert_int_equal(ftruncate(file->fd, (off_t)FILE_BYTES), 0);
-	file->memory = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE,
-			    MAP_SHARED, file->fd, 0);
-	assert_ptr_not_equal(file->memory, MAP_FAILED);
+	map_again(file);
 }
 
 static void fill_file(struct file *file, unsigned char byte)
@@ -116,11 +129,30 @@ static bool is_on_xfs(void)
 	return type && !strcmp(type, "xfs");
 }
 
+/* Starts a read into the file's first bytes, which the disk then has. */
+static void start_read(struct io_uring *ring, int fd, const struct file *file)
+{
+	assert_int_equal(io_uring_queue_init(8, ring, 0), 0);
+	io_uring_prep_read(io_uring_get_sqe(ring), fd, file->memory, LENGTH, 0);
+	assert_int_equal(io_uring_submit(ring), 1);
+	assert_true(held_disk_wait(&disk, 1));
+}
+
+/* Lets the read land. All bytes were read, wherever they are. */
+static void land_read(struct io_uring *ring)
+{
+	struct io_uring_cqe *cqe;
+
+	assert_int_equal(held_disk_land(&disk), 0);
+	assert_int_equal(io_uring_wait_cqe(ring, &cqe), 0);
+	assert_int_equal(cqe->res, LENGTH);
+	io_uring_queue_exit(ring);
+}
+
 static void an_exchange_of_extents_does_not_wait_for_a_read(void **state)
 {
 	int fd = held_disk_open(&disk);
 	struct file *file = *state, other;
-	struct io_uring_cqe *cqe;
 	struct io_uring ring;
 
 	if (!is_on_xfs()) {
@@ -131,21 +163,124 @@ static void an_exchange_of_extents_does_not_wait_for_a_read(void **state)
 	fill_file(file, OLD_BYTE);
 	make_file(&other, directory);
 	fill_file(&other, OTHER_BYTE);
-	assert_int_equal(io_uring_queue_init(8, &ring, 0), 0);
-	io_uring_prep_read(io_uring_get_sqe(&ring), fd, file->memory, LENGTH, 0);
-	assert_int_equal(io_uring_submit(&ring), 1);
-	assert_true(held_disk_wait(&disk, 1));
+	start_read(&ring, fd, file);
 	assert_true(exchange_extents(file, &other));
 	assert_true(file_begins_with(file, OTHER_BYTE));
-	assert_int_equal(held_disk_land(&disk), 0);
-	assert_int_equal(io_uring_wait_cqe(&ring, &cqe), 0);
-	assert_int_equal(cqe->res, LENGTH);
+	land_read(&ring);
 	/* The kernel reported success, but the bytes are in the other file. */
 	assert_true(file_begins_with(file, OTHER_BYTE));
 	assert_true(file_begins_with(&other, HELD_DISK_BYTE));
-	io_uring_queue_exit(&ring);
 	remove_file(&other);
 	close(fd);
+}
+
+/* ------------------------------------------------------------- K15: shared blocks */
+
+struct clone {
+	int from, to;
+};
+
+static int clone_file(void *arg, int fd)
+{
+	const struct clone *clone = arg;
+
+	(void)fd;
+	return ioctl(clone->to, FICLONE, clone->from) ? errno : 0;
+}
+
+/* Starts to clone the file during a read into it. Returns true if that waits. */
+static bool clone_waits(struct clone *clone, struct child *child)
+{
+	int status;
+
+	*child = fork_child(clone_file, clone);
+	if (!child_ends_within(child, 300, &status))
+		return true;
+	assert_int_equal(status, 0);
+	return false;
+}
+
+/* Returns true if the clone ends by itself. On 6.1 it does not (kernel.md K11). */
+static bool clone_ends(struct child *child)
+{
+	int status;
+
+	if (!child_ends_within(child, CLONE_MS, &status)) {
+		print_message("# the end of the read does not wake the clone\n");
+		stop_child(child);
+		return false;
+	}
+	assert_int_equal(status, 0);
+	return true;
+}
+
+static void a_clone_waits_for_a_read_into_a_mapped_file(void **state)
+{
+	int fd = held_disk_open(&disk);
+	struct file *file = *state, other;
+	struct io_uring ring;
+	struct child child;
+
+	fill_file(file, OLD_BYTE);
+	make_file(&other, directory);
+	start_read(&ring, fd, file);
+	assert_true(clone_waits(&(struct clone){ file->fd, other.fd }, &child));
+	land_read(&ring);
+	if (clone_ends(&child))
+		assert_true(file_begins_with(&other, HELD_DISK_BYTE));
+	assert_true(file_begins_with(file, HELD_DISK_BYTE));
+	remove_file(&other);
+	close(fd);
+}
+
+/* Up to 6.12 the clone does not wait, so the store moves the block during the read. */
+static void a_clone_of_an_unmapped_file_waits_on_new_kernels_only(void **state)
+{
+	const char *kernel = getenv("DAXPIN_TEST_KERNEL");
+	int fd = held_disk_open(&disk);
+	struct file *file = *state, other;
+	struct io_uring ring;
+	struct child child;
+	bool waits;
+
+	fill_file(file, OLD_BYTE);
+	make_file(&other, directory);
+	start_read(&ring, fd, file);
+	assert_int_equal(munmap(file->memory, FILE_BYTES), 0);
+	waits = clone_waits(&(struct clone){ file->fd, other.fd }, &child);
+	map_again(file);
+	assert_int_equal(waits, !strcmp(kernel, "idle-at-zero"));
+	if (!waits)
+		memset(file->memory, OTHER_BYTE, LENGTH);
+	land_read(&ring);
+	assert_true(!waits || clone_ends(&child));
+	assert_true(file_begins_with(file, waits ? HELD_DISK_BYTE : OTHER_BYTE));
+	assert_true(file_begins_with(&other, HELD_DISK_BYTE));
+	remove_file(&other);
+	close(fd);
+}
+
+static void a_store_to_a_shared_block_does_not_wait_for_a_pin(void **state)
+{
+	struct file *file = *state, other;
+	struct iovec iov = { file->memory, 1 };
+	unsigned char pinned = 0;
+	int ends[2];
+
+	fill_file(file, OLD_BYTE);
+	make_file(&other, directory);
+	assert_int_equal(clone_file(&(struct clone){ file->fd, other.fd }, -1), 0);
+	assert_int_equal(pipe(ends), 0);
+	assert_int_equal(vmsplice(ends[1], &iov, 1, 0), 1);
+	memset(file->memory, OTHER_BYTE, LENGTH);
+	assert_true(file_begins_with(file, OTHER_BYTE));
+	assert_true(file_begins_with(&other, OLD_BYTE));
+	/* The pinned page is not the file's any more. */
+	assert_int_equal(read(ends[0], &pinned, 1), 1);
+	assert_int_equal(pinned, OLD_BYTE);
+	close(ends[0]);
+	close(ends[1]);
+	remove_file(&other);
 }
 
 /* ------------------------------------------------ K17: holes of a full filesystem */
@@ -304,9 +439,7 @@ static bool store_sets_the_time(const char *where)
 	make_file(&file, where);
 	fill_file(&file, OLD_BYTE);
 	assert_int_equal(munmap(file.memory, FILE_BYTES), 0);
-	file.memory = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-			   file.fd, 0);
-	assert_ptr_not_equal(file.memory, MAP_FAILED);
+	map_again(&file);
 	/* A load maps the page: on shmem it is writable then. */
 	assert_int_equal(*(volatile unsigned char *)file.memory, OLD_BYTE);
 	assert_int_equal(futimens(file.fd, old), 0);
@@ -326,9 +459,50 @@ static void a_store_to_a_mapped_page_of_shmem_sets_no_time(void **state)
 
 /* ------------------------------------------------------------------ main */
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+/* Makes another XFS on the filesystem's device. */
+static int make_xfs(const char *reflinks)
+{
+	char command[512];
+
+	snprintf(command, sizeof(command),
+		 "set -e; device=$(findmnt -no SOURCE %s); umount %s; "
+		 "mkfs.xfs -f -q -m reflink=%s -d su=2m,sw=1 $device; "
+		 "mount -t xfs -o dax=always $device %s; xfs_io -c 'extsize 2m' %s",
+		 directory, directory, reflinks, directory, directory);
+	return system(command) ? -1 : 0;
+}
+
+static int make_reflinks(void **state)
+{
+	(void)state;
+	return make_xfs("1");
+}
+
+static int make_no_reflinks(void **state)
+{
+	(void)state;
+	return make_xfs("0");
+}
+
+static int run_reflink(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_clone_waits_for_a_read_into_a_mapped_file),
+		TEST(a_clone_of_an_unmapped_file_waits_on_new_kernels_only),
+		TEST(a_store_to_a_shared_block_does_not_wait_for_a_pin),
+	};
+
+	if (!getenv("DAXPIN_TEST_KERNEL") || !is_on_xfs()) {
+		printf("this makes an XFS on a device: only in the lab, with XFS\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, make_reflinks, make_no_reflinks);
+}
+
 int main(int argc, char **argv)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(a_store_to_a_hole_of_a_full_filesystem_is_sigbus),
 		TEST(a_killed_process_waits_for_its_read_and_its_aio),
@@ -346,5 +520,7 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1 && !strcmp(argv[1], "exchange"))
 		return cmocka_run_group_tests(exchange, NULL, NULL);
+	if (argc > 1 && !strcmp(argv[1], "reflink"))
+		return run_reflink();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
