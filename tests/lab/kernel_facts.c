@@ -557,7 +557,7 @@ static void a_user_queues_descriptors_up_to_a_limit(void **state)
 	assert_int_equal(run_child(send_more_than_the_limit, NULL), 0);
 }
 
-/* -------------------------------------------------- K35: where a thread is cancelled */
+/* ------------------------------------------------- K35: where a thread is cancelled */
 
 static void in_write(const struct world *w)
 {

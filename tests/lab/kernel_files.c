@@ -260,6 +260,25 @@ static void a_clone_of_an_unmapped_file_waits_on_new_kernels_only(void **state)
 	close(fd);
 }
 
+static void a_read_into_a_shared_block_goes_to_a_block_of_its_own(void **state)
+{
+	int fd = held_disk_open(&disk);
+	struct file *file = *state, other;
+	struct io_uring ring;
+
+	fill_file(file, OLD_BYTE);
+	make_file(&other, directory);
+	assert_int_equal(clone_file(&(struct clone){ file->fd, other.fd }, -1), 0);
+	start_read(&ring, fd, file);
+	/* The block that has the read is not shared any more, so no store moves it. */
+	memset(file->memory, OTHER_BYTE, LENGTH);
+	land_read(&ring);
+	assert_true(file_begins_with(file, HELD_DISK_BYTE));
+	assert_true(file_begins_with(&other, OLD_BYTE));
+	remove_file(&other);
+	close(fd);
+}
+
 static void a_store_to_a_shared_block_does_not_wait_for_a_pin(void **state)
 {
 	struct file *file = *state, other;
@@ -491,6 +510,7 @@ static int run_reflink(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_clone_waits_for_a_read_into_a_mapped_file),
 		TEST(a_clone_of_an_unmapped_file_waits_on_new_kernels_only),
+		TEST(a_read_into_a_shared_block_goes_to_a_block_of_its_own),
 		TEST(a_store_to_a_shared_block_does_not_wait_for_a_pin),
 	};
 
