@@ -21,6 +21,7 @@
 #include "os/ring.h"
 #include "../support/fake_clock.h"
 #include "../support/held_disk.h"
+#include "../support/pins.h"
 
 #define LENGTH		65536u
 #define OURS		0x3c
@@ -29,6 +30,7 @@
 
 static const char *directory, *kernel;
 static struct held_disk disk;
+static long long pins_before;
 static uint64_t target;		/* pool address that the dead owner reads to */
 
 /* --------------------------------------------------------------- fixtures */
@@ -48,6 +50,7 @@ static int setup(void **state)
 		return -1;
 	if (held_disk_make(&disk))
 		return -1;
+	pins_before = pinned_pages();
 	f->options.pool_size = 96 * MIB;
 	create_pool(f);
 	first = live(f, 30 * MIB);
@@ -499,9 +502,12 @@ static int teardown(void **state)
 	f->options.progress = NULL;
 	/*
 	 * The reads must land first, because the removal of the files would wait for
-	 * them.
+	 * them, or on older kernels would not, and warn.
 	 */
 	ret = held_disk_land(&disk);
+	ret |= daxpin_pool_close(f->pool);
+	f->pool = NULL;
+	ret |= !pins_await(pins_before);
 	ret |= fixture_teardown(state);
 	return ret | held_disk_remove(&disk);
 }

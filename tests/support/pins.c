@@ -6,7 +6,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <cmocka.h>
+
+#define AWAIT_MS	60000
 
 long long pinned_pages(void)
 {
@@ -27,6 +30,16 @@ long long pinned_pages(void)
 	}
 	fclose(file);
 	return acquired - released;
+}
+
+bool pins_await(long long before)
+{
+	for (int ms = 0; pinned_pages() != before; ms++) {
+		if (ms == AWAIT_MS)
+			return pins_are_back(before);
+		usleep(1000);
+	}
+	return true;
 }
 
 bool pins_are_back(long long before)
