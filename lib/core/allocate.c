@@ -12,7 +12,7 @@ static int allocate_claim(struct daxpin_pool *pool, uint32_t blocks,
 {
 	int ret = 0;
 
-	if (!dp_spaces_claim_from_segments(&pool->spaces, blocks, ret_block))
+	if (!dp_spaces_try(&pool->spaces, blocks, ret_block))
 		ret = dp_jobs_space(&pool->jobs, blocks, ret_block);
 	if (ret) {
 		DP_PROBE_NO_SPACE(&pool->states,
@@ -45,10 +45,8 @@ static int allocate_slowly(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 			   struct daxpin_extent *ret_extent)
 {
 	uint64_t block;
-	int ret = 0;
+	int ret = allocate_claim(pool, blocks, &block);
 
-	if (!dp_spaces_pop(&pool->spaces, blocks, &block))
-		ret = allocate_claim(pool, blocks, &block);
 	if (ret)
 		return ret;
 	if (zero)

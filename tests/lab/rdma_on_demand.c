@@ -141,19 +141,28 @@ static long long blocks_of(int fd)
 	return st.st_blocks;
 }
 
+/* Registers the memory on demand, and writes its first page by *ret_write, which can be
+ * repeated. */
+static struct ibv_mr *register_and_write(struct ends *e, void *memory,
+					 struct transfer *ret_write)
+{
+	struct ibv_mr *mr = ibv_reg_mr(e->nic.pd, memory, FILE_BYTES, ON_DEMAND);
+
+	assert_non_null(mr);
+	*ret_write = write_to(e, mr, 0, PAGE);
+	assert_int_equal(wire_transfer(&e->far, ret_write), IBV_WC_SUCCESS);
+	return mr;
+}
+
 static void a_key_writes_to_a_file_that_was_punched(void **state)
 {
 	struct ends *e = *state;
 	int fd = make_file();
 	unsigned char *memory = map_shared(NULL, fd), owners[PAGE];
 	struct transfer write;
-	struct ibv_mr *mr =
-		ibv_reg_mr(e->nic.pd, memory, FILE_BYTES, ON_DEMAND);
+	struct ibv_mr *mr = register_and_write(e, memory, &write);
 	long long punched;
 
-	assert_non_null(mr);
-	write = write_to(e, mr, 0, PAGE);
-	assert_int_equal(wire_transfer(&e->far, &write), IBV_WC_SUCCESS);
 	assert_int_equal(fallocate(fd,
 				   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				   0, FILE_BYTES / 2),
@@ -177,13 +186,9 @@ static void a_key_is_valid_again_when_a_truncated_file_grows(void **state)
 	struct ends *e = *state;
 	int fd = make_file();
 	unsigned char *memory = map_shared(NULL, fd);
-	struct ibv_mr *mr =
-		ibv_reg_mr(e->nic.pd, memory, FILE_BYTES, ON_DEMAND);
 	struct transfer write;
+	struct ibv_mr *mr = register_and_write(e, memory, &write);
 
-	assert_non_null(mr);
-	write = write_to(e, mr, 0, PAGE);
-	assert_int_equal(wire_transfer(&e->far, &write), IBV_WC_SUCCESS);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	assert_int_equal(wire_transfer(&e->far, &write), IBV_WC_REM_ACCESS_ERR);
 	assert_int_equal(connect_ends(e), 0);
@@ -199,13 +204,9 @@ static void a_key_is_valid_for_what_is_mapped_later(void **state)
 {
 	struct ends *e = *state;
 	unsigned char *memory = map_shared(NULL, -1);
-	struct ibv_mr *mr =
-		ibv_reg_mr(e->nic.pd, memory, FILE_BYTES, ON_DEMAND);
 	struct transfer write;
+	struct ibv_mr *mr = register_and_write(e, memory, &write);
 
-	assert_non_null(mr);
-	write = write_to(e, mr, 0, PAGE);
-	assert_int_equal(wire_transfer(&e->far, &write), IBV_WC_SUCCESS);
 	assert_int_equal(munmap(memory, FILE_BYTES), 0);
 	assert_int_equal(wire_transfer(&e->far, &write), IBV_WC_REM_ACCESS_ERR);
 	assert_int_equal(connect_ends(e), 0);

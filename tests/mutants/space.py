@@ -204,7 +204,7 @@ MUTANTS = [
      'a_job_that_waits_for_a_cache_has_no_mutex_locked'),
     ('reserve-steals-twice', RETRY, 'lib/core/allocate.c',
      'a reserve that is refused empties all caches twice',
-     '	if (!dp_spaces_claim_from_segments(&pool->spaces, blocks, ret_block))',
+     '	if (!dp_spaces_try(&pool->spaces, blocks, ret_block))',
      '	if (dp_spaces_claim(&pool->spaces, blocks, ret_block))',
      'a_refused_reserve_empties_other_caches_once'),
 ]

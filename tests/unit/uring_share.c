@@ -388,10 +388,14 @@ static void an_eager_ring_is_attached_while_every_segment_has_holes(void **state
 
 /* ----------------------------------------------- rings that cannot share */
 
-static void allow(struct world *w, const int *calls, uint32_t count)
+/* Replaces the ring by one that may make only these calls of io_uring_register(2). */
+static void restrict_to(struct world *w, const int *calls, uint32_t count)
 {
 	struct io_uring_restriction rules[16] = { { .opcode = 0 } };
 
+	io_uring_queue_exit(&w->ring);
+	assert_int_equal(io_uring_queue_init(8, &w->ring,
+					     IORING_SETUP_R_DISABLED), 0);
 	assert_true(count + 1 < 16);
 	for (uint32_t i = 0; i < count; i++) {
 		rules[i].opcode = IORING_RESTRICTION_REGISTER_OP;
@@ -401,6 +405,8 @@ static void allow(struct world *w, const int *calls, uint32_t count)
 	rules[count].sqe_op = IORING_OP_READ_FIXED;
 	assert_int_equal(register_with(&w->ring, IORING_REGISTER_RESTRICTIONS,
 				       rules, count + 1), 0);
+	assert_int_equal(register_with(&w->ring, IORING_REGISTER_ENABLE_RINGS,
+				       NULL, 0), 0);
 }
 
 /* The second ring registers the segment itself, which pins it once more. */
@@ -422,12 +428,7 @@ static void a_ring_that_may_not_copy_a_segment_registers_it_itself(void **state)
 	assert_int_equal(attach(&s->ring[0], 0), 0);
 	fix(&s->ring[0], extent);
 	one = one_segment(before);
-	io_uring_queue_exit(&w->ring);
-	assert_int_equal(io_uring_queue_init(8, &w->ring,
-					     IORING_SETUP_R_DISABLED), 0);
-	allow(w, calls, sizeof(calls) / sizeof(calls[0]));
-	assert_int_equal(register_with(&w->ring, IORING_REGISTER_ENABLE_RINGS,
-				       NULL, 0), 0);
+	restrict_to(w, calls, sizeof(calls) / sizeof(calls[0]));
 	assert_int_equal(attach(w, 0), 0);
 	fix(w, extent);
 	assert_int_equal(info_of(w->uring).fixed_segments, 1);
@@ -455,12 +456,7 @@ static void a_ring_that_may_copy_but_not_empty_slots_is_refused(void **state)
 	need_reclaimable_buffers(s->first);
 	need_sharing(s, false);
 	end_reclaim(begin_reclaim(s->first, 1));
-	io_uring_queue_exit(&w->ring);
-	assert_int_equal(io_uring_queue_init(8, &w->ring,
-					     IORING_SETUP_R_DISABLED), 0);
-	allow(w, calls, sizeof(calls) / sizeof(calls[0]));
-	assert_int_equal(register_with(&w->ring, IORING_REGISTER_ENABLE_RINGS,
-				       NULL, 0), 0);
+	restrict_to(w, calls, sizeof(calls) / sizeof(calls[0]));
 	assert_int_equal(attach(w, DAXPIN_URING_EAGER), -EACCES);
 	w->uring = NULL;
 	assert_int_equal(pool_info(&s->first->f).registrations, 0);
