@@ -27,6 +27,8 @@ struct cache_options {
 	uint32_t low, high;		/* percent of the pool: write-back begins if
 					   more is dirty than high, ends at low */
 	uint32_t wait_ms;		/* for the pool's last owner */
+	uint64_t id;			/* cache_id() of the only cache that is
+					   opened; 0: any, or a new one */
 	/* Called with a sentence, by any thread. Not NULL. */
 	void (*log)(const char *message);
 	char *errmsg;			/* on failure: a sentence */
@@ -49,7 +51,8 @@ struct cache_counts {
  *
  * -EBUSY	another process has the pool open
  * -EINVAL	an option or the disk's size is invalid
- * -EMEDIUMTYPE	the cache is of another disk, size or block size; or there is no pool
+ * -EMEDIUMTYPE	the cache is of another disk, size or block size, or has another id; or
+ *		there is no pool
  * -ENOSPC	the pool has no space for the index
  * -ENOTBLK	the disk is neither a block device nor a file
  * -EUCLEAN	the index is damaged
@@ -63,6 +66,9 @@ int cache_close(struct cache *cache);
 
 uint64_t cache_size(const struct cache *cache);
 uint32_t cache_block(const struct cache *cache);
+
+/* Half of the pool's uuid, which identifies the cache as long as it exists. */
+uint64_t cache_id(const struct cache *cache);
 
 /*
  * Ranges are inside the volume. A write is durable when the call returns 0. Each

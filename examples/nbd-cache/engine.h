@@ -43,6 +43,7 @@ struct cache {
 	uint64_t blocks;
 	uint32_t block;			/* bytes */
 	uint32_t index_count;
+	uint64_t id;
 	struct daxpin_extent index[INDEX_EXTENTS];
 	_Atomic uint64_t *words[INDEX_EXTENTS];
 	struct daxpin_extent zeroes;	/* a block of them */

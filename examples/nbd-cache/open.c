@@ -333,6 +333,22 @@ static int load_words(struct opening *o)
 	return ret;
 }
 
+/* Called before a missing cache is made. */
+static int check_id(struct opening *o)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct cache *cache = o->cache;
+	int ret = daxpin_pool_info(cache->pool, &info);
+
+	if (ret)
+		return ret;
+	memcpy(&cache->id, info.uuid, sizeof(cache->id));
+	if (!o->options->id || o->options->id == cache->id)
+		return 0;
+	return fail(o, -EMEDIUMTYPE, "%s is another pool: it has the id %016" PRIx64 ", and not %016" PRIx64,
+		    o->options->pool, cache->id, o->options->id);
+}
+
 static int load_index(struct opening *o)
 {
 	struct cache *cache = o->cache;
@@ -431,6 +447,7 @@ int cache_open(const struct cache_options *options, struct cache **ret_cache)
 		return -ENOMEM;
 	ret = open_disk(&o);
 	ret = ret ? : open_pool(&o);
+	ret = ret ? : check_id(&o);
 	ret = ret ? : load_index(&o);
 	ret = ret ? : open_rings(&o);
 	ret = ret ? : start_back(o.cache, options);
@@ -481,4 +498,9 @@ uint64_t cache_size(const struct cache *cache)
 uint32_t cache_block(const struct cache *cache)
 {
 	return cache->block;
+}
+
+uint64_t cache_id(const struct cache *cache)
+{
+	return cache->id;
 }

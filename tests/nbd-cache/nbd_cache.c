@@ -418,6 +418,34 @@ static void a_crash_after_any_publish_leaves_whole_blocks(void **state)
 	munmap(answered, 4096);
 }
 
+/* -------------------------------------------------------------------- the identity */
+
+static int open_with_id(uint64_t id, char *errmsg, size_t size)
+{
+	const struct cache_options options = {
+		.pool = directory, .disk = disk, .wait_ms = 10000, .log = silent,
+		.id = id, .errmsg = errmsg, .errmsg_size = size,
+	};
+
+	return cache_open(&options, &cache);
+}
+
+static void only_the_cache_with_the_id_is_opened(void **state)
+{
+	char errmsg[512] = "";
+	uint64_t id;
+
+	(void)state;
+	open_cache(45, 50);
+	id = cache_id(cache);
+	close_cache();
+	assert_int_equal(open_with_id(id ^ 1, errmsg, sizeof(errmsg)), -EMEDIUMTYPE);
+	assert_non_null(strstr(errmsg, " is another pool: it has the id "));
+	assert_int_equal(open_with_id(id, errmsg, sizeof(errmsg)), 0);
+	assert_true(cache_id(cache) == id);
+	close_cache();
+}
+
 /* ------------------------------------------------------------------------- set-up */
 
 static int make_disk(void **state)
@@ -450,6 +478,7 @@ int main(void)
 		cmocka_unit_test(a_reader_does_not_get_another_block),
 		cmocka_unit_test(blocks_stay_dirty_if_the_disk_cannot_flush),
 		cmocka_unit_test(a_crash_after_any_publish_leaves_whole_blocks),
+		cmocka_unit_test(only_the_cache_with_the_id_is_opened),
 	};
 
 	return cmocka_run_group_tests(tests, make_disk, remove_all);
