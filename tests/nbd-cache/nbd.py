@@ -25,15 +25,16 @@ class Client:
         self.socket.close()
 
     def receive(self, count):
-        data = bytearray()
-        while len(data) < count:
+        data = bytearray(count)
+        rest = memoryview(data)
+        while rest:
             try:
-                part = self.socket.recv(count - len(data))
+                length = self.socket.recv_into(rest)
             except ConnectionError:
-                part = b''
-            if not part:
+                length = 0
+            if not length:
                 raise Closed
-            data += part
+            rest = rest[length:]
         return bytes(data)
 
     def send(self, data):
