@@ -8,14 +8,18 @@
  * block is never read from the disk while it is written there: a read needs a word that
  * is 0, and no word of a batch is 0.
  *
- * back_start() takes a hold of its own on the extent, which back_end() drops after it
- * has compared the word: until then the extent's address cannot be used again, so an
- * equal word names the same extent and not a newer one at the same address. Client
- * writes meanwhile replace the extent, and the block remains dirty.
+ * start() takes a hold of its own on the extent, which end() drops after it has
+ * compared the word: until then the extent's address cannot be used again, so an equal
+ * word names the same extent and not a newer one at the same address. Client writes
+ * meanwhile replace the extent, and the block remains dirty.
+ *
+ * If the pool's memory of a block cannot be read, the block is lost: its word becomes
+ * WORD_LOST, so that the disk's older contents are not taken for it.
  */
 #include "engine.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,8 +32,9 @@ struct batch {
 		uint32_t block;
 		uint64_t word;
 		struct daxpin_extent extent;	/* held, unless addr is 0 */
+		struct request *request;	/* or NULL */
 		int error;
-	} piece[BATCH];
+	} piece[RUN];
 };
 
 /* ------------------------------------------------------- the queue and its counts */
@@ -39,30 +44,37 @@ static bool is_clean(uint64_t word)
 	return (word & WORD_ADDR) && !(word & WORD_DIRTY);
 }
 
-/* A word has changed. The block is locked. */
-void back_count(struct cache *cache, uint64_t old, uint64_t word)
+/* The block is dirty, locked, and not in the queue. With the mutex. */
+static void queue(struct cache *cache, uint64_t block)
 {
-	pthread_mutex_lock(&cache->mutex);
-	cache->clean += is_clean(word);
-	cache->clean -= is_clean(old);
-	cache->dirty += word & WORD_DIRTY;
-	cache->dirty -= old & WORD_DIRTY;
-	cache->extents += !!(word & WORD_ADDR);
-	cache->extents -= !!(old & WORD_ADDR);
-	cache->evicted += is_clean(old) && !word;
-	pthread_mutex_unlock(&cache->mutex);
-}
-
-/* The block is dirty, locked, and not in the queue. */
-void back_queue(struct cache *cache, uint64_t block)
-{
-	pthread_mutex_lock(&cache->mutex);
 	cache->next[block] = NO_BLOCK;
 	if (cache->oldest == NO_BLOCK)
 		cache->oldest = block;
 	else
 		cache->next[cache->newest] = block;
 	cache->newest = block;
+}
+
+static void count(struct cache *cache, uint64_t old, uint64_t word)
+{
+	cache->clean += is_clean(word) - is_clean(old);
+	cache->dirty += (word & WORD_DIRTY) - (old & WORD_DIRTY);
+	cache->lost += !!(word & WORD_LOST) - !!(old & WORD_LOST);
+	cache->evicted += is_clean(old) && !word;
+	if (old & WORD_ADDR && (old ^ word) & WORD_ADDR)
+		cache->extents--;
+}
+
+/* Words have changed. The blocks are locked. */
+void back_changed(struct cache *cache, const struct change *change,
+		  unsigned int changes)
+{
+	pthread_mutex_lock(&cache->mutex);
+	for (unsigned int i = 0; i < changes; i++) {
+		count(cache, change[i].old, change[i].word);
+		if (change[i].word & ~change[i].old & WORD_DIRTY)
+			queue(cache, change[i].block);
+	}
 	if (cache->dirty > cache->high && !cache->failing)
 		pthread_cond_signal(&cache->work);
 	pthread_mutex_unlock(&cache->mutex);
@@ -71,7 +83,7 @@ void back_queue(struct cache *cache, uint64_t block)
 static void take(struct cache *cache, struct batch *batch)
 {
 	batch->count = 0;
-	while (batch->count < BATCH && cache->oldest != NO_BLOCK) {
+	while (batch->count < RUN && cache->oldest != NO_BLOCK) {
 		batch->piece[batch->count++].block = cache->oldest;
 		cache->oldest = cache->next[cache->oldest];
 	}
@@ -85,64 +97,85 @@ static bool punch(struct cache *cache, uint64_t block)
 			  block * cache->block, cache_length(cache, block));
 }
 
-static void start(struct cache *cache, struct piece *piece, unsigned int i)
+static void start(struct cache *cache, struct piece *piece, struct ring *ring)
 {
 	uint64_t offset = (uint64_t)piece->block * cache->block;
-	uint32_t length = cache_length(cache, piece->block);
-	struct daxpin_extent extent = cache->zeroes;
 
 	piece->extent = (struct daxpin_extent){ 0 };
+	piece->request = NULL;
 	cache_lock(cache, piece->block);
 	piece->word = *cache_word(cache, piece->block);
 	piece->error = piece->word & WORD_ZERO ? 0 :
-		       daxpin_hold_at(cache->pool, piece->word & WORD_ADDR,
-				      DAXPIN_HOLD_READ, &piece->extent);
+		       cache_hold(cache, piece->word, &piece->extent);
 	cache_unlock(cache, piece->block);
-	cache->back.request[i].result = length;
 	if (piece->error || (piece->word & WORD_ZERO && punch(cache, piece->block)))
 		return;
-	if (piece->extent.addr)
-		extent = piece->extent;
-	ring_write(cache, &cache->back, i, extent, length, offset);
+	piece->request = ring_add(ring, true, piece->extent.addr ? piece->extent :
+				  cache->zeroes, cache_length(cache, piece->block),
+				  offset);
+}
+
+/* The disk, or the extent, has failed. */
+static bool is_memory_bad(struct cache *cache, const struct piece *piece)
+{
+	char *buffer = piece->extent.addr ? malloc(cache->block) : NULL;
+	bool bad = buffer && daxpin_read(cache->pool, piece->extent, 0,
+					 cache->block, buffer) == -EIO;
+
+	free(buffer);
+	return bad;
 }
 
 /* What the disk has is durable, or this piece has an error. */
 static int end(struct cache *cache, struct piece *piece)
 {
-	uint64_t word, clean = piece->word & ~WORD_DIRTY;
+	struct change change = {
+		.block = piece->block, .old = piece->word,
+		.word = piece->word & WORD_ZERO ? 0 : piece->word & ~WORD_DIRTY,
+	};
+	bool bad = piece->error && is_memory_bad(cache, piece), same;
 
-	if (clean & WORD_ZERO)
-		clean = 0;		/* the disk has the zeroes now */
+	if (bad)
+		change.word = WORD_LOST;
 	cache_lock(cache, piece->block);
-	word = *cache_word(cache, piece->block);
-	if (!piece->error && word == piece->word)
-		piece->error = cache_exchange(cache, piece->block, word,
-					      (struct daxpin_extent){ 0 }, clean);
-	if (piece->error || word != piece->word)
-		back_queue(cache, piece->block);
+	same = *cache_word(cache, piece->block) == piece->word;
+	if (piece->error == -EALREADY && !same)
+		piece->error = 0;	/* it was retired before its request began */
+	if (same && (!piece->error || bad))
+		piece->error = cache_exchange(cache, &change, 1);
+	if (same && bad && !piece->error)
+		cache_say(cache, "the pool's memory of the %u bytes at %llu is bad, and they are lost: reads fail until all of them are written or trimmed",
+			  cache_length(cache, piece->block),
+			  (unsigned long long)piece->block * cache->block);
+	if (!same || piece->error) {
+		pthread_mutex_lock(&cache->mutex);
+		queue(cache, piece->block);
+		pthread_mutex_unlock(&cache->mutex);
+	}
 	cache_unlock(cache, piece->block);
 	if (piece->extent.addr)
 		daxpin_drop(cache->pool, piece->extent);
-	return piece->error;
+	return bad ? 0 : piece->error;
 }
 
 /* Writes the batch. Returns the number of blocks that failed. */
 static unsigned int write_batch(struct cache *cache, struct batch *batch,
 				int *ret_error)
 {
+	struct ring *ring = ring_take(cache);
+	uint64_t since = stats_now();
 	unsigned int failed = 0;
 	int ret;
 
 	for (unsigned int i = 0; i < batch->count; i++)
-		start(cache, &batch->piece[i], i);
-	ring_wait(cache, &cache->back);
+		start(cache, &batch->piece[i], ring);
+	ring_run(cache, ring);
 	ret = fdatasync(cache->disk) ? -errno : 0;
 	for (unsigned int i = 0; i < batch->count; i++) {
 		struct piece *piece = &batch->piece[i];
-		int done = cache->back.request[i].result;
 
-		if (!piece->error && done != (int)cache_length(cache, piece->block))
-			piece->error = done < 0 ? done : -EIO;
+		if (!piece->error && piece->request)
+			piece->error = piece->request->result;
 		if (!piece->error)
 			piece->error = ret;
 		if (end(cache, piece)) {
@@ -150,6 +183,8 @@ static unsigned int write_batch(struct cache *cache, struct batch *batch,
 			failed++;
 		}
 	}
+	ring_put(cache, ring);
+	stats_observe(cache, CACHE_WRITE_BACK, since);
 	return failed;
 }
 
@@ -193,6 +228,8 @@ static bool pass(struct cache *cache)
 
 	take(cache, &batch);
 	pthread_mutex_unlock(&cache->mutex);
+	while (cache->paused == PAUSE_ALL)
+		cache_nap();
 	failed = write_batch(cache, &batch, &error);
 	pthread_mutex_lock(&cache->mutex);
 	report(cache, failed, error);

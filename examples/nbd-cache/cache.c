@@ -5,9 +5,10 @@
  * The index has one word for each block of the volume. The states of a block, and the
  * function that makes each transition; A is the address of an extent:
  *
- *	0 ---read a miss [fill]--> A ---evict [evict_block]--> 0
- *	any ---write [write_piece]--> A|DIRTY ---write-back [end, back.c]--> A
- *	any ---zero, trim [zero_block]--> ZERO|DIRTY ---write-back [end]--> 0
+ *	0 ---read a miss [read_missing]--> A ---evict [cache_evict_block]--> 0
+ *	any ---write [write_run]--> A|DIRTY ---write-back [end, back.c]--> A
+ *	any ---zero, trim [zero_run]--> ZERO|DIRTY ---write-back [end]--> 0
+ *	A|DIRTY ---bad memory [end]--> LOST
  *
  * Without a disk there is no DIRTY and no ZERO: a write makes A, a zero makes 0, blocks
  * whose word is 0 are zeroes, and nothing is evicted.
@@ -23,18 +24,21 @@
  *   extent, so each block is of one write as a whole, and readers need no lock: they
  *   hold the extent that they read, and its blocks are not reused before they drop it.
  * - A write is answered after its publish, so a flush has nothing to do.
- * - If a word has no DIRTY, the disk has the same contents, durably. Only such words
- *   become 0, which means: read the disk.
+ * - If a word has no DIRTY and no LOST, the disk has the same contents, durably. Only
+ *   such words become 0, which means: read the disk.
  *
- * A thread that waits for space has no lock, because write-back takes the locks of
- * other blocks: each operation reserves its new extent first. The order of locks is a
- * block's lock, then cache->mutex; a thread has one block's lock at a time.
+ * The blocks of a request are changed in runs, by one publish each. A thread that waits
+ * for space has no lock, because write-back takes the locks of other blocks, and no
+ * extent, because others may wait for the same: a run has as many blocks as there is
+ * space for, and waits only for its first. The order of locks is those of a run, in
+ * ascending order, then cache->mutex. A run does not go past a multiple of LOCKS.
  */
 #include "engine.h"
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-
-static const struct daxpin_extent none;
+#include <time.h>
+#include <unistd.h>
 
 /* ------------------------------------------------------------------------ words */
 
@@ -61,54 +65,87 @@ void cache_unlock(struct cache *cache, uint64_t block)
 	pthread_mutex_unlock(&cache->locks[block % LOCKS]);
 }
 
-/*
- * Replaces a block's word, which is `old`: keeps `fresh` if there is one, and retires
- * the old extent if the new word does not name it. After an error nothing has changed.
- */
-int cache_exchange(struct cache *cache, uint64_t block, uint64_t old,
-		   struct daxpin_extent fresh, uint64_t word)
+void cache_nap(void)
 {
-	struct daxpin_op ops[3] = { {
-		.type = DAXPIN_OP_SET, .extent = cache->index[block / INDEX_WORDS],
-		.offset = block % INDEX_WORDS * 8, .value = word,
-	} };
-	size_t count = 1;
+	nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
+}
+
+/* While the kernel takes or gives memory of a segment its extents cannot be held. */
+int cache_hold(struct cache *cache, uint64_t word, struct daxpin_extent *ret_extent)
+{
+	int ret;
+
+	while ((ret = daxpin_hold_at(cache->pool, word & WORD_ADDR,
+				     DAXPIN_HOLD_READ, ret_extent)) == -EAGAIN)
+		cache_nap();
+	return ret;
+}
+
+static int add_ops(struct cache *cache, const struct change *change,
+		   struct daxpin_op *ops, size_t *count)
+{
+	struct daxpin_op retire = { .type = DAXPIN_OP_RETIRE };
 	int ret = 0;
 
-	if (fresh.addr)
-		ops[count++] = (struct daxpin_op){
-			.type = DAXPIN_OP_KEEP, .extent = fresh };
-	if (old & WORD_ADDR && (old ^ word) & WORD_ADDR) {
-		ops[count].type = DAXPIN_OP_RETIRE;
-		ret = daxpin_extent_at(cache->pool, old & WORD_ADDR,
-				       &ops[count++].extent);
+	ops[(*count)++] = (struct daxpin_op){
+		.type = DAXPIN_OP_SET, .value = change->word,
+		.extent = cache->index[change->block / INDEX_WORDS],
+		.offset = change->block % INDEX_WORDS * 8,
+	};
+	if (change->fresh.addr)
+		ops[(*count)++] = (struct daxpin_op){
+			.type = DAXPIN_OP_KEEP, .extent = change->fresh };
+	if (!(change->old & WORD_ADDR) || !((change->old ^ change->word) & WORD_ADDR))
+		return 0;
+	ret = daxpin_extent_at(cache->pool, change->old & WORD_ADDR, &retire.extent);
+	ops[(*count)++] = retire;
+	return ret;
+}
+
+/*
+ * Replaces the words of up to RUN blocks, which are locked: keeps `fresh` if there is
+ * one, and retires the old extent if the new word does not name it. After an error
+ * nothing has changed.
+ */
+int cache_exchange(struct cache *cache, const struct change *change,
+		   unsigned int count)
+{
+	struct daxpin_op ops[DAXPIN_OPS_MAX];
+	size_t ops_count = 0;
+	int ret = 0;
+
+	for (unsigned int i = 0; !ret && i < count; i++)
+		ret = add_ops(cache, &change[i], ops, &ops_count);
+	while (!ret && ops_count) {
+		ret = daxpin_publish(cache->pool, ops, ops_count, NULL, NULL);
+		if (ret != -EAGAIN)
+			break;
+		ret = 0;
+		cache_nap();
 	}
-	if (!ret)
-		ret = daxpin_publish(cache->pool, ops, count, NULL, NULL);
-	if (ret) {
+	if (ret)
 		cache_say(cache, "block %llu cannot be changed: %s",
-			  (unsigned long long)block, daxpin_strerror(ret));
-		return ret;
-	}
-	back_count(cache, old, word);
-	if (word & WORD_DIRTY && !(old & WORD_DIRTY))
-		back_queue(cache, block);
-	return 0;
+			  (unsigned long long)change->block, daxpin_strerror(ret));
+	else
+		back_changed(cache, change, count);
+	return ret;
 }
 
 /* ------------------------------------------------------------------------- space */
 
-/* Evicts the block if it is clean and no other thread is changing it. */
-static bool evict_block(struct cache *cache, uint64_t block)
+/* Evicts the block if it is clean. With `wait`, even if its lock is taken. */
+bool cache_evict_block(struct cache *cache, uint64_t block, bool wait)
 {
+	struct change change = { .block = block };
 	bool evicted = false;
-	uint64_t word;
 
-	if (pthread_mutex_trylock(&cache->locks[block % LOCKS]))
+	if (wait)
+		cache_lock(cache, block);
+	else if (pthread_mutex_trylock(&cache->locks[block % LOCKS]))
 		return false;
-	word = *cache_word(cache, block);
-	if (word & WORD_ADDR && !(word & WORD_DIRTY))
-		evicted = !cache_exchange(cache, block, word, none, 0);
+	change.old = *cache_word(cache, block);
+	if (change.old & WORD_ADDR && !(change.old & WORD_DIRTY))
+		evicted = !cache_exchange(cache, &change, 1);
 	cache_unlock(cache, block);
 	return evicted;
 }
@@ -124,7 +161,7 @@ static bool has_clean(struct cache *cache)
 }
 
 /* Evicts the next clean block that was not read since the hand passed it. */
-bool cache_evict(struct cache *cache)
+static bool evict(struct cache *cache)
 {
 	if (!has_clean(cache))
 		return false;
@@ -136,25 +173,42 @@ bool cache_evict(struct cache *cache)
 			continue;
 		if (atomic_exchange(&cache->used[block], 0))
 			continue;
-		if (evict_block(cache, block))
+		if (cache_evict_block(cache, block, false))
 			return true;
 	}
 	return false;
 }
 
-/* The caller has no lock. */
-static int reserve(struct cache *cache, struct daxpin_extent *ret_fresh)
+static int try_reserve(struct cache *cache, struct daxpin_extent *ret_fresh)
+{
+	int ret = -ENOSPC;
+
+	if (cache->extents++ < cache->limit)
+		ret = daxpin_reserve(cache->pool, cache->block, 0, ret_fresh);
+	if (ret)
+		cache->extents--;
+	return ret;
+}
+
+static void cancel(struct cache *cache, struct daxpin_extent fresh)
+{
+	daxpin_cancel(cache->pool, fresh);
+	cache->extents--;
+}
+
+/* With `wait` the caller has no lock and no extent. */
+static int reserve(struct cache *cache, bool wait, struct daxpin_extent *ret_fresh)
 {
 	bool failed = false;
 
 	for (;;) {
-		int ret = daxpin_reserve(cache->pool, cache->block, 0, ret_fresh);
+		int ret = try_reserve(cache, ret_fresh);
 
 		if (ret != -ENOSPC && ret != -EAGAIN)
 			return ret;
-		if (cache_evict(cache))
+		if (evict(cache))
 			continue;
-		if (cache->disk < 0)
+		if (!wait || (cache->disk < 0 && ret == -ENOSPC))
 			return -ENOSPC;
 		if (failed) {
 			cache_say(cache, "the pool is full of dirty blocks, and the disk does not accept them");
@@ -164,45 +218,126 @@ static int reserve(struct cache *cache, struct daxpin_extent *ret_fresh)
 	}
 }
 
+/* -------------------------------------------------------------------------- runs */
+
+/* A request for [offset, offset + bytes), or the part of it that one publish does. */
+struct run {
+	uint64_t offset, bytes;
+	uint64_t block;			/* the first */
+	unsigned int count;		/* blocks; locked, with `fresh` if reserved */
+	struct daxpin_extent fresh[RUN];
+};
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void run_cut(struct cache *cache, struct run *run, unsigned int count)
+{
+	run->count = count;
+	run->bytes = least(run->bytes, (run->block + count) * cache->block -
+				       run->offset);
+}
+
+static void run_begin(struct cache *cache, struct run *run, uint64_t bytes,
+		      uint64_t offset)
+{
+	uint64_t last = (offset + bytes - 1) / cache->block;
+
+	run->offset = offset;
+	run->bytes = bytes;
+	run->block = offset / cache->block;
+	run_cut(cache, run, least(least(last - run->block + 1, RUN),
+				  LOCKS - run->block % LOCKS));
+}
+
+/* The part of the request in the i-th block. Returns its offset there. */
+static uint32_t run_piece(struct cache *cache, const struct run *run, unsigned int i,
+			  uint32_t *ret_count)
+{
+	uint64_t begin = (run->block + i) * cache->block, end = begin + cache->block;
+	uint64_t from = run->offset > begin ? run->offset : begin;
+
+	*ret_count = least(run->offset + run->bytes, end) - from;
+	return from - begin;
+}
+
+/* Cuts the run if there is not enough space. */
+static int run_reserve(struct cache *cache, struct run *run, bool wait)
+{
+	for (unsigned int i = 0; i < run->count; i++) {
+		int ret = reserve(cache, wait && !i, &run->fresh[i]);
+
+		if (ret && !i)
+			return ret;
+		if (ret)
+			run_cut(cache, run, i);
+	}
+	return 0;
+}
+
+static void run_cancel(struct cache *cache, struct run *run, unsigned int from)
+{
+	for (unsigned int i = from; i < run->count; i++)
+		cancel(cache, run->fresh[i]);
+}
+
+static void run_lock(struct cache *cache, const struct run *run)
+{
+	for (unsigned int i = 0; i < run->count; i++)
+		cache_lock(cache, run->block + i);
+}
+
+static void run_unlock(struct cache *cache, uint64_t block, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++)
+		cache_unlock(cache, block + i);
+}
+
 /* ------------------------------------------------------------------------- reads */
 
-static int read_disk(struct cache *cache, uint64_t block,
-		     struct daxpin_extent fresh)
+static int disk_failed(struct cache *cache, uint64_t block, int error)
 {
-	uint32_t length = cache_length(cache, block);
-	struct ring *ring = ring_take(cache);
-	int ret;
-
-	ring_read(cache, ring, 0, fresh, length, block * cache->block);
-	ring_wait(cache, ring);
-	ret = ring->request[0].result;
-	ring_put(cache, ring);
-	if (ret == (int)length)
-		return 0;
-	cache_say(cache, "reading %u bytes of the disk at %llu failed: %s", length,
+	cache_say(cache, "reading %u bytes of the disk at %llu failed: %s",
+		  cache_length(cache, block),
 		  (unsigned long long)block * cache->block,
-		  ret < 0 ? strerror(-ret) : "it ends there");
+		  error == -ENODATA ? "it ends there" : strerror(-error));
 	return -EIO;
 }
 
-/* Copies the present contents of the block, which has that word, to a new extent. */
-static int fill(struct cache *cache, uint64_t block, uint64_t word,
-		struct daxpin_extent fresh)
+static int memory_failed(struct cache *cache, uint64_t block)
 {
-	char *to = daxpin_ptr(cache->pool, fresh, 0);
-	uint32_t length = cache_length(cache, block);
-	struct daxpin_extent old;
-	int ret;
+	cache_say(cache, "the %u bytes at %llu are not on the disk, and the pool's memory of them is bad: reads fail until all of them are written or trimmed",
+		  cache_length(cache, block),
+		  (unsigned long long)block * cache->block);
+	return -EIO;
+}
 
-	if (word & WORD_ADDR) {
-		ret = daxpin_extent_at(cache->pool, word & WORD_ADDR, &old);
-		return ret ? ret : daxpin_read(cache->pool, old, 0, cache->block, to);
+/* Reads blocks into extents, the first `count` of the run. Returns how many are
+ * read, before the first error. */
+static unsigned int read_disk(struct cache *cache, const struct run *run,
+			      unsigned int count, int *ret_error)
+{
+	struct ring *ring = ring_take(cache);
+	unsigned int done = 0;
+
+	for (unsigned int i = 0; i < count; i++) {
+		uint32_t length = cache_length(cache, run->block + i);
+		char *to = daxpin_ptr(cache->pool, run->fresh[i], 0);
+
+		memset(to + length, 0, cache->block - length);
+		ring_add(ring, false, run->fresh[i], length,
+			 (run->block + i) * cache->block);
 	}
-	memset(to + length, 0, cache->block - length);
-	if (!word && cache->disk >= 0)
-		return read_disk(cache, block, fresh);
-	memset(to, 0, length);
-	return 0;
+	ring_run(cache, ring);
+	while (done < count && !ring->request[done].result)
+		done++;
+	if (done < count)
+		*ret_error = disk_failed(cache, run->block + done,
+					 ring->request[done].result);
+	ring_put(cache, ring);
+	return done;
 }
 
 /*
@@ -217,14 +352,15 @@ static int read_cached(struct cache *cache, uint64_t block, uint32_t at,
 	uint64_t word = *where;
 	int ret;
 
+	if (word & WORD_LOST)
+		return memory_failed(cache, block);
 	if (!(word & WORD_ADDR)) {
 		if (!word && cache->disk >= 0)
 			return 0;
 		memset(to, 0, count);
 		return 1;
 	}
-	ret = daxpin_hold_at(cache->pool, word & WORD_ADDR, DAXPIN_HOLD_READ,
-			     &extent);
+	ret = cache_hold(cache, word, &extent);
 	if (ret)
 		return ret == -ENOENT || ret == -EALREADY ? 0 : ret;
 	if ((*where ^ word) & WORD_ADDR)
@@ -235,51 +371,193 @@ static int read_cached(struct cache *cache, uint64_t block, uint32_t at,
 	return ret;
 }
 
-static int read_missing(struct cache *cache, uint64_t block, uint32_t at,
-			uint32_t count, void *to)
+/* There is no space: one block that is not cached is read past the cache. */
+static int read_through(struct cache *cache, const struct run *run, void *to)
 {
-	struct daxpin_extent fresh;
-	int cached, ret = reserve(cache, &fresh);
-	uint64_t word;
+	uint32_t count, at = run_piece(cache, run, 0, &count);
+	uint32_t length = cache_length(cache, run->block);
+	char *buffer = aligned_alloc(DAXPIN_BLOCK_SIZE, cache->block);
+	ssize_t done;
+	int ret;
 
-	if (ret)
-		return ret;
-	cache_lock(cache, block);
-	word = *cache_word(cache, block);
-	cached = read_cached(cache, block, at, count, to);
-	if (!cached)
-		ret = fill(cache, block, word, fresh);
-	if (!cached && !ret)
-		ret = cache_exchange(cache, block, word, fresh, fresh.addr);
-	if (!cached && !ret)
-		memcpy(to, (char *)daxpin_ptr(cache->pool, fresh, 0) + at, count);
-	cache_unlock(cache, block);
-	if (cached || ret)
-		daxpin_cancel(cache->pool, fresh);
-	return cached < 0 ? cached : ret;
+	if (!buffer)
+		return -ENOMEM;
+	cache_lock(cache, run->block);
+	ret = read_cached(cache, run->block, at, count, to);
+	if (!ret) {
+		done = pread(cache->disk, buffer, length, run->block * cache->block);
+		if (done == (ssize_t)length)
+			memcpy(to, buffer + at, count);
+		else
+			ret = disk_failed(cache, run->block,
+					  done < 0 ? -errno : -ENODATA);
+	}
+	cache_unlock(cache, run->block);
+	free(buffer);
+	return ret < 0 ? ret : 0;
 }
 
-static int read_piece(struct cache *cache, uint64_t block, uint32_t at,
+/* Blocks in a row that are not cached, beginning with the first. */
+static unsigned int count_missing(struct cache *cache, const struct run *run)
+{
+	unsigned int count = 0;
+
+	while (cache->disk >= 0 && count < run->count &&
+	       !*cache_word(cache, run->block + count))
+		count++;
+	return count;
+}
+
+/* The words are 0 and locked. Makes clean blocks of what can be read of the disk. */
+static int fetch(struct cache *cache, struct run *run, char *to)
+{
+	struct change change[RUN];
+	int ret, error = 0;
+	unsigned int done = read_disk(cache, run, run->count, &error);
+
+	for (unsigned int i = 0; i < done; i++)
+		change[i] = (struct change){
+			.block = run->block + i, .word = run->fresh[i].addr,
+			.fresh = run->fresh[i],
+		};
+	ret = cache_exchange(cache, change, done);
+	for (unsigned int i = 0; !ret && i < done; i++) {
+		uint32_t count, at = run_piece(cache, run, i, &count);
+
+		memcpy(to, (char *)daxpin_ptr(cache->pool, run->fresh[i], 0) + at,
+		       count);
+		to += count;
+	}
+	run_cancel(cache, run, ret ? 0 : done);
+	cache->misses += done;
+	return ret ? ret : error;
+}
+
+/* Stores the number of bytes that were read: 0 if the first block is cached now. */
+static int read_missing(struct cache *cache, char *to, uint64_t bytes,
+			uint64_t offset, uint64_t *ret_done)
+{
+	struct run run;
+	unsigned int locked, missing;
+	int ret = 0;
+
+	*ret_done = 0;
+	run_begin(cache, &run, bytes, offset);
+	run_cut(cache, &run, count_missing(cache, &run));
+	if (!run.count)
+		return 0;
+	if (run_reserve(cache, &run, false)) {
+		run_cut(cache, &run, 1);
+		*ret_done = run.bytes;
+		return read_through(cache, &run, to);
+	}
+	run_lock(cache, &run);
+	locked = run.count;
+	missing = count_missing(cache, &run);
+	run_cancel(cache, &run, missing);
+	run_cut(cache, &run, missing);
+	if (missing)
+		ret = fetch(cache, &run, to);
+	run_unlock(cache, run.block, locked);
+	*ret_done = missing ? run.bytes : 0;
+	return ret;
+}
+
+/* It is no error if the block is clean, or has another extent by now. */
+static int bad_memory(struct cache *cache, uint64_t block, uint64_t word)
+{
+	if (cache->disk >= 0 && cache_evict_block(cache, block, true))
+		return 0;
+	return *cache_word(cache, block) == word ? memory_failed(cache, block) : 0;
+}
+
+static int read_block(struct cache *cache, uint64_t block, uint32_t at,
 		      uint32_t count, void *to)
 {
+	uint64_t word = *cache_word(cache, block);
 	int ret = read_cached(cache, block, at, count, to);
 
-	if (ret < 0)
-		return ret;
-	if (cache->disk >= 0 && !cache->used[block])
-		cache->used[block] = 1;
-	if (ret) {
+	if (ret == -EIO && word & WORD_ADDR)
+		ret = bad_memory(cache, block, word);
+	if (ret > 0)
 		cache->hits++;
-		return 0;
+	if (ret > 0 && cache->disk >= 0 && !cache->used[block])
+		cache->used[block] = 1;
+	return ret;
+}
+
+/* Each request begins with this, and ends with leave(). limit.c lets them wait. */
+static uint64_t enter(struct cache *cache)
+{
+	uint64_t since = stats_now();
+
+	for (;;) {
+		cache->active++;
+		if (!cache->paused)
+			return since;
+		cache->active--;
+		cache_nap();
 	}
-	cache->misses++;
-	return read_missing(cache, block, at, count, to);
+}
+
+static void leave(struct cache *cache, enum cache_operation operation, uint64_t since)
+{
+	cache->active--;
+	stats_observe(cache, operation, since);
+}
+
+int cache_read(struct cache *cache, void *to, uint64_t count, uint64_t offset)
+{
+	enum cache_operation operation = CACHE_READ_HIT;
+	uint64_t done, since = enter(cache);
+	int ret = 0;
+
+	for (; count && ret >= 0; count -= done, offset += done) {
+		uint64_t block = offset / cache->block;
+
+		done = least(count, (block + 1) * cache->block - offset);
+		ret = read_block(cache, block, offset % cache->block, done, to);
+		if (!ret) {
+			operation = CACHE_READ_MISS;
+			ret = read_missing(cache, to, count, offset, &done);
+		}
+		to = (char *)to + done;
+	}
+	leave(cache, operation, since);
+	return ret < 0 ? ret : 0;
 }
 
 /* ------------------------------------------------------------------------ writes */
 
+/* Copies the present contents of the i-th block to its new extent. */
+static int fill(struct cache *cache, const struct run *run, unsigned int i)
+{
+	struct run one = { .block = run->block + i, .fresh = { run->fresh[i] } };
+	uint64_t word = *cache_word(cache, one.block);
+	char *to = daxpin_ptr(cache->pool, one.fresh[0], 0);
+	struct daxpin_extent old;
+	int ret = 0;
+
+	if (word & WORD_LOST)
+		return memory_failed(cache, one.block);
+	if (word & WORD_ADDR) {
+		ret = daxpin_extent_at(cache->pool, word & WORD_ADDR, &old) ? :
+		      daxpin_read(cache->pool, old, 0, cache->block, to);
+		if (ret != -EIO || cache->disk < 0)
+			return ret;
+		if (word & WORD_DIRTY)
+			return memory_failed(cache, one.block);
+		ret = 0;
+	}
+	if (cache->disk >= 0 && !(word & WORD_ZERO))
+		read_disk(cache, &one, 1, &ret);
+	else
+		memset(to, 0, cache->block);
+	return ret;
+}
+
 /* from NULL: zeroes. */
-static void put(void *to, const void *from, uint32_t count)
+static void put(char *to, const char *from, uint32_t count)
 {
 	if (from)
 		memcpy(to, from, count);
@@ -287,101 +565,125 @@ static void put(void *to, const void *from, uint32_t count)
 		memset(to, 0, count);
 }
 
-static int write_piece(struct cache *cache, uint64_t block, uint32_t at,
-		       uint32_t count, const void *from)
+/* Copies the pieces that are whole blocks, or, with the locks, the other ones. */
+static int put_pieces(struct cache *cache, const struct run *run, const char *from,
+		      bool whole)
 {
-	uint64_t word, dirty = cache->disk < 0 ? 0 : WORD_DIRTY;
-	uint32_t length = cache_length(cache, block);
-	struct daxpin_extent fresh;
-	char *to;
-	int ret = reserve(cache, &fresh);
+	int ret = 0;
 
+	for (unsigned int i = 0; !ret && i < run->count; i++) {
+		uint32_t count, at = run_piece(cache, run, i, &count);
+		uint32_t length = cache_length(cache, run->block + i);
+		char *to = daxpin_ptr(cache->pool, run->fresh[i], 0);
+
+		if (whole != (count == length))
+			continue;
+		if (whole)
+			memset(to + length, 0, cache->block - length);
+		else
+			ret = fill(cache, run, i);
+		if (!ret)
+			put(to + at, from ? from + ((run->block + i) * cache->block +
+						    at - run->offset) : NULL, count);
+	}
+	return ret;
+}
+
+static int write_run(struct cache *cache, const char *from, uint64_t bytes,
+		     uint64_t offset, uint64_t *ret_done)
+{
+	uint64_t dirty = cache->disk < 0 ? 0 : WORD_DIRTY;
+	struct change change[RUN];
+	struct run run;
+	int ret;
+
+	run_begin(cache, &run, bytes, offset);
+	ret = run_reserve(cache, &run, true);
 	if (ret)
 		return ret;
-	to = daxpin_ptr(cache->pool, fresh, 0);
-	cache_lock(cache, block);
-	word = *cache_word(cache, block);
-	if (count < length)
-		ret = fill(cache, block, word, fresh);
-	else
-		memset(to + length, 0, cache->block - length);
-	if (!ret) {
-		put(to + at, from, count);
-		ret = cache_exchange(cache, block, word, fresh, fresh.addr | dirty);
-	}
-	cache_unlock(cache, block);
+	put_pieces(cache, &run, from, true);
+	run_lock(cache, &run);
+	ret = put_pieces(cache, &run, from, false);
+	for (unsigned int i = 0; i < run.count; i++)
+		change[i] = (struct change){
+			.block = run.block + i,
+			.old = *cache_word(cache, run.block + i),
+			.word = run.fresh[i].addr | dirty, .fresh = run.fresh[i],
+		};
+	ret = ret ? : cache_exchange(cache, change, run.count);
+	run_unlock(cache, run.block, run.count);
 	if (ret)
-		daxpin_cancel(cache->pool, fresh);
-	return ret;
-}
-
-static int zero_block(struct cache *cache, uint64_t block)
-{
-	uint64_t word, zero = cache->disk < 0 ? 0 : WORD_ZERO | WORD_DIRTY;
-	int ret = 0;
-
-	cache_lock(cache, block);
-	word = *cache_word(cache, block);
-	if (word != zero)
-		ret = cache_exchange(cache, block, word, none, zero);
-	cache_unlock(cache, block);
-	return ret;
-}
-
-/* ------------------------------------------------------------------ the front end */
-
-/* The part of the range in its first block. */
-static uint32_t first_piece(struct cache *cache, uint64_t count, uint64_t offset)
-{
-	uint32_t piece = cache->block - offset % cache->block;
-
-	return piece < count ? piece : count;
-}
-
-int cache_read(struct cache *cache, void *to, uint64_t count, uint64_t offset)
-{
-	uint32_t piece;
-	int ret = 0;
-
-	for (; count && !ret; count -= piece, offset += piece) {
-		piece = first_piece(cache, count, offset);
-		ret = read_piece(cache, offset / cache->block, offset % cache->block,
-				 piece, to);
-		to = (char *)to + piece;
-	}
+		run_cancel(cache, &run, 0);
+	*ret_done = run.bytes;
 	return ret;
 }
 
 int cache_write(struct cache *cache, const void *from, uint64_t count,
 		uint64_t offset)
 {
-	uint32_t piece;
+	uint64_t done = 0, since = enter(cache);
 	int ret = 0;
 
-	for (; count && !ret; count -= piece, offset += piece) {
-		piece = first_piece(cache, count, offset);
-		ret = write_piece(cache, offset / cache->block,
-				  offset % cache->block, piece, from);
-		from = (const char *)from + piece;
+	for (; count && !ret; count -= done, offset += done) {
+		ret = write_run(cache, from, count, offset, &done);
+		from = (const char *)from + done;
 	}
+	leave(cache, CACHE_WRITE, since);
 	return ret;
 }
 
-static int zero(struct cache *cache, uint64_t count, uint64_t offset, bool parts)
+/* The run consists of whole blocks. */
+static int zero_run(struct cache *cache, const struct run *run)
+{
+	uint64_t zero = cache->disk < 0 ? 0 : WORD_ZERO | WORD_DIRTY;
+	struct change change[RUN];
+	unsigned int count = 0;
+	int ret;
+
+	run_lock(cache, run);
+	for (unsigned int i = 0; i < run->count; i++) {
+		uint64_t word = *cache_word(cache, run->block + i);
+
+		if (word != zero)
+			change[count++] = (struct change){
+				.block = run->block + i, .old = word, .word = zero };
+	}
+	ret = count ? cache_exchange(cache, change, count) : 0;
+	run_unlock(cache, run->block, run->count);
+	return ret;
+}
+
+/* Does the whole blocks at the beginning of the range, or else the piece there. */
+static int zero_some(struct cache *cache, uint64_t bytes, uint64_t offset,
+		     bool pieces, uint64_t *ret_done)
 {
 	uint32_t piece;
+	struct run run;
+
+	run_begin(cache, &run, bytes, offset);
+	run_piece(cache, &run, run.count - 1, &piece);
+	if (run.count > 1 &&
+	    piece < cache_length(cache, run.block + run.count - 1))
+		run_cut(cache, &run, run.count - 1);
+	run_piece(cache, &run, 0, &piece);
+	if (piece == cache_length(cache, run.block)) {
+		*ret_done = run.bytes;
+		return zero_run(cache, &run);
+	}
+	*ret_done = piece;
+	if (!pieces || cache_is_zero(cache, offset))
+		return 0;
+	return write_run(cache, NULL, piece, offset, ret_done);
+}
+
+static int zero(struct cache *cache, uint64_t count, uint64_t offset, bool pieces)
+{
+	uint64_t done = 0, since = enter(cache);
 	int ret = 0;
 
-	for (; count && !ret; count -= piece, offset += piece) {
-		uint64_t block = offset / cache->block;
-
-		piece = first_piece(cache, count, offset);
-		if (piece == cache_length(cache, block))
-			ret = zero_block(cache, block);
-		else if (parts && !cache_is_zero(cache, offset))
-			ret = write_piece(cache, block, offset % cache->block,
-					  piece, NULL);
-	}
+	for (; count && !ret; count -= done, offset += done)
+		ret = zero_some(cache, count, offset, pieces, &done);
+	leave(cache, CACHE_ZERO, since);
 	return ret;
 }
 
@@ -400,21 +702,4 @@ bool cache_is_zero(struct cache *cache, uint64_t offset)
 	uint64_t word = *cache_word(cache, offset / cache->block);
 
 	return word & WORD_ZERO || (!word && cache->disk < 0);
-}
-
-void cache_counts(struct cache *cache, struct cache_counts *ret_counts)
-{
-	struct daxpin_pool_info info = { .size = sizeof(info) };
-
-	daxpin_pool_info(cache->pool, &info);
-	pthread_mutex_lock(&cache->mutex);
-	*ret_counts = (struct cache_counts){
-		.hits = cache->hits, .misses = cache->misses,
-		.clean = cache->clean, .dirty = cache->dirty,
-		.extents = cache->extents,
-		.written_back = cache->written_back, .evicted = cache->evicted,
-		.disk_errors = cache->disk_errors, .reading = cache->reading,
-		.retired_bytes = info.retired_bytes,
-	};
-	pthread_mutex_unlock(&cache->mutex);
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define CACHE_BLOCK_MIN		4096u
 #define CACHE_BLOCK_MAX		(1u << 20)
@@ -26,7 +27,10 @@ struct cache_options {
 	uint32_t block;			/* 0: as it is, or the default */
 	uint32_t low, high;		/* percent of the pool: write-back begins if
 					   more is dirty than high, ends at low */
-	uint32_t wait_ms;		/* for the pool's last owner */
+	uint32_t limit;			/* percent of the pool; 0: all. cache_limit() */
+	uint32_t wait_ms;		/* for the last owner of pool and disk */
+	bool accept_disk;		/* record another identity of the disk */
+	bool degraded;			/* use what is intact in a damaged pool */
 	uint64_t id;			/* cache_id() of the only cache that is
 					   opened; 0: any, or a new one */
 	/* Called with a sentence, by any thread. Not NULL. */
@@ -38,24 +42,39 @@ struct cache_options {
 struct cache_counts {
 	uint64_t hits, misses;		/* pieces of requests, each in one block */
 	uint64_t clean, dirty;		/* blocks */
+	uint64_t lost;			/* dirty blocks whose memory was bad */
 	uint64_t extents;		/* of blocks; dirty zeroes have none */
 	uint64_t written_back, evicted;	/* blocks, since the open */
 	uint64_t disk_errors;
-	uint64_t reading;		/* requests that read the disk now */
+	uint64_t in_flight;		/* requests, and batches of write-back, that
+					   use the disk now */
 	uint64_t retired_bytes;		/* of the pool: retired but held */
+	uint64_t usable_bytes;		/* of the pool, with those of the limit */
+	uint64_t limit_bytes;		/* what the cache may use of it */
+	uint64_t hole_bytes;		/* given back */
+};
+
+/* What the latencies are of. A request that reads the disk is a miss. */
+enum cache_operation {
+	CACHE_READ_HIT,
+	CACHE_READ_MISS,
+	CACHE_WRITE,
+	CACHE_ZERO,			/* and trim; a flush has nothing to do */
+	CACHE_WRITE_BACK,		/* of a batch, until it is durable */
+	CACHE_OPERATIONS
 };
 
 /*
  * Open the cache in the pool, or make it if the pool has none. Starts a thread, so a
  * daemon calls it after its fork().
  *
- * -EBUSY	another process has the pool open
+ * -EBUSY	another process has the pool open, or a cache or a mount has the disk
  * -EINVAL	an option or the disk's size is invalid
  * -EMEDIUMTYPE	the cache is of another disk, size or block size, or has another id; or
  *		there is no pool
  * -ENOSPC	the pool has no space for the index
  * -ENOTBLK	the disk is neither a block device nor a file
- * -EUCLEAN	the index is damaged
+ * -EUCLEAN	the pool or the index is damaged; options->degraded can help
  * Others as daxpin_pool_open(), daxpin_uring_attach() and open().
  */
 int cache_open(const struct cache_options *options, struct cache **ret_cache);
@@ -75,8 +94,8 @@ uint64_t cache_id(const struct cache *cache);
  * block is changed whole or not at all, even by a crash; of a request for
  * several blocks, only some can be done.
  *
- * -EIO		the disk or the pool failed; or the pool is full of dirty blocks,
- *		which the disk does not accept
+ * -EIO		the disk cannot be read; or the pool's memory of a dirty block is bad;
+ *		or a write finds the pool full of dirty blocks, and the disk fails
  * -ENOSPC	the pool is full, and there is no disk
  */
 int cache_read(struct cache *cache, void *to, uint64_t count, uint64_t offset);
@@ -90,6 +109,26 @@ int cache_trim(struct cache *cache, uint64_t count, uint64_t offset);
 /* Does the index show that the block with that byte is all zeroes? */
 bool cache_is_zero(struct cache *cache, uint64_t offset);
 
+/*
+ * Let the cache use that much of the pool's memory. A lower limit evicts, writes back
+ * before that what is dirty, and gives the memory back to the filesystem; a higher one
+ * takes it again. Without a disk nothing can be evicted, and only free memory is given
+ * back. Stores what the pool has given back. On device-dax no memory can be given back,
+ * and that is 0. The limit is not recorded.
+ *
+ * -EINVAL	percent is not from 1 to 100
+ * -ENOSPC	the filesystem has too little space for a higher limit
+ * -ETIMEDOUT	something is not given back yet after wait_ms: the disk does not accept
+ *		dirty blocks, requests are in flight, or there is no disk; the limit
+ *		holds, and the call can be repeated
+ * Others as daxpin_reclaim() and daxpin_refill().
+ */
+int cache_limit(struct cache *cache, uint32_t percent, uint32_t wait_ms,
+		uint64_t *ret_hole_bytes);
+
 void cache_counts(struct cache *cache, struct cache_counts *ret_counts);
+
+/* Writes counts and histograms of latencies as OpenMetrics text. */
+void cache_metrics(struct cache *cache, FILE *to);
 
 #endif

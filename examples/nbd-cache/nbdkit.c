@@ -3,7 +3,7 @@
  * The nbdkit plugin: parameters, and nbdkit's calls as calls of the cache.
  * nbdkit-daxpin-plugin(1) is its manual.
  */
-#include "metrics.h"
+#include "control.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 #define REQUEST_MAX	(32u << 20)
 
-static char *pool, *disk, *metrics;
+static char *pool, *disk, *control;
 static struct cache_options options = { .low = 45, .high = 50, .wait_ms = 10000 };
 static struct cache *cache;
 
@@ -48,15 +48,24 @@ static int parse_block(const char *value)
 	return 0;
 }
 
-static int parse_percent(const char *name, const char *value, uint32_t *ret_percent)
+static int parse_percent(const char *name, const char *value, uint32_t least,
+			 uint32_t *ret_percent)
 {
 	if (nbdkit_parse_uint32_t(name, value, ret_percent))
 		return -1;
-	if (*ret_percent <= 100)
+	if (*ret_percent >= least && *ret_percent <= 100)
 		return 0;
-	nbdkit_error("%s=%s must be a percentage of the pool, from 0 to 100", name,
-		     value);
+	nbdkit_error("%s=%s must be a percentage of the pool, from %u to 100", name,
+		     value, least);
 	return -1;
+}
+
+static int parse_yes(const char *value, bool *ret_yes)
+{
+	int yes = nbdkit_parse_bool(value);
+
+	*ret_yes = yes > 0;
+	return yes < 0 ? -1 : 0;
 }
 
 static int parse_path(const char *value, char **path)
@@ -89,13 +98,19 @@ static int config(const char *key, const char *value)
 	if (!strcmp(key, "block"))
 		return parse_block(value);
 	if (!strcmp(key, "low"))
-		return parse_percent(key, value, &options.low);
+		return parse_percent(key, value, 0, &options.low);
 	if (!strcmp(key, "high"))
-		return parse_percent(key, value, &options.high);
+		return parse_percent(key, value, 0, &options.high);
+	if (!strcmp(key, "limit"))
+		return parse_percent(key, value, 1, &options.limit);
 	if (!strcmp(key, "wait"))
 		return parse_wait(value);
-	if (!strcmp(key, "metrics"))
-		return parse_path(value, &metrics);
+	if (!strcmp(key, "control"))
+		return parse_path(value, &control);
+	if (!strcmp(key, "accept-disk"))
+		return parse_yes(value, &options.accept_disk);
+	if (!strcmp(key, "degraded"))
+		return parse_yes(value, &options.degraded);
 	nbdkit_error("unknown parameter '%s'; nbdkit --help PLUGIN lists them", key);
 	return -1;
 }
@@ -133,25 +148,27 @@ static int after_fork(void)
 	options.errmsg = errmsg;
 	options.errmsg_size = sizeof(errmsg);
 	ret = cache_open(&options, &cache);
-	if (!ret && metrics)
-		ret = metrics_start(cache, metrics, say);
-	if (!ret)
-		return 0;
-	nbdkit_error("%s: %s", strerror(-ret), errmsg[0] ? errmsg : pool);
-	return -1;
+	if (ret) {
+		nbdkit_error("%s: %s", strerror(-ret), errmsg[0] ? errmsg : pool);
+		return -1;
+	}
+	ret = control ? control_start(cache, control) : 0;
+	if (ret)
+		nbdkit_error("control=%s: %s", control, strerror(-ret));
+	return ret ? -1 : 0;
 }
 
 static void unload(void)
 {
 	int ret;
 
-	metrics_stop();
+	control_stop();
 	ret = cache ? cache_close(cache) : 0;
 	if (ret)
 		nbdkit_error("the pool %s was not closed: %s", pool, strerror(-ret));
 	free(pool);
 	free(disk);
-	free(metrics);
+	free(control);
 }
 
 static void dump_plugin(void)
@@ -285,8 +302,11 @@ static struct nbdkit_plugin plugin = {
 		"block=SIZE     of a new cache: 4K to 1M, a power of two (default 64K)\n"
 		"low=PERCENT    write-back ends if less of the pool is dirty (45)\n"
 		"high=PERCENT   write-back begins if more of the pool is dirty (50)\n"
-		"wait=SECONDS   for the pool's last owner (10)\n"
-		"metrics=FILE   write counts there, as OpenMetrics text",
+		"limit=PERCENT  use that much of the pool, give back the rest (100)\n"
+		"control=PATH   a Unix socket that takes: stats, limit PERCENT\n"
+		"wait=SECONDS   for the last owner of pool and disk (10)\n"
+		"accept-disk=1  the disk has the same contents, but another identity\n"
+		"degraded=1     use what is intact in a damaged pool",
 	.dump_plugin = dump_plugin,
 	.after_fork = after_fork,
 	.unload = unload,

@@ -6,30 +6,27 @@
  */
 #include "engine.h"
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <linux/fs.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define ROOT		"nbd-cache"
 #define MAGIC		0x6568636163646264ull
 #define VERSION		1u
-#define SECTOR		512u
 #define READ_WORDS	8192u
+#define NO_DISK		"no disk"
+#define NAP_MS		10000u		/* for the limit, at the open */
+#define fail(o, ...)	cache_fail((o)->options, __VA_ARGS__)
 
 struct header {
 	uint64_t magic;
 	uint32_t version, block;
 	uint64_t size;			/* of the volume: with a disk, the disk's */
 	uint32_t index_count, reserved;
-	char disk[256];			/* identify() */
+	char disk[256];			/* disk_open() */
 	uint64_t zeroes;		/* the address of a block of them */
 	uint64_t index[INDEX_EXTENTS];	/* pool addresses */
 };
@@ -39,7 +36,7 @@ struct opening {
 	const struct cache_options *options;
 	struct cache *cache;
 	char disk[256];
-	uint64_t size;
+	uint64_t size, deadline_ns;
 };
 
 void cache_say(struct cache *cache, const char *format, ...)
@@ -53,115 +50,15 @@ void cache_say(struct cache *cache, const char *format, ...)
 	cache->log(message);
 }
 
-static int fail(const struct opening *o, int error, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
-
-static int fail(const struct opening *o, int error, const char *format, ...)
+int cache_fail(const struct cache_options *options, int error, const char *format, ...)
 {
 	va_list list;
 
 	va_start(list, format);
-	if (o->options->errmsg)
-		vsnprintf(o->options->errmsg, o->options->errmsg_size, format, list);
+	if (options->errmsg)
+		vsnprintf(options->errmsg, options->errmsg_size, format, list);
 	va_end(list);
 	return error;
-}
-
-/* ---------------------------------------------------------------------- the disk */
-
-/* Reads the first of the device's files in sysfs that identifies the medium. */
-static void read_identity(dev_t device, char *to, size_t size)
-{
-	static const char *const files[] = {
-		"wwid", "device/wwid", "serial", "device/serial", "dm/uuid",
-		"../wwid", "../device/wwid", "../serial", "../device/serial",
-	};
-
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		char path[128];
-		FILE *file;
-		bool found;
-
-		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s",
-			 major(device), minor(device), files[i]);
-		file = fopen(path, "re");
-		found = file && fgets(to, size, file);
-		if (file)
-			fclose(file);
-		to[strcspn(to, "\n")] = '\0';
-		if (found && *to)
-			return;
-	}
-	*to = '\0';
-}
-
-/* A partition is identified by its disk and by where it begins. */
-static int identify_device(struct opening *o, dev_t device)
-{
-	char path[128], id[160] = "";
-	unsigned long long begin = 0;
-	FILE *file;
-
-	if (ioctl(o->cache->disk, BLKGETSIZE64, &o->size))
-		return fail(o, -errno, "%s: its size is unknown: %s",
-			    o->options->disk, strerror(errno));
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/start", major(device),
-		 minor(device));
-	file = fopen(path, "re");
-	if (file && fscanf(file, "%llu", &begin) != 1)
-		begin = 0;
-	if (file)
-		fclose(file);
-	read_identity(device, id, sizeof(id));
-	snprintf(o->disk, sizeof(o->disk), "device \"%s\" from sector %llu", id,
-		 begin);
-	return 0;
-}
-
-static int identify(struct opening *o)
-{
-	const char *path = o->options->disk;
-	struct stat st;
-
-	if (fstat(o->cache->disk, &st))
-		return fail(o, -errno, "%s: %s", path, strerror(errno));
-	if (S_ISBLK(st.st_mode))
-		return identify_device(o, st.st_rdev);
-	if (!S_ISREG(st.st_mode))
-		return fail(o, -ENOTBLK, "%s is neither a block device nor a file",
-			    path);
-	o->size = st.st_size;
-	snprintf(o->disk, sizeof(o->disk), "file %ju on device %u:%u",
-		 (uintmax_t)st.st_ino, major(st.st_dev), minor(st.st_dev));
-	return 0;
-}
-
-static int open_disk(struct opening *o)
-{
-	const char *path = o->options->disk;
-	int ret;
-
-	strcpy(o->disk, "no disk");
-	o->size = o->options->size;
-	o->cache->disk = -1;
-	if (!path)
-		return 0;
-	o->cache->disk = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	if (o->cache->disk < 0 && errno == EINVAL) {
-		cache_say(o->cache, "%s: O_DIRECT is refused, so it is read and written through the page cache",
-			  path);
-		o->cache->disk = open(path, O_RDWR | O_CLOEXEC);
-	}
-	if (o->cache->disk < 0)
-		return fail(o, -errno, "%s: %s", path, strerror(errno));
-	ret = identify(o);
-	if (!ret && (!o->size || o->size % SECTOR))
-		return fail(o, -EINVAL, "%s has %" PRIu64 " bytes; the size must be a multiple of %u, and not 0",
-			    path, o->size, SECTOR);
-	if (!ret && o->options->size && o->options->size != o->size)
-		return fail(o, -EINVAL, "size %" PRIu64 " is not that of %s, %" PRIu64 "; leave size out",
-			    o->options->size, path, o->size);
-	return ret;
 }
 
 /* --------------------------------------------------------------------- the header */
@@ -182,12 +79,15 @@ static int check_header(const struct opening *o, const struct header *header)
 	if (header->version != VERSION)
 		return fail(o, -EPROTONOSUPPORT, "the cache in %s has version %u, this program knows %u",
 			    o->options->pool, header->version, VERSION);
-	if (strncmp(header->disk, o->disk, sizeof(o->disk)))
-		return fail(o, -EMEDIUMTYPE, "the cache in %s is of another disk: it was made for %.255s, and this is %s",
-			    o->options->pool, header->disk, o->disk);
 	if (o->size && header->size != o->size)
-		return fail(o, -EMEDIUMTYPE, "the cache in %s is of %" PRIu64 " bytes, and not of %" PRIu64,
+		return fail(o, -EMEDIUMTYPE, "the cache in %s is of %" PRIu64 " bytes, and not of %" PRIu64 "; restore that size, or make a new cache in another pool",
 			    o->options->pool, header->size, o->size);
+	if (!o->options->disk != !strcmp(header->disk, NO_DISK))
+		return fail(o, -EMEDIUMTYPE, "the cache in %s was made for %.255s, and not for %s; give what it was made for, or another pool",
+			    o->options->pool, header->disk, o->disk);
+	if (!o->options->accept_disk && strncmp(header->disk, o->disk, sizeof(o->disk)))
+		return fail(o, -EMEDIUMTYPE, "the cache in %s is of another disk: it was made for %.255s, and this is %s; give the right disk, or, if this has the same contents, accept-disk=1",
+			    o->options->pool, header->disk, o->disk);
 	if (block && header->block != block)
 		return fail(o, -EMEDIUMTYPE, "the cache in %s has blocks of %u bytes, and not of %u; leave block out",
 			    o->options->pool, header->block, block);
@@ -272,6 +172,22 @@ static int make_index(struct opening *o)
 	return daxpin_publish(cache->pool, ops, count + 3, NULL, NULL);
 }
 
+/* Records the identity that the disk has now. */
+static int record_disk(struct opening *o, struct daxpin_extent root)
+{
+	struct daxpin_op ops[sizeof(o->disk) / 8];
+
+	for (uint32_t i = 0; i < sizeof(o->disk) / 8; i++) {
+		ops[i] = (struct daxpin_op){
+			.type = DAXPIN_OP_SET, .extent = root,
+			.offset = offsetof(struct header, disk) + i * 8,
+		};
+		memcpy(&ops[i].value, o->disk + i * 8, 8);
+	}
+	cache_say(o->cache, "from now on the cache is of another disk: %s", o->disk);
+	return daxpin_publish(o->cache->pool, ops, sizeof(o->disk) / 8, NULL, NULL);
+}
+
 static int find_index(struct opening *o, struct daxpin_extent root)
 {
 	struct cache *cache = o->cache;
@@ -282,35 +198,49 @@ static int find_index(struct opening *o, struct daxpin_extent root)
 		ret = check_header(o, &header);
 	if (!ret)
 		ret = set_size(o, header.size, header.block);
-	if (!ret && header.index_count != cache->index_count)
-		ret = -EUCLEAN;
-	if (!ret)
+	if (ret)
+		return ret;
+	if (header.index_count == cache->index_count)
 		ret = daxpin_extent_at(cache->pool, header.zeroes, &cache->zeroes);
-	for (uint32_t i = 0; !ret && i < cache->index_count; i++)
+	for (uint32_t i = 0; !ret && i < header.index_count; i++)
 		ret = daxpin_extent_at(cache->pool, header.index[i],
 				       &cache->index[i]);
+	if (ret || header.index_count != cache->index_count)
+		return fail(o, -EUCLEAN, "a part of the index of the cache in %s is missing; what is dirty is lost, so make a new cache in another pool",
+			    o->options->pool);
+	if (strncmp(header.disk, o->disk, sizeof(o->disk)))
+		ret = record_disk(o, root);
 	return ret;
 }
 
 /* ----------------------------------------------------------------------- the words */
 
+static bool names_block(struct cache *cache, uint64_t word)
+{
+	struct daxpin_extent extent;
+	uint64_t size = 0;
+
+	return !(word & WORD_ADDR) ||
+	       (!daxpin_extent_at(cache->pool, word & WORD_ADDR, &extent) &&
+		!daxpin_size(cache->pool, extent, &size) && size == cache->block);
+}
+
+/* In a damaged pool the extent can be missing. What is clean is on the disk. */
 static int load_word(struct opening *o, uint64_t block, uint64_t word)
 {
+	struct change change = { .block = block, .word = word };
 	struct cache *cache = o->cache;
-	struct daxpin_extent extent;
-	uint64_t size = cache->block;
-	int ret = 0;
 
-	if (word & WORD_ADDR)
-		ret = daxpin_extent_at(cache->pool, word & WORD_ADDR, &extent) ? :
-		      daxpin_size(cache->pool, extent, &size);
-	if (ret || size != cache->block)
-		return fail(o, -EUCLEAN, "the cache in %s is damaged: block %" PRIu64 " has the word 0x%" PRIx64 ", which names no extent of a block",
+	if (names_block(cache, word)) {
+		cache->extents += !!(word & WORD_ADDR);
+		back_changed(cache, &change, 1);
+		return 0;
+	}
+	if (!o->options->degraded)
+		return fail(o, -EUCLEAN, "the cache in %s is damaged: block %" PRIu64 " has the word 0x%" PRIx64 ", which names no extent of a block; degraded=1 uses the rest",
 			    o->options->pool, block, word);
-	back_count(cache, 0, word);
-	if (word & WORD_DIRTY)
-		back_queue(cache, block);
-	return 0;
+	change.word = word & WORD_DIRTY || cache->disk < 0 ? WORD_LOST : 0;
+	return cache_exchange(cache, &change, 1);
 }
 
 /* Reads the words through the library, because a load from bad memory is a signal. */
@@ -380,8 +310,9 @@ static int open_pool(struct opening *o)
 	const struct cache_options *options = o->options;
 	struct daxpin_pool_options pool = {
 		.size = sizeof(pool), .pool_size = options->pool_size,
-		.flags = options->pool_size ? DAXPIN_POOL_CREATE : 0,
-		.deadline_ns = daxpin_deadline_ms(options->wait_ms),
+		.flags = (options->pool_size ? DAXPIN_POOL_CREATE : 0) |
+			 (options->degraded ? DAXPIN_POOL_DEGRADED : 0),
+		.deadline_ns = o->deadline_ns,
 		.errmsg = options->errmsg, .errmsg_size = options->errmsg_size,
 	};
 
@@ -392,32 +323,33 @@ static int open_rings(struct opening *o)
 {
 	const struct cache_options *options = o->options;
 	struct cache *cache = o->cache;
-	int ret;
+	int ret = 0;
 
 	if (cache->disk < 0)
 		return 0;
-	ret = ring_open(cache, &cache->back, options->errmsg, options->errmsg_size);
 	for (unsigned int i = 0; !ret && i < RINGS; i++) {
 		ret = ring_open(cache, &cache->rings[i], options->errmsg,
 				options->errmsg_size);
-		cache->reading++;	/* until the put */
+		cache->busy++;		/* until the put */
 		if (!ret)
 			ring_put(cache, &cache->rings[i]);
 	}
 	return ret;
 }
 
-static int start_back(struct cache *cache, const struct cache_options *options)
+/* A failure is no reason not to serve: cache_limit() can be called again. */
+static int start(struct cache *cache, const struct cache_options *options)
 {
-	struct daxpin_pool_info info = { .size = sizeof(info) };
-	int ret = daxpin_pool_info(cache->pool, &info);
+	uint64_t holes;
+	int ret = 0;
 
-	if (ret || cache->disk < 0)
-		return ret;
-	cache->low = info.usable_bytes / cache->block * options->low / 100;
-	cache->high = info.usable_bytes / cache->block * options->high / 100;
-	ret = -pthread_create(&cache->thread, NULL, back_run, cache);
-	cache->started = !ret;
+	if (cache->disk >= 0) {
+		ret = -pthread_create(&cache->thread, NULL, back_run, cache);
+		cache->started = !ret;
+	}
+	if (!ret && cache_limit(cache, options->limit ? : 100, NAP_MS, &holes))
+		cache_say(cache, "the limit of %u percent is not reached yet, and %" PRIu64 " bytes of the pool are given back",
+			  options->limit ? : 100, holes);
 	return ret;
 }
 
@@ -433,24 +365,37 @@ static struct cache *allocate(const struct cache_options *options)
 	pthread_cond_init(&cache->work, NULL);
 	pthread_cond_init(&cache->progress, NULL);
 	pthread_cond_init(&cache->ring_idle, NULL);
+	pthread_mutex_init(&cache->resize, NULL);
 	cache->log = options->log;
+	cache->disk = -1;
 	cache->oldest = NO_BLOCK;
+	cache->limit = UINT64_MAX;
+	cache->limit_percent = UINT32_MAX;
+	cache->low_percent = options->low;
+	cache->high_percent = options->high;
 	return cache;
 }
 
 int cache_open(const struct cache_options *options, struct cache **ret_cache)
 {
-	struct opening o = { .options = options, .cache = allocate(options) };
-	int ret;
+	struct opening o = {
+		.options = options, .cache = allocate(options), .disk = NO_DISK,
+		.size = options->size,
+		.deadline_ns = daxpin_deadline_ms(options->wait_ms),
+	};
+	int ret = 0;
 
 	if (!o.cache)
 		return -ENOMEM;
-	ret = open_disk(&o);
+	if (options->disk)
+		ret = disk_open(o.cache, options, &o.size, o.disk);
 	ret = ret ? : open_pool(&o);
 	ret = ret ? : check_id(&o);
+	if (!ret && options->disk)
+		ret = disk_lock(o.cache, options, o.deadline_ns);
 	ret = ret ? : load_index(&o);
 	ret = ret ? : open_rings(&o);
-	ret = ret ? : start_back(o.cache, options);
+	ret = ret ? : start(o.cache, options);
 	if (ret)
 		cache_close(o.cache);
 	else
@@ -479,7 +424,6 @@ int cache_close(struct cache *cache)
 	stop_back(cache);
 	for (unsigned int i = 0; i < RINGS; i++)
 		ring_close(cache, &cache->rings[i]);
-	ring_close(cache, &cache->back);
 	if (cache->pool)
 		ret = daxpin_pool_close(cache->pool);
 	if (cache->disk >= 0)

@@ -19,7 +19,7 @@ int ring_open(struct cache *cache, struct ring *ring, char *errmsg, size_t size)
 		.size = sizeof(options), .label = "nbd-cache",
 		.errmsg = errmsg, .errmsg_size = size,
 	};
-	int ret = io_uring_queue_init(BATCH, &ring->ring, 0);
+	int ret = io_uring_queue_init(RUN, &ring->ring, 0);
 
 	if (ret)
 		return ret;
@@ -44,35 +44,57 @@ void ring_close(struct cache *cache, struct ring *ring)
 	ring->open = false;
 }
 
-/* After an error of the prep, the entry is a no-op that belongs to no request. */
-static void prepared(struct ring *ring, struct request *request,
-		     struct io_uring_sqe *sqe, int ret)
+struct ring *ring_take(struct cache *cache)
 {
-	request->result = ret;
-	if (ret)
+	struct ring *ring;
+
+	pthread_mutex_lock(&cache->mutex);
+	while (!cache->idle)
+		pthread_cond_wait(&cache->ring_idle, &cache->mutex);
+	ring = cache->idle;
+	cache->idle = ring->next;
+	cache->busy++;
+	pthread_mutex_unlock(&cache->mutex);
+	ring->count = 0;
+	return ring;
+}
+
+void ring_put(struct cache *cache, struct ring *ring)
+{
+	pthread_mutex_lock(&cache->mutex);
+	ring->next = cache->idle;
+	cache->idle = ring;
+	cache->busy--;
+	pthread_cond_signal(&cache->ring_idle);
+	pthread_mutex_unlock(&cache->mutex);
+}
+
+struct request *ring_add(struct ring *ring, bool write, struct daxpin_extent extent,
+			 uint32_t length, uint64_t offset)
+{
+	struct request *request = &ring->request[ring->count++];
+
+	request->extent = extent;
+	request->offset = offset;
+	request->length = length;
+	request->write = write;
+	request->result = -EAGAIN;
+	return request;
+}
+
+/* After an error of the prep, the entry is a no-op that belongs to no request. */
+static void prepare(struct cache *cache, struct ring *ring, struct request *request)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
+
+	request->result = (request->write ? daxpin_uring_prep_write :
+					    daxpin_uring_prep_read)(
+		ring->uring, &request->io, sqe, cache->disk, request->extent, 0,
+		request->length, request->offset);
+	if (request->result)
 		return;
 	io_uring_sqe_set_data(sqe, request);
 	ring->in_flight++;
-}
-
-void ring_read(struct cache *cache, struct ring *ring, unsigned int i,
-	       struct daxpin_extent extent, uint32_t length, uint64_t offset)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
-
-	prepared(ring, &ring->request[i], sqe,
-		 daxpin_uring_prep_read(ring->uring, &ring->request[i].io, sqe,
-					cache->disk, extent, 0, length, offset));
-}
-
-void ring_write(struct cache *cache, struct ring *ring, unsigned int i,
-		struct daxpin_extent extent, uint32_t length, uint64_t offset)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
-
-	prepared(ring, &ring->request[i], sqe,
-		 daxpin_uring_prep_write(ring->uring, &ring->request[i].io, sqe,
-					 cache->disk, extent, 0, length, offset));
 }
 
 static struct daxpin_uring_io *find(const struct io_uring_cqe *cqe, void *arg)
@@ -90,12 +112,14 @@ static void ended(struct daxpin_uring_io *io, const struct io_uring_cqe *cqe,
 	struct ring *ring = arg;
 
 	(void)io;
-	request->result = cqe->res;
+	request->result = cqe->res < 0 ? cqe->res : 0;
+	if (cqe->res >= 0 && (uint32_t)cqe->res < request->length)
+		request->result = -ENODATA;
 	ring->in_flight--;
 }
 
 /* Submits what was prepared, and returns when the ring has no request in flight. */
-void ring_wait(struct cache *cache, struct ring *ring)
+static void submit(struct cache *cache, struct ring *ring)
 {
 	int ret;
 
@@ -114,26 +138,42 @@ void ring_wait(struct cache *cache, struct ring *ring)
 	} while (ring->in_flight);
 }
 
-struct ring *ring_take(struct cache *cache)
+/* Does all requests. While memory is given back some must wait, see cache_hold(). */
+void ring_run(struct cache *cache, struct ring *ring)
 {
-	struct ring *ring;
+	bool again;
 
-	pthread_mutex_lock(&cache->mutex);
-	while (!cache->idle)
-		pthread_cond_wait(&cache->ring_idle, &cache->mutex);
-	ring = cache->idle;
-	cache->idle = ring->next;
-	cache->reading++;
-	pthread_mutex_unlock(&cache->mutex);
-	return ring;
+	do {
+		again = false;
+		for (unsigned int i = 0; i < ring->count; i++)
+			if (ring->request[i].result == -EAGAIN)
+				prepare(cache, ring, &ring->request[i]);
+		submit(cache, ring);
+		for (unsigned int i = 0; i < ring->count; i++)
+			again |= ring->request[i].result == -EAGAIN;
+		if (again)
+			cache_nap();
+	} while (again);
 }
 
-void ring_put(struct cache *cache, struct ring *ring)
+/* Gives back the segments that idle rings have pinned. Busy rings do so in submit(). */
+void ring_service_idle(struct cache *cache)
 {
+	struct ring *all, *next;
+
 	pthread_mutex_lock(&cache->mutex);
-	ring->next = cache->idle;
-	cache->idle = ring;
-	cache->reading--;
-	pthread_cond_signal(&cache->ring_idle);
+	all = cache->idle;
+	cache->idle = NULL;
+	for (struct ring *ring = all; ring; ring = ring->next)
+		cache->busy++;
 	pthread_mutex_unlock(&cache->mutex);
+	for (; all; all = next) {
+		int ret = daxpin_uring_service(all->uring);
+
+		next = all->next;
+		if (ret)
+			cache_say(cache, "a ring cannot give memory back: %s",
+				  daxpin_strerror(ret));
+		ring_put(cache, all);
+	}
 }

@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The control socket. One client at a time: others wait, also during a change of the
+ * limit. A client that sends nothing is dropped after a while. */
+#include "control.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define CLIENT_SECONDS	5
+#define LIMIT_MS	30000u
+
+static struct {
+	struct cache *cache;
+	struct sockaddr_un address;
+	int socket;
+	bool started;
+	pthread_t thread;
+} control;
+
+static const char *reason(int error)
+{
+	switch (error) {
+	case -EINVAL:
+		return "limit must be followed by a percentage from 1 to 100";
+	case -ENOSPC:
+		return "the filesystem has too little space for that limit";
+	case -ETIMEDOUT:
+		return "the limit holds, but less is given back than it allows: repeat the command, and see whether the disk accepts dirty blocks";
+	default:
+		return strerror(-error);
+	}
+}
+
+static void limit(const char *value, FILE *client)
+{
+	uint64_t holes = 0;
+	char *end;
+	unsigned long percent = strtoul(value, &end, 10);
+	int ret = -EINVAL;
+
+	end += *end == '%';
+	if (end > value && !*end && percent <= 100)
+		ret = cache_limit(control.cache, percent, LIMIT_MS, &holes);
+	if (ret)
+		fprintf(client, "error: %s\n", reason(ret));
+	else
+		fprintf(client, "ok: %" PRIu64 " bytes of the pool are given back\n",
+			holes);
+}
+
+static void serve(FILE *client)
+{
+	char line[64] = "";
+
+	if (!fgets(line, sizeof(line), client))
+		return;
+	line[strcspn(line, "\r\n")] = '\0';
+	fseek(client, 0, SEEK_CUR);	/* from reading to writing */
+	if (!strcmp(line, "stats"))
+		cache_metrics(control.cache, client);
+	else if (!strncmp(line, "limit ", 6))
+		limit(line + 6, client);
+	else
+		fputs("error: the commands are: stats, limit PERCENT\n", client);
+}
+
+static void *run(void *arg)
+{
+	struct timeval timeout = { .tv_sec = CLIENT_SECONDS };
+	FILE *client;
+	int fd;
+
+	(void)arg;
+	while ((fd = accept4(control.socket, NULL, NULL, SOCK_CLOEXEC)) >= 0 ||
+	       errno != EINVAL) {	/* the end of control_stop() */
+		if (fd < 0)
+			continue;
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+		client = fdopen(fd, "r+");
+		if (client) {
+			serve(client);
+			fclose(client);
+		} else {
+			close(fd);
+		}
+	}
+	return NULL;
+}
+
+static int bind_socket(void)
+{
+	return bind(control.socket, (struct sockaddr *)&control.address,
+		    sizeof(control.address)) ? -errno : 0;
+}
+
+/* A killed server leaves its socket. */
+static int bind_again(void)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool dead = connect(fd, (struct sockaddr *)&control.address,
+			    sizeof(control.address)) && errno == ECONNREFUSED;
+
+	close(fd);
+	if (!dead || unlink(control.address.sun_path))
+		return -EADDRINUSE;
+	return bind_socket();
+}
+
+int control_start(struct cache *cache, const char *path)
+{
+	int ret;
+
+	if (strlen(path) >= sizeof(control.address.sun_path))
+		return -ENAMETOOLONG;
+	control.cache = cache;
+	control.address.sun_family = AF_UNIX;
+	strcpy(control.address.sun_path, path);
+	control.socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ret = bind_socket();
+	if (ret == -EADDRINUSE)
+		ret = bind_again();
+	/* Nobody can connect before the listen. */
+	if (!ret && (chmod(path, 0600) || listen(control.socket, 8)))
+		ret = -errno;
+	if (!ret)
+		ret = -pthread_create(&control.thread, NULL, run, NULL);
+	control.started = !ret;
+	return ret;
+}
+
+void control_stop(void)
+{
+	if (!control.started)
+		return;
+	shutdown(control.socket, SHUT_RDWR);
+	pthread_join(control.thread, NULL);
+	close(control.socket);
+	unlink(control.address.sun_path);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The disk: opening it, what identifies it, and the lock that excludes a second cache.
+ */
+#include "engine.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#define SECTOR		512u
+#define IDENTITY	256u
+
+/* Reads the first of the device's files in sysfs that identifies the medium. */
+static void read_identity(dev_t device, char *to, size_t size)
+{
+	static const char *const files[] = {
+		"wwid", "device/wwid", "serial", "device/serial", "dm/uuid",
+		"loop/backing_file", "../wwid", "../device/wwid", "../serial",
+		"../device/serial", "../loop/backing_file",
+	};
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		char path[128];
+		FILE *file;
+		bool found;
+
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s",
+			 major(device), minor(device), files[i]);
+		file = fopen(path, "re");
+		found = file && fgets(to, size, file);
+		if (file)
+			fclose(file);
+		to[strcspn(to, "\n")] = '\0';
+		if (found && *to)
+			return;
+	}
+	*to = '\0';
+}
+
+/* A partition is identified by its disk and by where it begins. */
+static int identify_device(struct cache *cache, const struct cache_options *options,
+			   dev_t device, uint64_t *ret_size, char *identity)
+{
+	char path[128], id[160] = "";
+	unsigned long long begin = 0;
+	FILE *file;
+
+	if (ioctl(cache->disk, BLKGETSIZE64, ret_size))
+		return cache_fail(options, -errno, "%s: its size is unknown: %s",
+				  options->disk, strerror(errno));
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/start", major(device),
+		 minor(device));
+	file = fopen(path, "re");
+	if (file && fscanf(file, "%llu", &begin) != 1)
+		begin = 0;
+	if (file)
+		fclose(file);
+	read_identity(device, id, sizeof(id));
+	snprintf(identity, IDENTITY, "device \"%s\" from sector %llu", id, begin);
+	return 0;
+}
+
+static int identify(struct cache *cache, const struct cache_options *options,
+		    uint64_t *ret_size, char *identity)
+{
+	struct stat st;
+
+	if (fstat(cache->disk, &st))
+		return cache_fail(options, -errno, "%s: %s", options->disk,
+				  strerror(errno));
+	if (S_ISBLK(st.st_mode))
+		return identify_device(cache, options, st.st_rdev, ret_size,
+				       identity);
+	if (!S_ISREG(st.st_mode))
+		return cache_fail(options, -ENOTBLK, "%s is neither a block device nor a file",
+				  options->disk);
+	*ret_size = st.st_size;
+	snprintf(identity, IDENTITY, "file %ju on device %u:%u",
+		 (uintmax_t)st.st_ino, major(st.st_dev), minor(st.st_dev));
+	return 0;
+}
+
+int disk_open(struct cache *cache, const struct cache_options *options,
+	      uint64_t *ret_size, char identity[IDENTITY])
+{
+	const char *path = options->disk;
+	int ret;
+
+	cache->disk = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (cache->disk < 0 && errno == EINVAL) {
+		cache_say(cache, "%s: O_DIRECT is refused, so it is read and written through the page cache",
+			  path);
+		cache->disk = open(path, O_RDWR | O_CLOEXEC);
+	}
+	if (cache->disk < 0)
+		return cache_fail(options, -errno, "%s: %s", path, strerror(errno));
+	ret = identify(cache, options, ret_size, identity);
+	if (!ret && (!*ret_size || *ret_size % SECTOR))
+		return cache_fail(options, -EINVAL, "%s has %" PRIu64 " bytes; the size must be a multiple of %u, and not 0",
+				  path, *ret_size, SECTOR);
+	if (!ret && options->size && options->size != *ret_size)
+		return cache_fail(options, -EINVAL, "size %" PRIu64 " is not that of %s, %" PRIu64 "; leave size out",
+				  options->size, path, *ret_size);
+	return ret;
+}
+
+/* Of a block device there is one exclusive open, which a mount is too. */
+static int try_lock(struct cache *cache)
+{
+	char path[64];
+	struct stat st;
+	int fd;
+
+	if (fstat(cache->disk, &st))
+		return -errno;
+	if (!S_ISBLK(st.st_mode)) {
+		if (!flock(cache->disk, LOCK_EX | LOCK_NB))
+			return 0;
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	}
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", cache->disk);
+	fd = open(path, O_RDWR | (fcntl(cache->disk, F_GETFL) & O_DIRECT) | O_EXCL |
+		  O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close(cache->disk);
+	cache->disk = fd;
+	return 0;
+}
+
+/* The lock is in the description that the rings' requests use, so it remains until a
+ * dead server's last request has ended. */
+int disk_lock(struct cache *cache, const struct cache_options *options,
+	      uint64_t deadline_ns)
+{
+	int ret = try_lock(cache);
+
+	while (ret == -EBUSY && daxpin_deadline_ms(0) < deadline_ns) {
+		cache_nap();
+		ret = try_lock(cache);
+	}
+	if (ret)
+		cache_fail(options, ret, "%s cannot be locked: %s%s", options->disk,
+			   strerror(-ret), ret == -EBUSY ?
+			   "; another cache serves it, or it is mounted" : "");
+	return ret;
+}

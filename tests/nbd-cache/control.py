@@ -1,0 +1,116 @@
+"""Tests of the cache's control socket: its metrics, and the limit of its memory."""
+import os
+import pathlib
+import socket
+import threading
+
+import nbd
+import openmetrics
+from server import BLOCK, MIB, POOL, Skip, expect, is_device
+from shadow import Shadow
+
+
+def command(m, line):
+    client = socket.socket(socket.AF_UNIX)
+    client.connect(f'{m.top}/control')
+    client.sendall(line.encode() + b'\n')
+    answer = b''
+    while part := client.recv(65536):
+        answer += part
+    client.close()
+    return answer.decode()
+
+
+def test_metrics(m):
+    m.make_disk(8 * MIB)
+    client = m.start(f'control={m.top}/control', 'low=0')
+    client.write(0, bytes(3 * BLOCK))
+    client.read(0, 4 * BLOCK)
+    client.call(nbd.ZERO, 5 * BLOCK, BLOCK)
+    client.read(0, BLOCK)
+    values = openmetrics.parse(command(m, 'stats'))
+    for name, value in (('hits_total', 4), ('misses_total', 1),
+                        ('dirty_blocks', 4), ('clean_blocks', 1),
+                        ('disk_in_flight', 0), ('lost_blocks', 0)):
+        expect(values['nbd_cache_' + name] == value,
+               f"{name} {values['nbd_cache_' + name]}")
+    for operation, number in (('read_hit', 1), ('read_miss', 1), ('write', 1),
+                              ('zero', 1), ('write_back', 0)):
+        name = f'nbd_cache_latency_seconds_count{{operation="{operation}"}}'
+        expect(values[name] == number, f'{name} {values[name]}')
+    for line in ('', 'stat', 'limit', 'limit 0', 'limit 101%', 'limit 4x',
+                 'limit 18446744073709551617'):
+        expect(command(m, line).startswith('error: '), line)
+    m.kill()	# leaves its socket
+    m.start(f'control={m.top}/control', 'low=0')
+    expect(command(m, 'stats').endswith('# EOF\n'), 'a new server')
+    m.stop()
+    expect(not os.path.exists(f'{m.top}/control'), 'the socket remains')
+
+
+# ------------------------------------------------------------------- the pool's size
+
+def memory(m):
+    """Bytes that the pool's files have on tmpfs."""
+    return sum(file.stat().st_blocks * 512
+               for file in pathlib.Path(m.pool).iterdir())
+
+
+class Busy(threading.Thread):
+    """Writes and reads the first MiBs of the volume until the end."""
+
+    def __init__(self, m, blocks):
+        super().__init__()
+        self.client, self.shadow = m.client(), Shadow(blocks, seed=1)
+        self.ends, self.fault = False, None
+        self.start()
+
+    def run(self):
+        try:
+            while not self.ends:
+                self.shadow.load(self.client, 100)
+                while self.client.requests:
+                    request, error, _ = self.client.wait()
+                    expect(not error, f'{request}: error {error}')
+                    self.shadow.answered(request.tag[1])
+                self.shadow.verify(
+                    lambda block: self.client.read(block * BLOCK, BLOCK))
+        except Exception as fault:
+            self.fault = fault
+
+    def end(self):
+        self.ends = True
+        self.join()
+        if self.fault:
+            raise self.fault
+
+
+def change_limit(m, percent, full):
+    answer = command(m, f'limit {percent}%')
+    expect(answer.startswith('ok: '), f'limit {percent}: {answer}')
+    given = 0 if percent == 100 else POOL * (100 - percent) // 100 - 4 * MIB
+    expect(full - memory(m) >= given,
+           f'{percent} %: {memory(m)} of {full} bytes remain')
+    expect(percent < 100 or memory(m) == full, f'{memory(m)}, not {full}')
+
+
+def test_the_limit_gives_memory_back_under_load(m):
+    if is_device(m.pool):
+        raise Skip('a device has no holes')
+    data = os.urandom(24 * MIB)
+    pathlib.Path(m.disk).write_bytes(bytes(20 * MIB) + data)
+    client = m.start(f'control={m.top}/control', 'low=0', 'high=30')
+    busy = Busy(m, 320)
+    full = memory(m)
+    for percent in (40, 100, 15, 60):
+        client.read(20 * MIB, 24 * MIB)		# the pool is full of clean blocks
+        change_limit(m, percent, full)
+        expect(client.read(20 * MIB, 24 * MIB) == data, f'at {percent} %')
+        values = openmetrics.parse(command(m, 'stats'))
+        used = values['nbd_cache_clean_blocks'] * BLOCK
+        expect(used <= values['nbd_cache_limit_bytes'], f'{used} bytes are used')
+    busy.end()
+    m.stop()
+    m.start(f'control={m.top}/control', 'limit=50')
+    expect(memory(m) < full * 6 // 10, 'limit= of a new server')
+    m.stop()
