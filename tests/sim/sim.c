@@ -17,6 +17,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@
 #define KINDS_MAX	64u
 #define LONG_STATES	50000u
 #define SUBSETS		(1u << 16)
+#define KEPT_MEMORY	(256 << 20)
 
 struct run {
 	const struct kind *kind;
@@ -310,6 +312,17 @@ static int run_all(struct run *run, uint32_t count)
 	return wrong != 0;
 }
 
+/*
+ * Each state opens a pool, whose tables are so large that malloc() would map them anew.
+ * The page faults took a quarter of the time.
+ */
+static void keep_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, KEPT_MEMORY);
+	mallopt(M_TRIM_THRESHOLD, KEPT_MEMORY);
+	mallopt(M_TOP_PAD, KEPT_MEMORY / 4);
+}
+
 int main(int argc, char **argv)
 {
 	static struct run run[KINDS_MAX];
@@ -327,6 +340,7 @@ int main(int argc, char **argv)
 			       run[i].kind->about);
 		return 0;
 	}
+	keep_memory();
 	media_init();
 	return run_all(run, count);
 }
