@@ -58,43 +58,11 @@ void dp_accesses_destroy(struct daxpin_rdma *rdma)
 	pthread_mutex_destroy(&rdma->accesses.bind_lock);
 }
 
-int dp_accesses_open(struct daxpin_rdma *rdma,
-		     const struct daxpin_rdma_options *o,
-		     const struct daxpin_rdma_report *report, bool *ret_kept)
+/* Continues with what an earlier call left. */
+static int access_close_loopback(struct dp_accesses *accesses)
 {
-	struct dp_accesses *accesses = &rdma->accesses;
-	struct dp_loopback *loopback;
-	int ret;
+	int ret = accesses->loopback ? dp_loopback_close(accesses->loopback) : 0;
 
-	if (!(o->flags & DAXPIN_RDMA_WINDOWS))
-		return 0;
-	accesses->use_window2 = dp_rdma_trusts(&report->window2);
-	if (accesses->loopback || !dp_rdma_trusts(&report->window1))
-		return 0;
-	loopback = calloc(1, sizeof(*loopback));
-	if (!loopback)
-		return -ENOMEM;
-	ret = dp_loopback_open(loopback, rdma->pd, daxpin_deadline_ms(BIND_MS));
-	if (!ret) {
-		accesses->loopback = loopback;
-		return 0;
-	}
-	*ret_kept = dp_loopback_close(loopback) != 0;
-	if (!*ret_kept)
-		free(loopback);
-	return dp_fail(DP_ERRMSG_OF(o), ret,
-		       "the device cannot be connected with itself, which memory windows need: %s",
-		       strerror(-ret));
-}
-
-int dp_accesses_close(struct daxpin_rdma *rdma)
-{
-	struct dp_accesses *accesses = &rdma->accesses;
-	int ret = 0;
-
-	assert(!atomic_load(&accesses->windows_out));
-	if (accesses->loopback)
-		ret = dp_loopback_close(accesses->loopback);
 	if (ret)
 		return ret;
 	free(accesses->loopback);
@@ -102,9 +70,54 @@ int dp_accesses_close(struct daxpin_rdma *rdma)
 	return 0;
 }
 
+/* What the device keeps of a failed connection is closed by dp_accesses_close(). */
+static int access_open_loopback(struct daxpin_rdma *rdma, bool *ret_kept)
+{
+	struct dp_accesses *accesses = &rdma->accesses;
+	int ret;
+
+	accesses->loopback = calloc(1, sizeof(*accesses->loopback));
+	if (!accesses->loopback)
+		return -ENOMEM;
+	ret = dp_loopback_open(accesses->loopback, rdma->pd,
+			       daxpin_deadline_ms(BIND_MS));
+	if (ret)
+		*ret_kept = access_close_loopback(accesses) != 0;
+	else
+		accesses->use_window1 = true;
+	return ret;
+}
+
+int dp_accesses_open(struct daxpin_rdma *rdma,
+		     const struct daxpin_rdma_options *o,
+		     const struct daxpin_rdma_report *report, bool *ret_kept)
+{
+	struct dp_accesses *accesses = &rdma->accesses;
+	int ret;
+
+	if (!(o->flags & DAXPIN_RDMA_WINDOWS))
+		return 0;
+	accesses->use_window2 = dp_rdma_trusts(&report->window2);
+	if (accesses->use_window1 || !dp_rdma_trusts(&report->window1))
+		return 0;
+	assert(!accesses->loopback);
+	ret = access_open_loopback(rdma, ret_kept);
+	if (!ret)
+		return 0;
+	return dp_fail(DP_ERRMSG_OF(o), ret,
+		       "the device cannot be connected with itself, which memory windows need: %s",
+		       strerror(-ret));
+}
+
+int dp_accesses_close(struct daxpin_rdma *rdma)
+{
+	assert(!atomic_load(&rdma->accesses.windows_out));
+	return access_close_loopback(&rdma->accesses);
+}
+
 bool dp_accesses_have_windows(const struct daxpin_rdma *rdma)
 {
-	return rdma->accesses.use_window2 || rdma->accesses.loopback;
+	return rdma->accesses.use_window2 || rdma->accesses.use_window1;
 }
 
 void dp_accesses_count(struct daxpin_rdma *rdma,
@@ -158,7 +171,7 @@ static uint32_t access_choose_window(const struct daxpin_grant *grant,
 	assert(!o->qp || o->qp->pd == grant->rdma->pd);
 	if (accesses->use_window2 && o->qp)
 		return DAXPIN_GRANT_VIA_MW2;
-	return accesses->loopback ? DAXPIN_GRANT_VIA_MW1 : 0;
+	return accesses->use_window1 ? DAXPIN_GRANT_VIA_MW1 : 0;
 }
 
 /* Called with bind_lock held. The reset discards requests that were still in flight. */

@@ -10,7 +10,8 @@ void dp_accesses_destroy(struct daxpin_rdma *rdma);
 /*
  * Called before any grant: use windows if the options request them and the report's
  * findings about them are trusted. 0 or -errno; *ret_kept: the loopback connection
- * could not be closed, so the device still has objects in the protection domain.
+ * could not be closed, so the device still has objects in the protection domain, and
+ * this is not called again.
  */
 int dp_accesses_open(struct daxpin_rdma *rdma,
 		     const struct daxpin_rdma_options *o,

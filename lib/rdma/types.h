@@ -35,8 +35,10 @@ struct dp_local_keys {
 /* private to access.c */
 struct dp_accesses {
 	_Atomic bool use_window2;	/* the device's windows of type 2 are trusted */
-	_Atomic(struct dp_loopback *) loopback;	/* to bind windows of type 1, or
-						   NULL */
+	_Atomic bool use_window1;	/* so are those of type 1, and loopback is
+					   connected */
+	_Atomic(struct dp_loopback *) loopback;	/* to bind windows of type 1, or what
+						   the device keeps of it, or NULL */
 	pthread_mutex_t bind_lock;	/* for the use of loopback, and is_broken */
 	bool is_broken;			/* loopback must be connected again */
 	_Atomic uint32_t windows_out;	/* grants by a window */

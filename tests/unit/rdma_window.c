@@ -370,6 +370,30 @@ static void a_connection_that_fails_after_the_trial_is_made_later(void **state)
 	assert_int_equal(device.probes, 0);
 }
 
+/* Of a connection that failed at a grant, the device keeps a part until the detach. */
+static void a_connection_that_failed_is_closed_by_the_detach(void **state)
+{
+	(void)state;
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+	device.probe_error = -ENETDOWN;
+	assert_int_equal(attach_with(DAXPIN_RDMA_WINDOWS), 0);
+	device.probe_error = 0;
+	device.open_error = -ENETDOWN;
+	device.close_error = -EBUSY;
+	device.opens = device.closes = 0;
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
+	assert_int_equal(device.closes, 1);
+	device.open_error = 0;
+	advance_clock(20000);
+	assert_int_equal(via_of(WRITE, NULL), DAXPIN_GRANT_VIA_MR);
+	assert_int_equal(device.opens, 1);
+	assert_int_equal(daxpin_rdma_detach(rdma), -EBUSY);
+	device.close_error = 0;
+	assert_int_equal(daxpin_rdma_detach(rdma), 0);
+	assert_int_equal(device.closes, 3);
+	rdma = NULL;
+}
+
 static void windows_are_used_only_if_requested(void **state)
 {
 	(void)state;
@@ -672,6 +696,7 @@ int main(void)
 		TEST(each_window_type_has_its_own_verdict, setup_type_2_only),
 		TEST(a_window_trial_on_a_link_that_is_down_is_repeated, setup),
 		TEST(a_connection_that_fails_after_the_trial_is_made_later, setup),
+		TEST(a_connection_that_failed_is_closed_by_the_detach, setup),
 		TEST(windows_are_used_only_if_requested, setup),
 		TEST(a_failed_bind_is_counted_and_replaced_by_a_region, setup),
 		TEST(a_window_is_refused_if_its_segment_cannot_be_registered, setup),
