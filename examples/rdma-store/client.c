@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * rdma-client: puts files into an rdma-target and gets them back. It has no pool; it
- * uses only daxpin's parser of grants.
- *
- * `rogue` is a client that keeps its key: after the commit it writes with it once more.
- * The target's device refuses that, and the block is unchanged.
+ * uses only daxpin's parser of grants. Clients that break the rules are in
+ * tests/lab/store_rude.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,13 +22,10 @@ static const char usage[] =
 "usage: rdma-client [--adr] HOST[/PORT] put NAME FILE\n"
 "       rdma-client HOST[/PORT] get NAME FILE\n"
 "       rdma-client HOST[/PORT] retire NAME\n"
-"       rdma-client HOST[/PORT] rogue NAME FILE\n"
-"       rdma-client HOST[/PORT] keep NAME FILE\n"
 "\n"
 "The commit of a put makes the block durable. --adr states that the target's\n"
 "platform saves what a device writes (ADR, without DDIO); the data are then durable\n"
-"before the commit. rogue puts, then writes with the old key, and succeeds if that\n"
-"is refused. keep asks for a grant, and writes until it is revoked.\n";
+"before the commit.\n";
 
 struct client {
 	const char *host, *port;
@@ -67,7 +62,6 @@ static int ask(struct client *client, struct message *message)
 	int err;
 
 	message->version = STORE_VERSION;
-	snprintf(message->name, sizeof(message->name), "%s", client->name);
 	err = conn_send(&client->conn, message);
 	if (!err)
 		err = conn_receive(&client->conn, ANSWER_MS, message);
@@ -78,8 +72,10 @@ static int ask(struct client *client, struct message *message)
 
 static int ask_for_grant(struct client *client, struct message *message)
 {
-	int err = ask(client, message);
+	int err;
 
+	strcpy(message->name, client->name);
+	err = ask(client, message);
 	if (!err)
 		err = daxpin_grant_import(message->grant,
 					  sizeof(message->grant),
@@ -170,9 +166,7 @@ static int data_write(const char *file, const struct data *data)
 static int write_data(struct client *client, struct data *data)
 {
 	return conn_transfer(&client->conn, IBV_WR_RDMA_WRITE, data->mr, 0,
-			     data->size,
-			     client->key.addr + sizeof(struct header),
-			     client->key.rkey);
+			     data->size, client->key.addr, client->key.rkey);
 }
 
 /* Makes the data durable before the target has read them. */
@@ -185,9 +179,8 @@ static int flush(struct client *client, struct data *data)
 			  data->mr->lkey },
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
-	int err = daxpin_rdma_flush(client->conn.id->qp, &client->key,
-				    sizeof(struct header), data->size,
-				    &options, NULL);
+	int err = daxpin_rdma_flush(client->conn.id->qp, &client->key, 0,
+				    data->size, &options, NULL);
 
 	if (err)
 		fprintf(stderr, "rdma-client: flush: %s\n", errmsg);
@@ -239,9 +232,7 @@ static int get(struct client *client, struct data *data, uint64_t hash)
 	if (err)
 		return err;
 	err = conn_transfer(&client->conn, IBV_WR_RDMA_READ, data->mr, 0,
-			    data->size,
-			    client->key.addr + sizeof(struct header),
-			    client->key.rkey);
+			    data->size, client->key.addr, client->key.rkey);
 	if (err)
 		return fail("read", err);
 	err = ask(client, &message);
@@ -270,61 +261,11 @@ static int command_get(struct client *client)
 static int command_retire(struct client *client)
 {
 	struct message message = { .type = MESSAGE_RETIRE };
-	int err = ask(client, &message);
-
-	return err ? fail(client->name, err) : 0;
-}
-
-/* Returns 0 if the target's device refused the write. */
-static int write_again(struct client *client, struct data *data)
-{
 	int err;
 
-	memset(data->bytes, 0x5a, data->size);
-	err = write_data(client, data);
-	if (!err)
-		return fail("a write with the old key", -EILSEQ);
-	if (err != -EACCES)
-		return fail("a write with the old key", err);
-	printf("%s: a write with the old key was refused\n", client->name);
-	return 0;
-}
-
-static int command_rogue(struct client *client)
-{
-	struct data data = { .mr = NULL };
-	int err = data_read(client->file, &data);
-
-	if (err)
-		return err;
-	err = put(client, &data);
-	if (!err)
-		err = write_again(client, &data);
-	data_free(&data);
-	return err;
-}
-
-static int command_keep(struct client *client)
-{
-	struct message message = { .type = MESSAGE_PUT };
-	struct data data = { .mr = NULL };
-	uint64_t writes = 0;
-	int err = data_read(client->file, &data);
-
-	if (err)
-		return err;
-	message.size = data.size;
-	err = ask_for_grant(client, &message);
-	if (!err)
-		err = data_register(client, &data);
-	for (; !err; writes++)
-		err = write_data(client, &data);
-	data_free(&data);
-	if (err != -EACCES)
-		return fail("write", err);
-	printf("%s: refused after %llu writes\n", client->name,
-	       (unsigned long long)writes);
-	return 0;
+	strcpy(message.name, client->name);
+	err = ask(client, &message);
+	return err ? fail(client->name, err) : 0;
 }
 
 static const struct {
@@ -335,8 +276,6 @@ static const struct {
 	{ "put", 5, command_put },
 	{ "get", 5, command_get },
 	{ "retire", 4, command_retire },
-	{ "rogue", 5, command_rogue },
-	{ "keep", 5, command_keep },
 };
 
 int main(int argc, char **argv)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,6 @@
 #define RETRIES		6	/* for soft-RoCE 7 means unlimited */
 #define ANSWER_MS	30000
 #define REFUSAL_MS	1000
-#define HANDSHAKE_MS	10000
 
 static const struct ibv_qp_init_attr qp_options = {
 	.cap = {
@@ -34,6 +34,60 @@ static struct rdma_conn_param *parameters(void)
 	return &param;
 }
 
+/* ------------------------------------------------------------------ waits */
+
+uint64_t conn_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static int left_ms(uint64_t end_ms)
+{
+	uint64_t now = conn_now_ms();
+
+	return now < end_ms ? (int)(end_ms - now) : 0;
+}
+
+/* Takes an event of the connection. All but one mean its end. */
+static int take_event(struct conn *conn)
+{
+	enum rdma_cm_event_type type;
+	struct rdma_cm_event *event;
+
+	if (rdma_get_cm_event(conn->id->channel, &event))
+		return -errno;
+	type = event->event;
+	rdma_ack_cm_event(event);
+	if (type == RDMA_CM_EVENT_ESTABLISHED) {
+		conn->is_established = true;
+		return 0;
+	}
+	conn->is_gone = true;
+	return type == RDMA_CM_EVENT_DEVICE_REMOVAL ? -ENODEV : -ECONNRESET;
+}
+
+/* Returns 1 if fd is readable, and 0 to look again. fd -1: for events alone. */
+static int sleep_on(struct conn *conn, int fd, int timeout_ms)
+{
+	struct pollfd fds[] = {
+		{ .fd = fd, .events = POLLIN },
+		{ .fd = conn->id->channel->fd, .events = POLLIN },
+		{ .fd = conn->stop_fd, .events = POLLIN },
+	};
+	int count = poll(fds, 3, timeout_ms);
+
+	if (count < 0)
+		return errno == EINTR ? 0 : -errno;
+	if (!count)
+		return -ETIMEDOUT;
+	if (fds[2].revents)
+		return -ECANCELED;
+	return fds[0].revents ? 1 : take_event(conn);
+}
+
 /* ------------------------------------------------------- begin and end */
 
 static int find(const char *host, const char *port, int flags,
@@ -49,28 +103,55 @@ static int find(const char *host, const char *port, int flags,
 	return err == -1 ? -errno : -EHOSTUNREACH;
 }
 
+static int listen_at(struct rdma_cm_id *listen, struct sockaddr *address)
+{
+	int fd = listen->channel->fd;
+
+	/*
+	 * An event can disappear after poll() has reported it, for example if the
+	 * library fails to take the new connection. Reading it must then not block.
+	 */
+	if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK))
+		return -errno;
+	if (rdma_bind_addr(listen, address))
+		return -errno;
+	if (!listen->verbs)
+		return -ENODEV;		/* the address belongs to no RDMA device */
+	return rdma_listen(listen, 16) ? -errno : 0;
+}
+
 int conn_listen(const char *address, const char *port,
 		struct rdma_cm_id **ret_listen)
 {
+	struct rdma_event_channel *channel;
 	struct rdma_addrinfo *info;
 	struct rdma_cm_id *listen;
 	int err = find(address, port, RAI_PASSIVE | RAI_NUMERICHOST, &info);
 
 	if (err)
 		return err;
-	err = rdma_create_ep(&listen, info, NULL, NULL) ? -errno : 0;
-	rdma_freeaddrinfo(info);
-	if (err)
-		return err;
-	if (!listen->verbs)
-		err = -ENODEV;		/* the address belongs to no RDMA device */
-	else if (rdma_listen(listen, 16))
+	channel = rdma_create_event_channel();
+	if (!channel || rdma_create_id(channel, &listen, NULL, RDMA_PS_TCP)) {
 		err = -errno;
-	if (err)
-		rdma_destroy_ep(listen);
-	else
-		*ret_listen = listen;
+		if (channel)
+			rdma_destroy_event_channel(channel);
+	} else {
+		err = listen_at(listen, info->ai_src_addr);
+		if (err)
+			conn_listen_end(listen);
+		else
+			*ret_listen = listen;
+	}
+	rdma_freeaddrinfo(info);
 	return err;
+}
+
+void conn_listen_end(struct rdma_cm_id *listen)
+{
+	struct rdma_event_channel *channel = listen->channel;
+
+	rdma_destroy_id(listen);
+	rdma_destroy_event_channel(channel);
 }
 
 static int begin(struct conn *conn)
@@ -81,55 +162,50 @@ static int begin(struct conn *conn)
 	return conn->mr ? conn_expect(conn) : -errno;
 }
 
-int conn_get_request(struct conn *conn, struct rdma_cm_id *listen)
+/*
+ * With a channel of its own for each connection, its events reach the thread that
+ * serves it, and rdma_accept() does not wait for the peer, which may never answer.
+ */
+static int give_channel(struct conn *conn)
 {
-	if (!rdma_get_request(listen, &conn->id))
+	conn->channel = rdma_create_event_channel();
+	if (conn->channel && !rdma_migrate_id(conn->id, conn->channel))
 		return 0;
-	/* rdma_get_request() leaves an event that is not a request in listen->event. */
-	return listen->event && listen->event->event == RDMA_CM_EVENT_DEVICE_REMOVAL ?
-	       -ENODEV : -errno;
+	return -errno;
 }
 
-/* Waits for the peer's last message of the handshake, or its end. */
-static int await_established(struct conn *conn)
+int conn_get_request(struct conn *conn, struct rdma_cm_id *listen)
 {
-	struct pollfd fds[] = {
-		{ .fd = conn->channel->fd, .events = POLLIN },
-		{ .fd = conn->stop_fd, .events = POLLIN },
-	};
+	enum rdma_cm_event_type type;
 	struct rdma_cm_event *event;
-	int count, err;
+	int err;
 
-	do
-		count = poll(fds, 2, HANDSHAKE_MS);
-	while (count < 0 && errno == EINTR);
-	if (count <= 0)
-		return count ? -errno : -ETIMEDOUT;
-	if (fds[1].revents)
-		return -ECANCELED;
-	if (rdma_get_cm_event(conn->channel, &event))
+	if (rdma_get_cm_event(listen->channel, &event))
 		return -errno;
-	err = event->event == RDMA_CM_EVENT_ESTABLISHED ? 0 : -ECONNRESET;
+	type = event->event;
+	conn->id = event->id;
 	rdma_ack_cm_event(event);
+	if (type == RDMA_CM_EVENT_DEVICE_REMOVAL)
+		return -ENODEV;
+	if (type != RDMA_CM_EVENT_CONNECT_REQUEST)
+		return -EAGAIN;
+	err = give_channel(conn);
+	if (err)
+		conn_close(conn);
 	return err;
 }
 
-/*
- * With a channel of its own, rdma_accept() does not wait for the peer, which may never
- * answer.
- */
-int conn_accept(struct conn *conn, struct ibv_pd *pd)
+int conn_accept(struct conn *conn, struct ibv_pd *pd, int timeout_ms)
 {
 	struct ibv_qp_init_attr options = qp_options;
-	int err;
+	uint64_t end_ms = conn_now_ms() + (uint64_t)timeout_ms;
+	int err = rdma_create_qp(conn->id, pd, &options) ? -errno : begin(conn);
 
-	conn->channel = rdma_create_event_channel();
-	if (!conn->channel || rdma_migrate_id(conn->id, conn->channel))
-		return -errno;
-	err = rdma_create_qp(conn->id, pd, &options) ? -errno : begin(conn);
 	if (!err && rdma_accept(conn->id, parameters()))
 		err = -errno;
-	return err ? err : await_established(conn);
+	while (!err && !conn->is_established)
+		err = sleep_on(conn, -1, left_ms(end_ms));
+	return err;
 }
 
 int conn_connect(struct conn *conn, const char *host, const char *port)
@@ -186,63 +262,6 @@ void conn_peer(const struct conn *conn, char *buffer, size_t size)
 
 /* ----------------------------------------------------------- completions */
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
-static int left_ms(uint64_t end_ms)
-{
-	uint64_t now = now_ms();
-
-	if (end_ms == UINT64_MAX)
-		return -1;
-	return now < end_ms ? (int)(end_ms - now) : 0;
-}
-
-/* Reads the connection's events. Only its end matters. */
-static int take_event(struct conn *conn)
-{
-	struct rdma_cm_event *event;
-	bool ended;
-
-	if (rdma_get_cm_event(conn->id->channel, &event))
-		return -errno;
-	ended = event->event != RDMA_CM_EVENT_ESTABLISHED;
-	rdma_ack_cm_event(event);
-	conn->gone |= ended;
-	return ended ? -ECONNRESET : 0;
-}
-
-static int sleep_on(struct conn *conn, struct ibv_comp_channel *channel,
-		    int timeout_ms)
-{
-	struct pollfd fds[] = {
-		{ .fd = channel->fd, .events = POLLIN },
-		{ .fd = conn->id->channel->fd, .events = POLLIN },
-		{ .fd = conn->stop_fd, .events = POLLIN },
-	};
-	struct ibv_cq *cq;
-	void *context;
-	int count = poll(fds, 3, timeout_ms);
-
-	if (count < 0)
-		return errno == EINTR ? 0 : -errno;
-	if (!count)
-		return -ETIMEDOUT;
-	if (fds[2].revents)
-		return -ECANCELED;
-	if (!fds[0].revents)
-		return take_event(conn);
-	if (ibv_get_cq_event(channel, &cq, &context))
-		return -errno;
-	ibv_ack_cq_events(cq, 1);
-	return 0;
-}
-
 static int result_of(const struct ibv_wc *wc)
 {
 	switch (wc->status) {
@@ -272,26 +291,38 @@ static int poll_or_arm(struct ibv_cq *cq, struct ibv_wc *ret_wc)
 	return count ? count : ibv_poll_cq(cq, 1, ret_wc);
 }
 
+static int ack(struct ibv_comp_channel *channel)
+{
+	struct ibv_cq *cq;
+	void *context;
+
+	if (ibv_get_cq_event(channel, &cq, &context))
+		return -errno;
+	ibv_ack_cq_events(cq, 1);
+	return 0;
+}
+
 /* A peer that refuses also disconnects, and that event may come before the refusal. */
 static int complete(struct conn *conn, struct ibv_cq *cq,
-		    struct ibv_comp_channel *channel, int timeout_ms)
+		    struct ibv_comp_channel *channel, int timeout_ms,
+		    struct ibv_wc *ret_wc)
 {
-	uint64_t end_ms = timeout_ms < 0 ? UINT64_MAX :
-			  now_ms() + (uint64_t)timeout_ms;
-	struct ibv_wc wc;
+	uint64_t end_ms = conn_now_ms() + (uint64_t)timeout_ms;
 	int ret = 0;
 
 	while (!ret) {
-		ret = poll_or_arm(cq, &wc);
+		ret = poll_or_arm(cq, ret_wc);
 		if (ret)
-			return ret < 0 ? -EIO : result_of(&wc);
-		ret = sleep_on(conn, channel, left_ms(end_ms));
+			return ret < 0 ? -EIO : result_of(ret_wc);
+		ret = sleep_on(conn, channel->fd, left_ms(end_ms));
+		if (ret > 0)
+			ret = ack(channel);
 		if (ret == -ECONNRESET && cq == conn->id->send_cq) {
-			end_ms = now_ms() + REFUSAL_MS;
+			end_ms = conn_now_ms() + REFUSAL_MS;
 			ret = 0;
 		}
 	}
-	return ret == -ETIMEDOUT && conn->gone ? -ECONNRESET : ret;
+	return ret == -ETIMEDOUT && conn->is_gone ? -ECONNRESET : ret;
 }
 
 /* -------------------------------------------------- messages, transfers */
@@ -304,8 +335,10 @@ int conn_expect(struct conn *conn)
 
 int conn_complete(struct conn *conn)
 {
+	struct ibv_wc wc;
+
 	return complete(conn, conn->id->send_cq, conn->id->send_cq_channel,
-			ANSWER_MS);
+			ANSWER_MS, &wc);
 }
 
 int conn_send(struct conn *conn, const struct message *message)
@@ -319,15 +352,16 @@ int conn_send(struct conn *conn, const struct message *message)
 
 int conn_receive(struct conn *conn, int timeout_ms, struct message *ret_message)
 {
+	struct ibv_wc wc;
 	int err = complete(conn, conn->id->recv_cq, conn->id->recv_cq_channel,
-			   timeout_ms);
+			   timeout_ms, &wc);
 
 	if (err)
 		return err;
+	/* The rest of the buffer would be that of the last message. */
+	if (wc.byte_len != sizeof(conn->in))
+		return -EBADMSG;
 	*ret_message = message_swap(conn->in);
-	if (ret_message->version != STORE_VERSION)
-		return -EPROTONOSUPPORT;
-	ret_message->name[sizeof(ret_message->name) - 1] = '\0';
 	return 0;
 }
 

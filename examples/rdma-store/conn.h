@@ -12,29 +12,38 @@
 
 struct conn {
 	struct rdma_cm_id *id;
-	struct rdma_event_channel *channel;	/* the id's own channel, or NULL */
+	struct rdma_event_channel *channel;	/* made for id here, or NULL */
 	struct ibv_mr *mr;		/* memory of the two messages */
 	int stop_fd;			/* if readable, waits end; or -1 */
-	bool gone;			/* the peer has disconnected */
+	bool is_established;		/* the handshake is complete */
+	bool is_gone;			/* the peer has disconnected */
 	struct message out, in;
 };
 
+/* The clock of all limits, in milliseconds. */
+uint64_t conn_now_ms(void);
+
 /*
  * All calls return 0 or -errno. Listens at an address of an RDMA device of this
- * machine.
+ * machine. End it with conn_listen_end().
  */
 int conn_listen(const char *address, const char *port,
 		struct rdma_cm_id **ret_listen);
+void conn_listen_end(struct rdma_cm_id *listen);
 /*
- * Takes a connection request from the listening id. Does not wait for the peer.
- * -ENODEV: the RDMA device is being removed.
+ * Takes a connection request from the listening id, whose channel's fd is readable.
+ * Waits for nothing: what depends on the peer is done in conn_accept(), so one thread
+ * can serve all peers' requests.
+ *
+ * -EAGAIN	there is none
+ * -ENODEV	the RDMA device is being removed
  */
 int conn_get_request(struct conn *conn, struct rdma_cm_id *listen);
 /*
- * Accepts it, and waits, with a deadline and for stop_fd, until the peer has completed
- * the handshake. After an error call conn_close().
+ * Accepts it, and waits until the peer has completed the handshake. After an error, as
+ * of conn_receive(), call conn_close().
  */
-int conn_accept(struct conn *conn, struct ibv_pd *pd);
+int conn_accept(struct conn *conn, struct ibv_pd *pd, int timeout_ms);
 int conn_connect(struct conn *conn, const char *host, const char *port);
 void conn_close(struct conn *conn);
 
@@ -48,8 +57,11 @@ void conn_peer(const struct conn *conn, char *buffer, size_t size);
 int conn_expect(struct conn *conn);
 int conn_send(struct conn *conn, const struct message *message);
 /*
- * Errors: -ETIMEDOUT after timeout_ms (-1 waits without limit), -ECONNRESET if the peer
- * is gone, -ECANCELED if stop_fd is readable.
+ * -EBADMSG	the message has another length
+ * -ECANCELED	stop_fd is readable
+ * -ECONNRESET	the peer is gone
+ * -ENODEV	the RDMA device is being removed
+ * -ETIMEDOUT	no message came in timeout_ms
  */
 int conn_receive(struct conn *conn, int timeout_ms, struct message *ret_message);
 

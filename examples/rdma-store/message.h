@@ -3,19 +3,36 @@
  * The protocol: the client sends one request at a time and the target one answer, both
  * little-endian. The data are moved by RDMA.
  *
- *	PUT name size		-> grant to write; a COMMIT may follow
- *	COMMIT hash		-> the block has that name, and is durable
- *	GET name		-> grant to read, size, hash; a DONE must follow
- *	DONE			-> the grant is revoked
+ *	PUT name size		-> grant to write the data
+ *	COMMIT hash		-> the grant is revoked; the block has that name, and is
+ *				   durable
+ *	GET name		-> grant to read the data, size, hash
+ *	DONE			-> the grant is revoked; a PUT is undone
  *	RETIRE name		-> the block and its name are removed
+ *
+ * Fields that a request does not use are zero. A client has one grant at a time.
+ *
+ * status of an answer:
+ * -EBADMSG	COMMIT: the data do not have that hash
+ * -EBUSY	PUT, GET: the client has a grant
+ * -EINVAL	a field must be zero, or must not be; a name without its NUL; COMMIT
+ *		without PUT; DONE without a grant
+ * -ENOENT	there is no block of that name
+ * -EPROTO	the type is unknown
+ * -EPROTONOSUPPORT  version is not STORE_VERSION
+ * -EUCLEAN	GET: the name is not that of a block
+ * Others as daxpin_reserve(), daxpin_rdma_grant() and daxpin_publish().
  */
 #ifndef MESSAGE_H
 #define MESSAGE_H
 
 #include <daxpin-rdma.h>
 #include <endian.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
 
-#define STORE_VERSION	1
+#define STORE_VERSION	2
 #define STORE_PORT	"7471"
 
 enum message_type {
@@ -50,13 +67,29 @@ static inline struct message message_swap(struct message m)
 	return m;
 }
 
-/* The header at the start of each block. The data follow it. */
-struct header {
-	uint64_t size;
-	uint64_t hash;
-	unsigned char zero[48];
-};
+/* 0, or the status that the request gets. Afterwards request->name is a string. */
+static inline int message_check_request(const struct message *request)
+{
+	static const struct message none;
+	uint32_t type = request->type;
+	bool named = type == MESSAGE_PUT || type == MESSAGE_GET ||
+		     type == MESSAGE_RETIRE;
+	struct message rest = *request;
 
-_Static_assert(sizeof(struct header) == 64, "a cache line");
+	if (request->version != STORE_VERSION)
+		return -EPROTONOSUPPORT;
+	if (type < MESSAGE_PUT || type > MESSAGE_RETIRE)
+		return -EPROTO;
+	if (named != !!request->name[0] || (type == MESSAGE_PUT) != !!request->size ||
+	    !memchr(request->name, '\0', sizeof(request->name)))
+		return -EINVAL;
+	rest.version = rest.type = 0;
+	rest.size = 0;
+	if (type == MESSAGE_COMMIT)
+		rest.hash = 0;
+	if (named)
+		memset(rest.name, 0, sizeof(rest.name));
+	return memcmp(&rest, &none, sizeof(rest)) ? -EINVAL : 0;
+}
 
 #endif

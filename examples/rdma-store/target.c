@@ -4,11 +4,12 @@
  * without this machine's CPU. This program decides which blocks they may access, and
  * until when.
  *
- * Each client has a thread, a queue pair and a protection domain. A client whose key is
- * revoked while it writes loses only its own connection, and no client can use
- * another's key. The handshake is made in the client's thread, with a deadline, so
- * neither a client that never answers nor one that is connected and silent delays the
- * others.
+ * Each client has a thread, a queue pair and a protection domain, so no client can use
+ * another's key, and none can delay another: the handshake is made in the client's
+ * thread, and each wait for the client has a limit. A session ends when its client
+ * disconnects, is silent for too long, keeps a grant for too long, or sends a message
+ * of another length; when the RDMA device is removed; and when the target ends. Its
+ * grant is then revoked, and all that it had of the device and the pool is given back.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -42,6 +43,7 @@ struct session {
 	struct ibv_pd *pd;
 	struct conn conn;
 	struct access access;
+	uint64_t grant_end_ms;		/* when the grant must be given back */
 	char peer[64];
 };
 
@@ -49,7 +51,7 @@ struct target {
 	const char *path, *address, *port;
 	uint64_t pool_size;		/* size of a new pool; 0: none */
 	bool overwrite;
-	int grace_ms, idle_ms;
+	int handshake_ms, grace_ms, idle_ms;
 	struct store store;
 	struct rdma_cm_id *listen;
 	int stop_fd;
@@ -68,10 +70,19 @@ static const char usage[] =
 "  --create BYTES	create a pool in the directory PATH if there is none\n"
 "		(0: on the whole device)\n"
 "  --overwrite	with --create: overwrite whatever is there\n"
+"  --handshake MS	how long a client may take to connect (default 10000)\n"
 "  --grace MS	how long a client may keep a grant (default 10000)\n"
 "  --idle MS	how long a client without a grant may be silent (default\n"
 "		300000); one second if all 64 places are in use and another\n"
-"		client waits\n";
+"		client waits\n"
+"A client that exceeds one of these limits is disconnected.\n";
+
+static int fail(const char *what, const char *errmsg, int err)
+{
+	fprintf(stderr, "rdma-target: %s: %s\n", what,
+		errmsg && errmsg[0] ? errmsg : strerror(-err));
+	return err;
+}
 
 /* ---------------------------------------------------------------- sessions */
 
@@ -80,7 +91,10 @@ static int answer_to(struct session *session, const struct message *request,
 {
 	struct store *store = &session->target->store;
 	struct access *access = &session->access;
+	int err = message_check_request(request);
 
+	if (err)
+		return err;
 	switch (request->type) {
 	case MESSAGE_PUT:
 		return block_put(store, access, session->peer, request,
@@ -91,11 +105,9 @@ static int answer_to(struct session *session, const struct message *request,
 		return block_get(store, access, session->peer, request,
 				 answer);
 	case MESSAGE_DONE:
-		return block_take_back(store, access);
-	case MESSAGE_RETIRE:
-		return block_retire(store, request->name);
+		return access->grant ? block_take_back(store, access) : -EINVAL;
 	default:
-		return -EPROTO;
+		return block_retire(store, request->name);
 	}
 }
 
@@ -117,46 +129,49 @@ static const char *name_of(uint32_t type)
 	return type && type <= MESSAGE_RETIRE ? names[type] : "?";
 }
 
-/* A silent client without a grant is disconnected when another needs its place. */
+/*
+ * Waits for the next request. The limit of a grant does not depend on what the client
+ * sends. A silent client without a grant is disconnected when another needs its place.
+ */
 static int receive(struct session *session, struct message *ret_request)
 {
 	struct target *target = session->target;
-	int err, waited_ms = 0;
+	bool granted = session->access.grant != NULL;
+	uint64_t end_ms = granted ? session->grant_end_ms :
+			  conn_now_ms() + (uint64_t)target->idle_ms;
+	int err, left_ms;
 
-	if (session->access.grant)
-		return conn_receive(&session->conn, target->grace_ms, ret_request);
 	do {
-		int wait_ms = target->idle_ms - waited_ms;
+		uint64_t now_ms = conn_now_ms();
 
-		if (wait_ms > SILENT_MS)
-			wait_ms = SILENT_MS;
-		err = conn_receive(&session->conn, wait_ms, ret_request);
-		waited_ms += wait_ms;
-	} while (err == -ETIMEDOUT && waited_ms < target->idle_ms &&
-		 !atomic_exchange(&target->full, false));
+		left_ms = now_ms < end_ms ? (int)(end_ms - now_ms) : 0;
+		err = conn_receive(&session->conn,
+				   left_ms < SILENT_MS ? left_ms : SILENT_MS,
+				   ret_request);
+	} while (err == -ETIMEDOUT && left_ms > SILENT_MS &&
+		 (granted || !atomic_exchange(&target->full, false)));
 	return err;
 }
 
-/*
- * Handles one request. If the client keeps a grant longer than --grace, the grant is
- * revoked.
- */
+/* Handles one request. After an error the session must end. */
 static int serve_one(struct session *session)
 {
-	struct message request, answer = { .version = STORE_VERSION };
-	int err = receive(session, &request);
+	struct message request, answer = { .size = 0 };
+	bool granted = session->access.grant != NULL;
+	int err = receive(session, &request), status;
 
-	if (err == -ETIMEDOUT && session->access.grant) {
-		err = block_take_back(&session->target->store,
-				      &session->access);
-		say(session, "its grant was revoked", err);
-		return err;
-	}
 	if (err)
 		return err;
+	status = answer_to(session, &request, &answer);
+	if (status)
+		memset(&answer, 0, sizeof(answer));
+	answer.version = STORE_VERSION;
 	answer.type = request.type;
-	answer.status = answer_to(session, &request, &answer);
-	say(session, name_of(request.type), answer.status);
+	answer.status = status;
+	if (!granted)
+		session->grant_end_ms = conn_now_ms() +
+					(uint64_t)session->target->grace_ms;
+	say(session, name_of(request.type), status);
 	err = conn_expect(&session->conn);
 	return err ? err : conn_send(&session->conn, &answer);
 }
@@ -188,38 +203,47 @@ static int open_domain(struct session *session)
  */
 static void close_domain(struct session *session)
 {
-	if (!daxpin_rdma_detach(session->access.rdma) && session->pd)
-		ibv_dealloc_pd(session->pd);
+	int err = daxpin_rdma_detach(session->access.rdma);
+
+	if (!err && session->pd)
+		err = -ibv_dealloc_pd(session->pd);
+	if (err)
+		say(session, "its protection domain stays allocated", err);
 }
 
-static void serve_all(struct session *session)
+static int begin_session(struct session *session)
 {
 	int err = open_domain(session);
 
 	if (!err)
-		err = conn_accept(&session->conn, session->pd);
-	if (err) {
-		say(session, "could not be connected", err);
-		return;
-	}
-	say(session, "is here", 0);
-	do
-		err = serve_one(session);
-	while (!err);
+		err = conn_accept(&session->conn, session->pd,
+				  session->target->handshake_ms);
+	if (!err)
+		say(session, "is here", 0);
+	return err;
+}
+
+/* The grant is revoked before the client can notice that its session ends. */
+static void end_session(struct session *session)
+{
+	int err = block_take_back(&session->target->store, &session->access);
+
+	if (err)
+		say(session, "the memory of its grant stays out of use", err);
+	conn_close(&session->conn);
+	close_domain(session);
 }
 
 static void *serve(void *arg)
 {
 	struct session *session = arg;
-	int err;
+	int begun = begin_session(session), err = begun;
 
-	serve_all(session);
-	err = block_take_back(&session->target->store, &session->access);
-	if (err)
-		say(session, "the memory of its grant stays out of use", err);
-	conn_close(&session->conn);
-	close_domain(session);
-	say(session, "is gone", 0);
+	while (!err)
+		err = serve_one(session);
+	end_session(session);
+	say(session, begun ? "could not be connected" : "is gone",
+	    err == -ECONNRESET ? 0 : err);
 	atomic_store(&session->over, true);
 	return NULL;
 }
@@ -240,11 +264,11 @@ static struct session *free_session(struct target *target)
 }
 
 /*
- * Accepts a connection request.
+ * Begins a session with the next client that requests a connection.
  *
- * 0		a session began, or the request has failed already
- * -EAGAIN	all places are in use, so the request must wait
+ * -EAGAIN	there is no request
  * -ENODEV	the RDMA device is being removed
+ * -EUSERS	all places are in use, so requests must wait
  */
 static int welcome(struct target *target)
 {
@@ -252,17 +276,19 @@ static int welcome(struct target *target)
 	int err;
 
 	if (!session)
-		return -EAGAIN;
+		return -EUSERS;
 	session->target = target;
 	session->conn.stop_fd = target->stop_fd;
 	err = conn_get_request(&session->conn, target->listen);
 	if (err)
-		return err == -ENODEV ? err : 0;
+		return err;
 	conn_peer(&session->conn, session->peer, sizeof(session->peer));
-	if (pthread_create(&session->thread, NULL, serve, session))
+	err = -pthread_create(&session->thread, NULL, serve, session);
+	session->there = !err;
+	if (err) {
+		say(session, "could not be connected", err);
 		conn_close(&session->conn);
-	else
-		session->there = true;
+	}
 	return 0;
 }
 
@@ -292,7 +318,9 @@ static int serve_until_signal(struct target *target, int signal_fd)
 		err = welcome(target);
 		if (err == -ENODEV)
 			break;
-		full = err == -EAGAIN;
+		if (err && err != -EAGAIN && err != -EUSERS)
+			fail("a client could not be connected", NULL, err);
+		full = err == -EUSERS;
 		/* For each waiting client one silent client is disconnected. */
 		if (full != was)
 			atomic_store(&target->full, full);
@@ -302,13 +330,6 @@ static int serve_until_signal(struct target *target, int signal_fd)
 }
 
 /* -------------------------------------------------------- begin and end */
-
-static int fail(const char *what, const char *errmsg, int err)
-{
-	fprintf(stderr, "rdma-target: %s: %s\n", what,
-		errmsg && errmsg[0] ? errmsg : strerror(-err));
-	return err;
-}
 
 static int open_pool(struct target *target)
 {
@@ -382,7 +403,7 @@ static int end(struct target *target)
 	int ret;
 
 	if (target->listen)
-		rdma_destroy_ep(target->listen);
+		conn_listen_end(target->listen);
 	ret = daxpin_pool_close(target->store.pool);
 	return ret ? fail("close", NULL, ret) : 0;
 }
@@ -414,6 +435,11 @@ static uint64_t number(const char *text, uint64_t most)
 	return value;
 }
 
+static int milliseconds(const char *text)
+{
+	return (int)number(text, INT32_MAX);
+}
+
 static void parse(struct target *target, int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -422,6 +448,7 @@ static void parse(struct target *target, int argc, char **argv)
 		{ "port", required_argument, NULL, 'n' },
 		{ "create", required_argument, NULL, 'c' },
 		{ "overwrite", no_argument, NULL, 'o' },
+		{ "handshake", required_argument, NULL, 'h' },
 		{ "grace", required_argument, NULL, 'g' },
 		{ "idle", required_argument, NULL, 'i' },
 		{ NULL, 0, NULL, 0 },
@@ -435,8 +462,9 @@ static void parse(struct target *target, int argc, char **argv)
 		case 'n': target->port = optarg; break;
 		case 'c': target->pool_size = number(optarg, INT64_MAX); break;
 		case 'o': target->overwrite = true; break;
-		case 'g': target->grace_ms = (int)number(optarg, INT32_MAX); break;
-		case 'i': target->idle_ms = (int)number(optarg, INT32_MAX); break;
+		case 'h': target->handshake_ms = milliseconds(optarg); break;
+		case 'g': target->grace_ms = milliseconds(optarg); break;
+		case 'i': target->idle_ms = milliseconds(optarg); break;
 		default:  target->path = NULL; optind = argc; break;
 		}
 	if (target->path && target->address && optind == argc &&
@@ -449,8 +477,9 @@ static void parse(struct target *target, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static struct target target = {
-		.port = STORE_PORT, .pool_size = UINT64_MAX, .grace_ms = 10000,
-		.idle_ms = 300000,
+		.store.names = PTHREAD_MUTEX_INITIALIZER, .port = STORE_PORT,
+		.pool_size = UINT64_MAX,
+		.handshake_ms = 10000, .grace_ms = 10000, .idle_ms = 300000,
 	};
 	int signal_fd, ret;
 
