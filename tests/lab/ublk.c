@@ -5,31 +5,17 @@
  * when the ublk device is deleted, and if a process has the device open, when it is
  * closed. `daxpin doctor` reports both.
  */
-#include <liburing.h>
-#include <sys/ioctl.h>
+#include "../../examples/nbd-cache/ublk_driver.h"
 #include "media.h"
 #include "pins.h"
 
-/* From <linux/ublk_cmd.h> of Linux 7.1. That of most distributions is older. */
-#define CONTROL			"/dev/ublk-control"
-#define UBLK_F_USER_RECOVERY	(1ull << 3)
+/* Of Linux 7.1. */
+#ifndef UBLK_F_SHMEM_ZC
 #define UBLK_F_SHMEM_ZC		(1ull << 19)
-
-struct command {
-	uint32_t device;
-	uint16_t queue;
-	uint16_t size;
-	uint64_t addr;
-	uint64_t data[2];
-};
-
-struct about {
-	uint16_t queues, depth, state, zero;
-	uint32_t buffer_bytes, device;
-	int32_t pid;
-	uint32_t zero_2;
-	uint64_t flags, own_flags, reserved[3];
-};
+#endif
+#ifndef UBLK_U_CMD_REG_BUF
+#define UBLK_U_CMD_REG_BUF	_IOWR('u', 0x18, struct ublksrv_ctrl_cmd)
+#endif
 
 struct memory {
 	uint64_t addr, size;
@@ -38,51 +24,17 @@ struct memory {
 
 #define NO_DEVICE	"the machine has no ublk device, so none has this memory pinned"
 
-#define CMD_ADD_DEV	_IOWR('u', 0x04, struct command)
-#define CMD_DEL_DEV	_IOWR('u', 0x05, struct command)
-#define CMD_GET_FEATURES _IOR('u', 0x13, struct command)
-#define CMD_DEL_DEV_ASYNC _IOR('u', 0x14, struct command)
-#define CMD_REG_BUF	_IOWR('u', 0x18, struct command)
-
 #define HANG_S		600		/* limit of a wait that must end */
 
 static long long pins_before;
 /* The test's ublk device and its open file, or -1. The teardown ends what is left. */
 static int ublk_number = -1, ublk_fd = -1;
 
-static int control(uint32_t what, uint32_t device, const void *with, uint16_t size)
-{
-	struct io_uring_params params = { .flags = IORING_SETUP_SQE128 };
-	const struct command command = {
-		.device = device, .queue = UINT16_MAX, .size = size,
-		.addr = (uintptr_t)with,
-	};
-	int ret, fd = open(CONTROL, O_RDWR | O_CLOEXEC);
-	struct io_uring_cqe *cqe;
-	struct io_uring_sqe *sqe;
-	struct io_uring ring;
-
-	if (fd < 0)
-		return -errno;
-	assert_int_equal(io_uring_queue_init_params(4, &ring, &params), 0);
-	sqe = io_uring_get_sqe(&ring);
-	if (!sqe)
-		fail();
-	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, fd, NULL, 0, what);
-	memcpy(sqe->cmd, &command, sizeof(command));
-	assert_int_equal(io_uring_submit(&ring), 1);
-	assert_int_equal(io_uring_wait_cqe(&ring, &cqe), 0);
-	ret = cqe->res;
-	io_uring_queue_exit(&ring);
-	close(fd);
-	return ret;
-}
-
 static void need_shared_memory(void)
 {
 	uint64_t features = 0;
-	int ret = control(CMD_GET_FEATURES, UINT32_MAX, &features,
-			  sizeof(features));
+	int ret = ublk_control(UBLK_U_CMD_GET_FEATURES, UINT32_MAX, &features,
+			       sizeof(features), 0);
 
 	if (!ret && features & UBLK_F_SHMEM_ZC)
 		return;
@@ -114,9 +66,9 @@ static int device_setup(void **state)
  */
 static int serve(struct fixture *f)
 {
-	struct about about = {
-		.queues = 1, .depth = 8, .buffer_bytes = 1 << 20,
-		.device = UINT32_MAX, .pid = getpid(),
+	struct ublksrv_ctrl_dev_info device = {
+		.nr_hw_queues = 1, .queue_depth = 8, .max_io_buf_bytes = 1 << 20,
+		.dev_id = UINT32_MAX, .ublksrv_pid = getpid(),
 		.flags = UBLK_F_SHMEM_ZC | UBLK_F_USER_RECOVERY,
 	};
 	struct memory memory = { .size = 4 * MIB };
@@ -125,11 +77,13 @@ static int serve(struct fixture *f)
 	if (ret)
 		return ret;
 	memory.addr = (uintptr_t)daxpin_ptr(f->pool, live(f, memory.size), 0);
-	ret = control(CMD_ADD_DEV, UINT32_MAX, &about, sizeof(about));
+	ret = ublk_control(UBLK_U_CMD_ADD_DEV, UINT32_MAX, &device, sizeof(device),
+			   0);
 	if (ret)
 		return ret;
-	ret = control(CMD_REG_BUF, about.device, &memory, sizeof(memory));
-	return ret < 0 ? ret : (int)about.device;
+	ret = ublk_control(UBLK_U_CMD_REG_BUF, device.dev_id, &memory,
+			   sizeof(memory), 0);
+	return ret < 0 ? ret : (int)device.dev_id;
 }
 
 /* Returns what `daxpin doctor` prints about it. */
@@ -171,10 +125,10 @@ static void kill_a_server(struct fixture *f)
 	ublk_number = child.result;
 }
 
-/* CMD_DEL_DEV waits until the device is closed, CMD_DEL_DEV_ASYNC does not. */
+/* UBLK_U_CMD_DEL_DEV waits until the device is closed, the other one does not. */
 static void delete_device(uint32_t how)
 {
-	assert_int_equal(control(how, ublk_number, NULL, 0), 0);
+	assert_int_equal(ublk_control(how, ublk_number, NULL, 0, 0), 0);
 	ublk_number = -1;
 }
 
@@ -203,7 +157,7 @@ static void pins_of_a_killed_server_last_until_its_device_is_deleted(void **stat
 	kill_a_server(f);
 	assert_pinned(f);
 	assert_true(doctor_says(f, "1 ublk device(s): the kernel does not show which memory they have pinned"));
-	delete_device(CMD_DEL_DEV);
+	delete_device(UBLK_U_CMD_DEL_DEV);
 	await_unpinned(f);
 }
 
@@ -223,7 +177,7 @@ static void pins_of_a_deleted_device_last_until_it_is_closed(void **state)
 	snprintf(path, sizeof(path), "/dev/ublkc%d", ublk_number);
 	ublk_fd = open(path, O_RDWR | O_CLOEXEC);
 	assert_true(ublk_fd >= 0);
-	delete_device(CMD_DEL_DEV_ASYNC);
+	delete_device(UBLK_U_CMD_DEL_DEV_ASYNC);
 	assert_int_equal(access(path, F_OK), -1);
 	assert_pinned(f);
 	assert_true(doctor_says(f, "1 file(s) of the driver are open: a deleted device keeps its pins until it is closed"));
@@ -235,7 +189,7 @@ static int device_teardown(void **state)
 {
 	close_device();
 	if (ublk_number >= 0)
-		control(CMD_DEL_DEV_ASYNC, ublk_number, NULL, 0);
+		ublk_control(UBLK_U_CMD_DEL_DEV_ASYNC, ublk_number, NULL, 0, 0);
 	ublk_number = -1;
 	free(*state);
 	return 0;
