@@ -385,6 +385,7 @@ static int read_through(struct cache *cache, const struct run *run, void *to)
 	cache_lock(cache, run->block);
 	ret = read_cached(cache, run->block, at, count, to);
 	if (!ret) {
+		cache->misses++;
 		done = pread(cache->disk, buffer, length, run->block * cache->block);
 		if (done == (ssize_t)length)
 			memcpy(to, buffer + at, count);

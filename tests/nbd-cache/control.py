@@ -1,7 +1,10 @@
 """Tests of the cache's control socket: its metrics, and the limit of its memory."""
 import os
 import pathlib
+import random
 import socket
+import subprocess
+import sys
 import threading
 
 import nbd
@@ -56,12 +59,28 @@ def memory(m):
                for file in pathlib.Path(m.pool).iterdir())
 
 
-class Busy(threading.Thread):
-    """Writes and reads the first MiBs of the volume until the end."""
+class Shifted:
+    """A client whose volume begins at an offset."""
 
-    def __init__(self, m, blocks):
+    def __init__(self, client, base):
+        self.client, self.base, self.requests = client, base, client.requests
+        self.wait = client.wait
+
+    def submit(self, kind, offset, *rest, **options):
+        self.client.submit(kind, self.base + offset, *rest, **options)
+
+    def read(self, offset, length):
+        return self.client.read(self.base + offset, length)
+
+
+class Busy(threading.Thread):
+    """Writes and reads a part of the volume until the end."""
+
+    def __init__(self, m, blocks, base=0):
         super().__init__()
-        self.client, self.shadow = m.client(), Shadow(blocks, seed=1)
+        self.client, self.base = Shifted(m.client(), base), base
+        self.shadow = Shadow(blocks, seed=base + 1)
+        self.shadow.next = base << 20	# no two parts have the same contents
         self.ends, self.fault = False, None
         self.start()
 
@@ -73,10 +92,13 @@ class Busy(threading.Thread):
                     request, error, _ = self.client.wait()
                     expect(not error, f'{request}: error {error}')
                     self.shadow.answered(request.tag[1])
-                self.shadow.verify(
-                    lambda block: self.client.read(block * BLOCK, BLOCK))
+                self.verify(random.choices(range(len(self.shadow.states)), k=40))
         except Exception as fault:
             self.fault = fault
+
+    def verify(self, blocks=None):
+        self.shadow.verify(lambda block: self.client.read(block * BLOCK, BLOCK),
+                           blocks)
 
     def end(self):
         self.ends = True
@@ -110,7 +132,21 @@ def test_the_limit_gives_memory_back_under_load(m):
         used = values['nbd_cache_clean_blocks'] * BLOCK
         expect(used <= values['nbd_cache_limit_bytes'], f'{used} bytes are used')
     busy.end()
+    busy.verify()
     m.stop()
+    expect('write-back' not in m.log(), m.log())
     m.start(f'control={m.top}/control', 'limit=50')
     expect(memory(m) < full * 6 // 10, 'limit= of a new server')
     m.stop()
+
+
+def test_soak(m):
+    if is_device(m.pool):
+        raise Skip('a device has no holes')
+    program = pathlib.Path(__file__).parent / 'soak'
+    done = subprocess.run(
+        [sys.executable, program, m.plugin, m.daxpin, '--minutes', '0.1',
+         '--seed', '1', '--pool', os.path.dirname(m.pool)],
+        capture_output=True, text=True)
+    expect('MiB are right after' in done.stdout and not done.returncode,
+           done.stdout + done.stderr)

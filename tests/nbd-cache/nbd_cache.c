@@ -63,6 +63,8 @@ int __wrap_daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr, uint32_t acce
 	return __real_daxpin_hold_at(pool, addr, access, ret_extent);
 }
 
+static atomic_uint publishes;
+
 /* In a child: the publish after which it dies. */
 static atomic_uint dies_after;
 
@@ -82,9 +84,26 @@ int __wrap_daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 {
 	int ret = __real_daxpin_publish(pool, ops, count, options, failed);
 
+	publishes++;
 	if (dies_after && !--dies_after)
 		_exit(0);
 	return ret;
+}
+
+/* An extent with bad memory. */
+static _Atomic uint64_t bad_addr, bad_gen;
+
+int __real_daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
+		       uint64_t offset, uint64_t length, void *to);
+int __wrap_daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
+		       uint64_t offset, uint64_t length, void *to);
+
+int __wrap_daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
+		       uint64_t offset, uint64_t length, void *to)
+{
+	if (extent.addr == bad_addr && extent.gen == bad_gen)
+		return -EIO;
+	return __real_daxpin_read(pool, extent, offset, length, to);
 }
 
 static void silent(const char *message)
@@ -92,15 +111,22 @@ static void silent(const char *message)
 	(void)message;
 }
 
-static void open_cache(uint32_t low, uint32_t high)
+static char errmsg[512];
+
+static int try_open(uint32_t low, uint32_t high, bool degraded)
 {
-	char errmsg[512] = "";
 	struct cache_options options = {
 		.pool = directory, .disk = disk, .pool_size = POOL, .block = BLOCK,
 		.low = low, .high = high, .wait_ms = 10000, .log = silent,
-		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
+		.degraded = degraded, .errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
-	int ret = cache_open(&options, &cache);
+
+	return cache_open(&options, &cache);
+}
+
+static void open_cache(uint32_t low, uint32_t high)
+{
+	int ret = try_open(low, high, false);
 
 	if (ret)
 		fail_msg("%s: %s", strerror(-ret), errmsg);
@@ -420,11 +446,11 @@ static void a_crash_after_any_publish_leaves_whole_blocks(void **state)
 
 /* -------------------------------------------------------------------- the identity */
 
-static int open_with_id(uint64_t id, char *errmsg, size_t size)
+static int open_with_id(uint64_t id)
 {
 	const struct cache_options options = {
 		.pool = directory, .disk = disk, .wait_ms = 10000, .log = silent,
-		.id = id, .errmsg = errmsg, .errmsg_size = size,
+		.id = id, .errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 
 	return cache_open(&options, &cache);
@@ -432,18 +458,250 @@ static int open_with_id(uint64_t id, char *errmsg, size_t size)
 
 static void only_the_cache_with_the_id_is_opened(void **state)
 {
-	char errmsg[512] = "";
 	uint64_t id;
 
 	(void)state;
 	open_cache(45, 50);
 	id = cache_id(cache);
 	close_cache();
-	assert_int_equal(open_with_id(id ^ 1, errmsg, sizeof(errmsg)), -EMEDIUMTYPE);
+	assert_int_equal(open_with_id(id ^ 1), -EMEDIUMTYPE);
 	assert_non_null(strstr(errmsg, " is another pool: it has the id "));
-	assert_int_equal(open_with_id(id, errmsg, sizeof(errmsg)), 0);
+	assert_int_equal(open_with_id(id), 0);
 	assert_true(cache_id(cache) == id);
 	close_cache();
+}
+
+/* -------------------------------------------------------------- runs of blocks */
+
+static void write_many(uint32_t block, uint32_t count, uint32_t version)
+{
+	static uint64_t data[BLOCKS * (BLOCK / 8)];
+
+	for (uint64_t i = 0; i < (uint64_t)count * BLOCK / 8; i++)
+		data[i] = stamp((uint64_t)block * SECTORS + i * 8 / SECTOR, version);
+	assert_int_equal(cache_write(cache, data, (uint64_t)count * BLOCK,
+				     (uint64_t)block * BLOCK), 0);
+	for (uint32_t i = 0; i < count * SECTORS; i++)
+		shadow[block + i / SECTORS][i % SECTORS] = version;
+}
+
+static void zero_many(uint32_t block, uint32_t count)
+{
+	assert_int_equal(cache_zero(cache, (uint64_t)count * BLOCK,
+				    (uint64_t)block * BLOCK), 0);
+	memset(shadow[block], 0, count * sizeof(shadow[block]));
+}
+
+/* DAXPIN_OPS_MAX allows 82 blocks with a SET, a KEEP and a RETIRE each. */
+static void the_blocks_of_a_request_are_one_publish(void **state)
+{
+	static const struct { uint32_t blocks, publishes; } sizes[] = {
+		{ 1, 1 }, { 10, 1 }, { 82, 1 }, { 83, 2 }, { 164, 2 }, { 165, 3 },
+	};
+
+	(void)state;
+	open_cache(100, 100);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		for (uint32_t version = 1; version <= 2; version++) {
+			publishes = 0;
+			write_many(300, sizes[i].blocks, version);
+			assert_int_equal(publishes, sizes[i].publishes);
+		}
+		publishes = 0;
+		zero_many(300, sizes[i].blocks);
+		assert_int_equal(publishes, sizes[i].publishes);
+	}
+	publishes = 0;
+	for (uint32_t block = 300; block < 500; block++)
+		check_block(block);
+	close_cache();
+	open_cache(0, 0);
+	close_cache();
+	check_disk();
+}
+
+/* -------------------------------------------------------------------- bad memory */
+
+static uint64_t lost(void)
+{
+	struct cache_counts counts;
+
+	cache_counts(cache, &counts);
+	return counts.lost;
+}
+
+static void make_bad(uint32_t block)
+{
+	struct daxpin_extent extent;
+
+	assert_int_equal(daxpin_extent_at(cache->pool, *cache_word(cache, block) &
+					  WORD_ADDR, &extent), 0);
+	bad_gen = extent.gen;
+	bad_addr = extent.addr;
+}
+
+static int read_one(uint32_t block)
+{
+	uint64_t data[BLOCK / 8];
+
+	return cache_read(cache, data, BLOCK, (uint64_t)block * BLOCK);
+}
+
+static void a_clean_block_in_bad_memory_is_read_from_the_disk(void **state)
+{
+	(void)state;
+	open_cache(0, 0);
+	write_sectors(40, 0, SECTORS, 5);
+	close_cache();
+	open_cache(100, 100);
+	check_block(40);
+	make_bad(40);
+	check_block(40);
+	make_bad(40);
+	write_sectors(40, 1, 1, 6);	/* copies the rest */
+	check_block(40);
+	bad_addr = 0;
+	assert_int_equal(lost(), 0);
+	close_cache();
+	open_cache(0, 0);
+	close_cache();
+	check_disk();
+}
+
+static int spoil_41(void)
+{
+	at_flush = NULL;
+	make_bad(41);
+	return refuse();
+}
+
+/* The disk has version 1, which must not be returned. */
+static void a_dirty_block_in_bad_memory_is_an_error(void **state)
+{
+	uint64_t sector[SECTOR / 8] = { 0 };
+
+	(void)state;
+	open_cache(0, 0);
+	write_sectors(41, 0, SECTORS, 1);
+	close_cache();
+	open_cache(100, 100);
+	write_sectors(41, 0, SECTORS, 2);
+	make_bad(41);
+	assert_int_equal(read_one(41), -EIO);
+	bad_addr = 0;
+	write_sectors(42, 0, SECTORS, 1);
+	at_flush = spoil_41;
+	pthread_mutex_lock(&cache->mutex);
+	cache->low = cache->high = 0;
+	pthread_mutex_unlock(&cache->mutex);
+	write_sectors(43, 0, SECTORS, 1);	/* write-back begins */
+	while (!lost())
+		usleep(1000);
+	bad_addr = 0;
+	close_cache();
+	open_cache(100, 100);
+	assert_int_equal(lost(), 1);
+	assert_int_equal(read_one(41), -EIO);
+	assert_int_equal(cache_write(cache, sector, SECTOR, 41ull * BLOCK), -EIO);
+	check_block(42);
+	write_sectors(41, 0, SECTORS, 3);
+	assert_int_equal(lost(), 0);
+	check_block(41);
+	close_cache();
+	open_cache(0, 0);
+	close_cache();
+	check_disk();
+}
+
+/* As a repair does that cannot keep the extents. */
+static void lose_extents(const uint64_t *addr, size_t count)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE };
+	struct daxpin_pool *pool;
+
+	assert_int_equal(daxpin_pool_open(directory, NULL, &pool), 0);
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(daxpin_extent_at(pool, addr[i], &op.extent), 0);
+		assert_int_equal(daxpin_publish(pool, &op, 1, NULL, NULL), 0);
+	}
+	assert_int_equal(daxpin_pool_close(pool), 0);
+}
+
+static void a_damaged_cache_is_used_only_if_that_is_asked_for(void **state)
+{
+	uint64_t addr[2];
+
+	(void)state;
+	open_cache(0, 0);
+	write_sectors(50, 0, SECTORS, 1);
+	close_cache();
+	open_cache(100, 100);
+	write_sectors(51, 0, SECTORS, 1);
+	check_block(50);
+	addr[0] = *cache_word(cache, 50) & WORD_ADDR;
+	addr[1] = *cache_word(cache, 51) & WORD_ADDR;
+	close_cache();
+	lose_extents(addr, 2);
+	assert_int_equal(try_open(100, 100, false), -EUCLEAN);
+	assert_non_null(strstr(errmsg, "degraded=1"));
+	assert_int_equal(try_open(100, 100, true), 0);
+	check_block(50);
+	assert_int_equal(read_one(51), -EIO);
+	close_cache();
+	open_cache(0, 0);		/* the open has cured it */
+	assert_int_equal(lost(), 1);
+	zero_many(51, 1);
+	check_block(51);
+	close_cache();
+	check_disk();
+}
+
+/* ----------------------------------------------------------- a disk that hangs */
+
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+
+static int hang(void)
+{
+	pthread_mutex_lock(&gate);
+	pthread_mutex_unlock(&gate);
+	return 0;
+}
+
+static void *write_all(void *arg)
+{
+	(void)arg;
+	for (uint32_t block = 0; block < BLOCKS - 1; block++)
+		write_sectors(block, 0, SECTORS, 9);
+	return NULL;
+}
+
+static void writes_wait_for_a_disk_that_hangs_and_reads_pass_them(void **state)
+{
+	unsigned int waiters = 0;
+	pthread_t thread;
+
+	(void)state;
+	open_cache(0, 0);
+	write_sectors(BLOCKS - 1, 0, SECTORS, 8);
+	close_cache();
+	open_cache(0, 20);
+	pthread_mutex_lock(&gate);
+	at_flush = hang;
+	assert_int_equal(pthread_create(&thread, NULL, write_all, NULL), 0);
+	while (!waiters) {
+		pthread_mutex_lock(&cache->mutex);
+		waiters = cache->waiters;
+		pthread_mutex_unlock(&cache->mutex);
+	}
+	check_block(BLOCKS - 1);	/* there is no space for it */
+	check_block(3);
+	pthread_mutex_unlock(&gate);
+	pthread_join(thread, NULL);
+	at_flush = NULL;
+	for (uint32_t block = 0; block < BLOCKS; block++)
+		check_block(block);
+	close_cache();
+	check_disk();
 }
 
 /* ------------------------------------------------------------------------- set-up */
@@ -479,6 +737,11 @@ int main(void)
 		cmocka_unit_test(blocks_stay_dirty_if_the_disk_cannot_flush),
 		cmocka_unit_test(a_crash_after_any_publish_leaves_whole_blocks),
 		cmocka_unit_test(only_the_cache_with_the_id_is_opened),
+		cmocka_unit_test(the_blocks_of_a_request_are_one_publish),
+		cmocka_unit_test(a_clean_block_in_bad_memory_is_read_from_the_disk),
+		cmocka_unit_test(a_dirty_block_in_bad_memory_is_an_error),
+		cmocka_unit_test(a_damaged_cache_is_used_only_if_that_is_asked_for),
+		cmocka_unit_test(writes_wait_for_a_disk_that_hangs_and_reads_pass_them),
 	};
 
 	return cmocka_run_group_tests(tests, make_disk, remove_all);
