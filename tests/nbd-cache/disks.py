@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 
+import nbd
 from server import BLOCK, MIB, Machine, Skip, expect, is_device, new_pool, remove_pool
 
 
@@ -112,3 +113,102 @@ def test_loop_devices(m):
             expect(f'"{file}"' in words and f'"{other}"' in words, words)
     with Loop(other) as m.disk:
         check_another_disk(m)
+
+
+class Mapped:
+    """A device-mapper device before a loop device."""
+
+    def __init__(self, device):
+        self.device, self.name = device, f'daxpin-nbd-{os.getpid()}'
+        self.sectors = int(self.run('blockdev', '--getsz', device))
+        if not shutil.which('dmsetup'):
+            raise Skip('dmsetup is not installed')
+        try:
+            self.run('dmsetup', 'create', self.name, '--table', self.linear())
+        except subprocess.CalledProcessError as error:
+            raise Skip(f'dmsetup: {error.stderr.strip()}') from None
+
+    @staticmethod
+    def run(*words):
+        return subprocess.run(words, check=True, capture_output=True,
+                              text=True).stdout
+
+    def linear(self):
+        return f'0 {self.sectors} linear {self.device} 0'
+
+    def suspend(self):
+        self.run('dmsetup', 'suspend', '--nolockfs', '--noflush', self.name)
+
+    def resume(self):
+        self.run('dmsetup', 'resume', self.name)
+
+    def change(self, table):
+        self.suspend()
+        self.run('dmsetup', 'load', self.name, '--table', table)
+        self.resume()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.resume()
+        self.run('dmsetup', 'remove', '--retry', self.name)
+
+
+def write_block(client, block, version):
+    return client.call(nbd.WRITE, block * BLOCK, data=contents(block, version))[0]
+
+
+def contents(block, version):
+    return bytes((block & 255, version)) * (BLOCK // 2)
+
+
+def hang_and_come_back(m, mapped):
+    """While the device hangs, writes are answered as long as there is space."""
+    client = m.start('low=0', 'high=10')
+    mapped.suspend()
+    for block in range(300):
+        expect(not write_block(client, block, 1), f'block {block}')
+    expect(client.read(0, BLOCK) == contents(0, 1), 'a read of a dirty block')
+    for block in range(300, 600):	# more than the pool has
+        client.submit(nbd.WRITE, block * BLOCK, data=contents(block, 1))
+        if len(client.requests) == 15:
+            break
+    mapped.resume()
+    while client.requests:
+        request, error, _ = client.wait()
+        expect(not error, f'{request}: error {error}')
+    for block in range(315, 600):
+        expect(not write_block(client, block, 1), f'block {block}')
+    for block in range(600):
+        expect(client.read(block * BLOCK, BLOCK) == contents(block, 1),
+               f'block {block}')
+    m.stop()
+
+
+def fail_and_come_back(m, mapped):
+    """Reads of what is not cached fail, and what is dirty is kept."""
+    client = m.start('low=0', 'high=10')
+    mapped.change(f'0 {mapped.sectors} error')
+    error, _ = client.call(nbd.READ, 700 * BLOCK, BLOCK)
+    expect(error == nbd.EIO, f'a read of the failed device: {error}')
+    for block in range(200):
+        expect(not write_block(client, block, 2), f'block {block}')
+    while 'write-back to the disk failed' not in m.log():
+        expect(client.read(0, BLOCK) == contents(0, 2), 'a dirty block')
+    mapped.change(mapped.linear())
+    expect(client.read(300 * BLOCK, BLOCK) == contents(300, 1), 'the device is back')
+    m.stop()
+    expect('succeeds again' in m.log(), m.log())
+
+
+def test_a_device_hangs_and_fails_and_comes_back(m):
+    m.make_disk(800 * BLOCK)
+    with Loop(m.disk) as device, Mapped(device) as mapped:
+        file, m.disk = m.disk, f'/dev/mapper/{mapped.name}'
+        hang_and_come_back(m, mapped)
+        fail_and_come_back(m, mapped)
+    with open(file, 'rb') as disk:
+        for block in range(600):
+            expect(disk.read(BLOCK) == contents(block, 2 if block < 200 else 1),
+                   f'block {block} on the disk')
