@@ -235,7 +235,7 @@ static bool pass(struct cache *cache)
 	report(cache, failed, error);
 	cache->written_back += batch.count - failed;
 	cache->disk_errors += failed;
-	cache->failures += !!failed;
+	cache->failures += failed && failed == batch.count;
 	pthread_cond_broadcast(&cache->progress);
 	return !failed;
 }

@@ -31,7 +31,7 @@
  * for space has no lock, because write-back takes the locks of other blocks, and no
  * extent, because others may wait for the same: a run has as many blocks as there is
  * space for, and waits only for its first. The order of locks is those of a run, in
- * ascending order, then cache->mutex. A run does not go past a multiple of LOCKS.
+ * ascending order, then cache->mutex. A run does not go past the block with the last lock.
  */
 #include "engine.h"
 #include <errno.h>
@@ -55,14 +55,19 @@ uint32_t cache_length(const struct cache *cache, uint64_t block)
 	return rest < cache->block ? rest : cache->block;
 }
 
+static pthread_mutex_t *lock_of(struct cache *cache, uint64_t block)
+{
+	return &cache->locks[block / GROUP % LOCKS];
+}
+
 void cache_lock(struct cache *cache, uint64_t block)
 {
-	pthread_mutex_lock(&cache->locks[block % LOCKS]);
+	pthread_mutex_lock(lock_of(cache, block));
 }
 
 void cache_unlock(struct cache *cache, uint64_t block)
 {
-	pthread_mutex_unlock(&cache->locks[block % LOCKS]);
+	pthread_mutex_unlock(lock_of(cache, block));
 }
 
 void cache_nap(void)
@@ -141,7 +146,7 @@ bool cache_evict_block(struct cache *cache, uint64_t block, bool wait)
 
 	if (wait)
 		cache_lock(cache, block);
-	else if (pthread_mutex_trylock(&cache->locks[block % LOCKS]))
+	else if (pthread_mutex_trylock(lock_of(cache, block)))
 		return false;
 	change.old = *cache_word(cache, block);
 	if (change.old & WORD_ADDR && !(change.old & WORD_DIRTY))
@@ -249,7 +254,7 @@ static void run_begin(struct cache *cache, struct run *run, uint64_t bytes,
 	run->bytes = bytes;
 	run->block = offset / cache->block;
 	run_cut(cache, run, least(least(last - run->block + 1, RUN),
-				  LOCKS - run->block % LOCKS));
+				  GROUP * LOCKS - run->block % (GROUP * LOCKS)));
 }
 
 /* The part of the request in the i-th block. Returns its offset there. */
@@ -286,13 +291,15 @@ static void run_cancel(struct cache *cache, struct run *run, unsigned int from)
 static void run_lock(struct cache *cache, const struct run *run)
 {
 	for (unsigned int i = 0; i < run->count; i++)
-		cache_lock(cache, run->block + i);
+		if (!i || !((run->block + i) % GROUP))
+			cache_lock(cache, run->block + i);
 }
 
 static void run_unlock(struct cache *cache, uint64_t block, unsigned int count)
 {
 	for (unsigned int i = 0; i < count; i++)
-		cache_unlock(cache, block + i);
+		if (!i || !((block + i) % GROUP))
+			cache_unlock(cache, block + i);
 }
 
 /* ------------------------------------------------------------------------- reads */

@@ -16,6 +16,7 @@
 #define WORD_ADDR	(~(uint64_t)(DAXPIN_BLOCK_SIZE - 1))
 
 #define LOCKS		1024u
+#define GROUP		4u		/* blocks in a row that share a lock */
 #define RINGS		17u		/* one of them for write-back */
 #define RUN		(DAXPIN_OPS_MAX / 3)	/* blocks that a publish can change */
 #define INDEX_EXTENT	(16u << 20)	/* bytes, at most */
@@ -69,7 +70,7 @@ struct cache {
 	struct daxpin_extent zeroes;	/* a block of them */
 	void (*log)(const char *message);
 
-	pthread_mutex_t locks[LOCKS];	/* of blocks, by number modulo LOCKS */
+	pthread_mutex_t locks[LOCKS];	/* of groups of blocks, in turn */
 	_Atomic uint8_t *used;		/* by block: read since the hand was there */
 	_Atomic uint64_t hand;		/* of the clock that evicts */
 	_Atomic uint64_t extents;	/* of blocks, reserved ones included */

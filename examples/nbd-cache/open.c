@@ -18,7 +18,7 @@
 #define VERSION		1u
 #define READ_WORDS	8192u
 #define NO_DISK		"no disk"
-#define NAP_MS		10000u		/* for the limit, at the open */
+#define LIMIT_MS		10000u		/* for the limit, at the open */
 #define fail(o, ...)	cache_fail((o)->options, __VA_ARGS__)
 
 struct header {
@@ -347,7 +347,7 @@ static int start(struct cache *cache, const struct cache_options *options)
 		ret = -pthread_create(&cache->thread, NULL, back_run, cache);
 		cache->started = !ret;
 	}
-	if (!ret && cache_limit(cache, options->limit ? : 100, NAP_MS, &holes))
+	if (!ret && cache_limit(cache, options->limit ? : 100, LIMIT_MS, &holes))
 		cache_say(cache, "the limit of %u percent is not reached yet, and %" PRIu64 " bytes of the pool are given back",
 			  options->limit ? : 100, holes);
 	return ret;
