@@ -17,22 +17,31 @@ static int publish_check_name(const char *name)
 	return length < DP_ROOT_NAME_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* The fields that a type of operation uses. */
+/* The flags that a type of operation takes, and the fields that it does not use: all
+ * bits of each. */
 struct publish_type {
 	const char *name;
 	uint32_t flags;
-	bool offset, length, value, root_name;
+	uint64_t no_offset, no_length, no_value, no_root_name;
 };
 
 static const struct publish_type publish_types[] = {
 	[DAXPIN_OP_KEEP] = {
 		.name = "KEEP",
 		.flags = DAXPIN_OP_PERSISTED | DAXPIN_OP_WRITERS,
-		.offset = true, .length = true,
+		.no_value = ~0ull, .no_root_name = ~0ull,
 	},
-	[DAXPIN_OP_RETIRE] = { .name = "RETIRE" },
-	[DAXPIN_OP_SET] = { .name = "SET", .offset = true, .value = true },
-	[DAXPIN_OP_ROOT] = { .name = "ROOT", .root_name = true },
+	[DAXPIN_OP_RETIRE] = {
+		.name = "RETIRE", .no_offset = ~0ull, .no_length = ~0ull,
+		.no_value = ~0ull, .no_root_name = ~0ull,
+	},
+	[DAXPIN_OP_SET] = {
+		.name = "SET", .no_length = ~0ull, .no_root_name = ~0ull,
+	},
+	[DAXPIN_OP_ROOT] = {
+		.name = "ROOT", .no_offset = ~0ull, .no_length = ~0ull,
+		.no_value = ~0ull,
+	},
 };
 
 /* NULL: there is no such type. */
@@ -43,20 +52,29 @@ static const struct publish_type *publish_type_of(const struct daxpin_op *op)
 	       &publish_types[op->type] : NULL;
 }
 
-/* The first field that is not 0 although the type does not use it, or NULL. The
- * operation is then refused, because a later version may give the field a meaning. */
+/* The first field that is not 0 although the type does not use it. The operation is
+ * refused, because a later version may give the field a meaning. */
 static const char *publish_unused_field(const struct publish_type *type,
 					const struct daxpin_op *op)
 {
-	if (op->offset && !type->offset)
+	if (op->offset & type->no_offset)
 		return "offset";
-	if (op->length && !type->length)
+	if (op->length & type->no_length)
 		return "length";
-	if (op->value && !type->value)
+	if (op->value & type->no_value)
 		return "value";
-	if (op->name && !type->root_name)
+	if ((uintptr_t)op->name & type->no_root_name)
 		return "name";
-	return op->reserved[0] || op->reserved[1] ? "reserved" : NULL;
+	return "reserved";
+}
+
+static bool publish_has_unused_field(const struct publish_type *type,
+				     const struct daxpin_op *op)
+{
+	return (op->offset & type->no_offset) | (op->length & type->no_length) |
+	       (op->value & type->no_value) |
+	       ((uintptr_t)op->name & type->no_root_name) |
+	       op->reserved[0] | op->reserved[1];
 }
 
 /* Check the fields, whatever the state of the extent is. cause: for the sentence, or
@@ -64,17 +82,16 @@ static const char *publish_unused_field(const struct publish_type *type,
 static int publish_check_op(const struct daxpin_op *op, const struct dp_errmsg *cause)
 {
 	const struct publish_type *type = publish_type_of(op);
-	const char *field;
 
 	if (!type)
 		return dp_fail(cause, -EINVAL, "there is no type %u", op->type);
 	if (op->flags & ~type->flags)
 		return dp_fail(cause, -EINVAL, "of flags 0x%x it takes only 0x%x",
 			       op->flags, type->flags);
-	field = publish_unused_field(type, op);
-	if (field)
+	if (publish_has_unused_field(type, op))
 		return dp_fail(cause, -EINVAL,
-			       "it does not use the field %s, which must be 0", field);
+			       "it does not use the field %s, which must be 0",
+			       publish_unused_field(type, op));
 	if (op->flags & DAXPIN_OP_PERSISTED && (op->offset || op->length))
 		return dp_fail(cause, -EINVAL,
 			       "with DAXPIN_OP_PERSISTED nothing is made durable, so offset and length must be 0");
@@ -276,19 +293,26 @@ static int publish_failed(const struct dp_errmsg *errmsg, struct daxpin_pool *po
 		       (unsigned long long)op->extent.addr, cause);
 }
 
-static int publish_options(const struct daxpin_publish_options *user,
-			   struct daxpin_publish_options *ret_options)
+/* Publish for a caller that may want a sentence. Not inlined, so that the call of all
+ * others does not prepare these options. */
+__attribute__((noinline))
+static int publish_with_options(struct daxpin_pool *pool,
+				const struct daxpin_op *ops, size_t count,
+				const struct daxpin_publish_options *user,
+				size_t *failed)
 {
-	int ret;
+	struct daxpin_publish_options options = { .size = 0 };
+	int ret = DP_TAKE_OPTIONS(&options, user);
 
-	*ret_options = (struct daxpin_publish_options) { .size = 0 };
-	if (!user)
-		return 0;
-	ret = DP_TAKE_OPTIONS(ret_options, user);
-	if (!ret && ret_options->flags)
-		ret = dp_fail(DP_ERRMSG_OF(ret_options), -EINVAL,
-			      "flags 0x%x: a publish has none",
-			      ret_options->flags);
+	if (!ret && options.flags)
+		ret = dp_fail(DP_ERRMSG_OF(&options), -EINVAL,
+			      "flags 0x%x: a publish has none", options.flags);
+	if (ret)
+		return ret;
+	ret = publish_run(pool, ops, count, failed);
+	if (ret)
+		publish_failed(DP_ERRMSG_OF(&options), pool, ops, count, *failed,
+			       ret);
 	return ret;
 }
 
@@ -297,17 +321,11 @@ DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
 			     const struct daxpin_publish_options *user,
 			     size_t *failed)
 {
-	DP_CANCEL_POINT();
-	struct daxpin_publish_options options;
+	DP_CANCEL_POINT_ONLY();
 	size_t index = count;
-	int ret = publish_options(user, &options);
+	int ret = user ? publish_with_options(pool, ops, count, user, &index) :
+			 publish_run(pool, ops, count, &index);
 
-	if (!ret) {
-		ret = publish_run(pool, ops, count, &index);
-		if (ret)
-			publish_failed(DP_ERRMSG_OF(&options), pool, ops, count,
-				       index, ret);
-	}
 	if (ret && failed)
 		*failed = index;
 	return ret;

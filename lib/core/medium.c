@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include "core/medium.h"
+#include "util/cancel.h"
 
 /* Does the kernel's list of bad blocks, as read at the open, contain one of these
  * bytes? */
@@ -86,6 +87,7 @@ int dp_read(struct daxpin_pool *pool, struct dp_handle handle, uint64_t offset,
  * again. */
 void dp_quarantine_page(struct daxpin_pool *pool, struct dp_handle handle)
 {
+	DP_UNCANCELLED();
 	uint32_t meta = dp_geometry_meta_blocks(&pool->media.geometry);
 	uint32_t in_segment, segment = dp_segment_of(pool, handle.block, &in_segment);
 	uint32_t block = in_segment / DP_PAGE_WORDS * DP_PAGE_WORDS;

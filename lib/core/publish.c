@@ -83,6 +83,7 @@ struct step {
 struct target {
 	struct dp_handle handle;	/* block 0: none */
 	uint64_t bytes;
+	bool has_bad;			/* a bad block */
 };
 
 struct batch {
@@ -134,13 +135,13 @@ static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 	}
 	word.gen = gen & DP_WORD_GEN_MASK;
 	if (!ret)
-		step->change = dp_table_change(table, block, word);
+		step->change.value = dp_table_value(table, block, word);
 	return ret;
 }
 
 /* The address of a block's descriptor word, which is the key of a KEEP or RETIRE in the
  * table. */
-static uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t block)
+static inline uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t block)
 {
 	uint32_t in_segment;
 	const struct dp_table *table = publish_table(pool, block, &in_segment);
@@ -294,7 +295,6 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 {
 	bool keep = step->op->type == DAXPIN_OP_KEEP;
 	struct dp_states *states = &batch->pool->states;
-	uint64_t addr = step->change.addr;
 	int ret;
 
 	ret = dp_state_claim(states, step->handle.block,
@@ -304,10 +304,7 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 	if (ret)
 		return ret;
 	step->has = HAS_CLAIM;
-	ret = step_change_descriptor(batch->pool, step);
-	/* The step is in the table with this address. */
-	assert(step->change.addr == addr);
-	return ret;
+	return step_change_descriptor(batch->pool, step);
 }
 
 /* Returns 1 if this batch keeps the step's extent, 0 if the batch does not claim it,
@@ -342,11 +339,12 @@ static int step_take_target(struct batch *batch, struct step *step)
 		if (view.state == DP_STATE_RESERVED)
 			return -EINVAL;
 	}
-	batch->target = (struct target) {
-		step->handle,
-		(uint64_t)dp_state_blocks(states, step->handle.block) <<
-			DP_BLOCK_SHIFT
-	};
+	batch->target.handle = step->handle;
+	batch->target.bytes = (uint64_t)dp_state_blocks(states,
+							step->handle.block) <<
+			      DP_BLOCK_SHIFT;
+	batch->target.has_bad = dp_is_bad(batch->pool, step->handle.block, 0,
+					  batch->target.bytes);
 	return 0;
 }
 
@@ -365,7 +363,8 @@ static int step_hold_target(struct batch *batch, struct step *step)
 	/* Extent and offset are aligned, so the 8 bytes are inside if the first is. */
 	if (step->op->offset >= target->bytes)
 		return -EINVAL;
-	return dp_is_bad(batch->pool, step->handle.block, step->op->offset,
+	return target->has_bad &&
+	       dp_is_bad(batch->pool, step->handle.block, step->op->offset,
 			 sizeof(step->op->value)) ? -EIO : 0;
 }
 
@@ -574,8 +573,7 @@ static int batch_write(struct batch *batch)
 static int step_settle_kept(struct batch *batch, struct step *step)
 {
 	if (step->op->type == DAXPIN_OP_KEEP)
-		dp_state_settle(&batch->pool->states, step->handle.block,
-				DP_STATE_LIVE);
+		dp_state_settle_kept(&batch->pool->states, step->handle.block);
 	return 0;
 }
 
@@ -595,8 +593,8 @@ static int step_settle_root(struct batch *batch, struct step *step)
 static int step_settle_last(struct batch *batch, struct step *step)
 {
 	if (step->op->type == DAXPIN_OP_RETIRE)
-		dp_state_settle(&batch->pool->states, step->handle.block,
-				DP_STATE_RETIRED);
+		dp_state_settle_retired(&batch->pool->states,
+					step->handle.block);
 	return step_drop_hold(batch, step);
 }
 

@@ -15,11 +15,11 @@
  *
  *	FREE -> RESERVED	[dp_state_reserve] of state.h, by the thread that
  *				claimed the blocks
- *	RESERVED -> LIVE	[dp_state_settle], claimed by a publish
+ *	RESERVED -> LIVE	[dp_state_settle_kept], claimed by a publish
  *	RESERVED -> FREE	[dp_state_cancel], while not held
  *	RESERVED -> RETIRED	[dp_state_cancel], while held
- *	LIVE -> FREE		[dp_state_settle], claimed, while not held
- *	LIVE -> RETIRED		[dp_state_settle], claimed, while held
+ *	LIVE -> FREE		[dp_state_settle_retired], claimed, while not held
+ *	LIVE -> RETIRED		[dp_state_settle_retired], claimed, while held
  *	RETIRED -> FREE		[dp_state_drop] that makes the count 0
  *	publishing on, off	[dp_state_claim], [dp_state_unclaim] or settle
  *	writers on		[dp_state_hold], [dp_state_clone] for writing
@@ -38,7 +38,8 @@
  *
  * Invariants:
  *	D12	each change is one atomic operation, which decides one fact: a CAS,
- *		except for a reserve (a store) and an unclaim
+ *		except for a reserve (a store), and for an unclaim and the end of a
+ *		KEEP, which may rely on the claim
  *	I18	the CAS that reaches FREE also increments the generation, so no call
  *		with an old handle can match later. The thread that made it frees the
  *		blocks and wakes waiters, exactly once (also I19, I21, I38)
@@ -85,9 +86,9 @@
 #define COUNT_MASK	((uint64_t)DP_COUNT_MAX << COUNT_SHIFT)
 
 static_assert(DP_STATE_GENERATION_SHIFT + DP_GENERATION_BITS == 64, "the word is full");
-/* The smallest table that gets huge pages. Smaller ones, of pools below a GiB, would
+/* The smallest table that gets huge pages. Smaller ones, of pools below 512 MiB, would
  * take more memory than they need. */
-#define HUGE_TABLE	(4u << 20)
+#define HUGE_TABLE	(2u << 20)
 
 static_assert(sizeof(struct dp_extent_state) * 4 == DP_CACHE_LINE,
 	      "see dp_state_at()");
@@ -241,12 +242,6 @@ struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block)
 		.writers = word & WRITERS,
 		.exclusive = word & EXCLUSIVE,
 	};
-}
-
-uint32_t dp_state_blocks(struct dp_states *states, uint64_t block)
-{
-	return atomic_load_explicit(&dp_state_at(states, block)->blocks,
-				    memory_order_relaxed);
 }
 
 /* -------------------------------------------------- the end of a generation */
@@ -423,8 +418,11 @@ int dp_state_quarantine(struct dp_states *states, uint64_t block,
 	return ret == -EALREADY ? 0 : ret;
 }
 
-int dp_state_claim(struct dp_states *states, uint64_t block,
-		   uint64_t generation, enum dp_state from, bool no_writers)
+/* For all words but the usual one. */
+__attribute__((noinline))
+static int state_claim_other(struct dp_states *states, uint64_t block,
+			     uint64_t generation, enum dp_state from,
+			     bool no_writers)
 {
 	uint64_t word = state_load(states, block);
 	int ret;
@@ -444,6 +442,18 @@ int dp_state_claim(struct dp_states *states, uint64_t block,
 	return 0;
 }
 
+int dp_state_claim(struct dp_states *states, uint64_t block,
+		   uint64_t generation, enum dp_state from, bool no_writers)
+{
+	uint64_t word = dp_state_idle_word(generation, from);
+
+	/* The usual case: no hold and no other publish. */
+	if (state_load(states, block) == word &&
+	    state_swap(states, block, &word, word | PUBLISHING))
+		return 0;
+	return state_claim_other(states, block, generation, from, no_writers);
+}
+
 void dp_state_unclaim(struct dp_states *states, uint64_t block)
 {
 	uint64_t was = atomic_fetch_and(state_word(states, block), ~PUBLISHING);
@@ -455,25 +465,35 @@ void dp_state_unclaim(struct dp_states *states, uint64_t block)
 	(void)was;
 }
 
-void dp_state_settle(struct dp_states *states, uint64_t block, enum dp_state to)
+/* The claim excludes every other change of the state, so that a sum is enough. */
+void dp_state_settle_kept(struct dp_states *states, uint64_t block)
 {
+	const uint64_t change = ((uint64_t)(DP_STATE_LIVE - DP_STATE_RESERVED) <<
+				 DP_STATE_SHIFT) - PUBLISHING;
+	uint64_t was = atomic_fetch_add(state_word(states, block), change);
+
+	static_assert(DP_STATE_LIVE > DP_STATE_RESERVED, "the sum carries nothing");
+	assert(was & PUBLISHING && word_state(was) == DP_STATE_RESERVED);
+	(void)was;
+}
+
+void dp_state_settle_retired(struct dp_states *states, uint64_t block)
+{
+	struct dp_extent_state *state = dp_state_at(states, block);
 	uint64_t word = state_load(states, block), next;
 	uint32_t blocks = dp_state_blocks(states, block);
 
-	assert(to == DP_STATE_LIVE || to == DP_STATE_RETIRED);
 	do {
-		assert(word & PUBLISHING);
-		assert(word_state(word) == (to == DP_STATE_LIVE ?
-					    DP_STATE_RESERVED : DP_STATE_LIVE));
-		next = to == DP_STATE_RETIRED ? word_retired(word) :
-		       word_with_state(word & ~PUBLISHING, to);
+		assert(word & PUBLISHING && word_state(word) == DP_STATE_LIVE);
+		next = word_retired(word);
 	} while (!state_swap(states, block, &word, next));
-	if (to == DP_STATE_RETIRED)
-		DP_PROBE_RETIRE(states, block << 12, word_generation(word),
-				word_count(next));
+	DP_PROBE_RETIRE(states, block << 12, word_generation(word),
+			word_count(next));
+	/* Without holds there are no waiters, so that nobody is to be woken. */
 	if (word_state(next) == DP_STATE_RETIRED)
 		state_defer(states, blocks);
-	state_after_swap(states, block, word, next);
+	else
+		state_free_blocks(states, block, state);
 }
 
 /* seq_cst, all three: two-sided with the CAS in dp_state_claim(). */

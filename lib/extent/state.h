@@ -111,7 +111,11 @@ void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
 bool dp_state_is_current(struct dp_states *states, uint64_t block,
 			 uint64_t generation);
 struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block);
-uint32_t dp_state_blocks(struct dp_states *states, uint64_t block);
+static inline uint32_t dp_state_blocks(struct dp_states *states, uint64_t block)
+{
+	return atomic_load_explicit(&dp_state_at(states, block)->blocks,
+				    memory_order_relaxed);
+}
 struct dp_state_deferred dp_states_deferred(struct dp_states *states);
 
 /* FREE -> RESERVED, for blocks that the caller has claimed. Returns the generation. */
@@ -153,9 +157,10 @@ int dp_state_claim(struct dp_states *states, uint64_t block,
 		   uint64_t generation, enum dp_state from, bool no_writers);
 /* End the claim and change nothing. */
 void dp_state_unclaim(struct dp_states *states, uint64_t block);
-/* End the claim after media was changed: to LIVE, or RETIRED (FREE if not held). */
-void dp_state_settle(struct dp_states *states, uint64_t block,
-		     enum dp_state to);
+/* End the claim after media was changed: RESERVED -> LIVE */
+void dp_state_settle_kept(struct dp_states *states, uint64_t block);
+/* LIVE -> RETIRED or, if the extent is not held, FREE */
+void dp_state_settle_retired(struct dp_states *states, uint64_t block);
 
 /*
  * The number of roots that name an extent. A thread that adds one reads the state word

@@ -15,6 +15,7 @@
  * to the page.
  */
 #include "media/pages.h"
+#include "util/cancel.h"
 
 void dp_pages_init(struct dp_pages *pages, uint32_t count, char *base,
 		   uint64_t first_block, uint64_t seed,
@@ -33,13 +34,6 @@ void dp_pages_init(struct dp_pages *pages, uint32_t count, char *base,
 void dp_pages_fini(struct dp_pages *pages)
 {
 	pthread_mutex_destroy(&pages->mutex);
-}
-
-bool dp_pages_is_used(const struct dp_pages *pages, uint32_t page)
-{
-	assert(page < pages->count);
-	return atomic_load_explicit(&pages->used[page / 64],
-				    memory_order_acquire) >> page % 64 & 1;
 }
 
 uint32_t dp_pages_next(const struct dp_pages *pages, uint32_t page)
@@ -140,6 +134,7 @@ int dp_pages_begin(struct dp_pages *pages, uint32_t page,
 		   int (*format)(const void *arg, uint32_t page),
 		   const void *arg)
 {
+	DP_UNCANCELLED();
 	int ret = 0;
 
 	pthread_mutex_lock(&pages->mutex);

@@ -39,7 +39,12 @@ bool dp_pages_take(struct dp_pages *pages, uint32_t index, uint64_t raw);
 uint64_t dp_pages_word(const struct dp_pages *pages, uint32_t index);
 
 /* A used page remains used, and its words on media are formatted. */
-bool dp_pages_is_used(const struct dp_pages *pages, uint32_t page);
+static inline bool dp_pages_is_used(const struct dp_pages *pages, uint32_t page)
+{
+	assert(page < pages->count);
+	return atomic_load_explicit(&pages->used[page / 64],
+				    memory_order_acquire) >> page % 64 & 1;
+}
 /* The first used page at or after `page`, or the number of pages if there is none. */
 uint32_t dp_pages_next(const struct dp_pages *pages, uint32_t page);
 /* Mark a page as used in memory only. For a damaged word of the bitmap, whose bits were

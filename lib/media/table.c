@@ -40,28 +40,9 @@ static int table_format_page(const void *arg, uint32_t page)
 	return dp_persist_flush(table->persist, to, sizeof(words));
 }
 
-int dp_table_use(const struct dp_table *table, uint32_t block)
+int dp_table_begin_page(const struct dp_table *table, uint32_t page)
 {
-	uint32_t page = block / DP_PAGE_WORDS;
-
-	assert(block >= table->begin && block < table->blocks);
-	if (dp_pages_is_used(table->pages, page))
-		return 0;
 	return dp_pages_begin(table->pages, page, table_format_page, table);
-}
-
-struct dp_lane_entry dp_table_change(const struct dp_table *table,
-				     uint32_t block, struct dp_word word)
-{
-	uint64_t in_pool = table->first_block + block;
-
-	assert(block >= table->begin);
-	assert(block + word.blocks <= table->blocks);
-	assert(dp_pages_is_used(table->pages, block / DP_PAGE_WORDS));
-	return (struct dp_lane_entry) {
-		.addr = dp_table_word_addr(table, block),
-		.value = dp_word_encode(table->seed, in_pool, word),
-	};
 }
 
 bool dp_table_accepts(const struct dp_table *table, uint64_t offset,

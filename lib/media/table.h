@@ -51,14 +51,27 @@ static inline uint64_t dp_table_word_addr(const struct dp_table *table,
 	       dp_table_word_offset(table, block);
 }
 
+/* For dp_table_use(). */
+int dp_table_begin_page(const struct dp_table *table, uint32_t page);
+
 /* Mark the page of a block's word as used, durably. Must be called before the word is
  * stored. Any thread. */
-int dp_table_use(const struct dp_table *table, uint32_t block);
+static inline int dp_table_use(const struct dp_table *table, uint32_t block)
+{
+	uint32_t page = block / DP_PAGE_WORDS;
 
-/* The entry that sets a block's word to `word`. block: in the segment; its page must be
- * used. */
-struct dp_lane_entry dp_table_change(const struct dp_table *table,
-				     uint32_t block, struct dp_word word);
+	return dp_pages_is_used(table->pages, page) ? 0 :
+	       dp_table_begin_page(table, page);
+}
+
+/* The value of a block's word. block: in the segment; its page must be used. */
+static inline uint64_t dp_table_value(const struct dp_table *table, uint32_t block,
+				      struct dp_word word)
+{
+	assert(block >= table->begin && block + word.blocks <= table->blocks);
+	assert(dp_pages_is_used(table->pages, block / DP_PAGE_WORDS));
+	return dp_word_encode(table->seed, table->first_block + block, word);
+}
 
 /* Is that offset in the segment inside the table? */
 static inline bool dp_table_has(const struct dp_table *table, uint64_t offset)

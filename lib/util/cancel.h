@@ -11,8 +11,11 @@
  * that are called while a watch exists, because the watch may be on the thread's stack.
  * Public functions with neither macro reach no cancellation point. If they call
  * something that is one, which is rare (to signal the event descriptor, to read a job),
- * an internal function with DP_UNCANCELLED() does that. Disabling cancellation in each
- * hold and drop would double their cost.
+ * an internal function with DP_UNCANCELLED() does that. Disabling cancellation and
+ * enabling it again takes two locked operations, which would double the cost of each
+ * hold and drop. A publish is such a function too, but it is also a cancellation point:
+ * it begins with DP_CANCEL_POINT_ONLY(), and msync() and the reads below it are
+ * protected where they are called.
  * tests/lint/cancel.py has the list of functions.
  */
 #ifndef DP_CANCEL_H
@@ -40,6 +43,8 @@ static inline int dp_cancel_act_and_disable(void)
 	pthread_testcancel();
 	return dp_cancel_disable();
 }
+
+#define DP_CANCEL_POINT_ONLY() pthread_testcancel()
 
 #define DP_CANCEL_POINT() \
 	const int dp_cancel_before \

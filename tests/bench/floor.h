@@ -8,11 +8,13 @@
 
 #include "turns.h"
 
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <immintrin.h>
 
 /* lib/media/persist.c uses the same instruction on this CPU. */
 static inline bool floor_has_clwb(void)
@@ -31,7 +33,21 @@ static inline void floor_fence(void)
 {
 	__asm__ volatile("sfence" : : : "memory");
 }
+
+/* Zeroes lines past the caches. A CPU with clwb has these stores. */
+__attribute__((target("avx2")))
+static inline void floor_zero(void *line, uint64_t size)
+{
+	for (uint64_t at = 0; at < size; at += sizeof(__m256i))
+		_mm256_stream_si256((__m256i *)((char *)line + at),
+				    _mm256_setzero_si256());
+}
 #else
+static inline void floor_zero(void *line, uint64_t size)
+{
+	memset(line, 0, size);
+}
+
 static inline bool floor_has_clwb(void)
 {
 	return false;
@@ -53,14 +69,17 @@ static inline void floor_fence(void)
 #define LANE_LINES	5		/* a batch of 16 in a redo lane */
 #define FLOOR_BATCH	16
 
-static char *floor_memory;		/* FLOOR_BYTES for each thread */
+static char *floor_memory;		/* FLOOR_BYTES for each thread, and a payload */
+static uint64_t floor_payload;		/* its bytes */
 
-static inline void floor_begin(int threads)
+static inline void floor_begin(int threads, uint64_t payload)
 {
+	size_t bytes = (size_t)FLOOR_BYTES * threads + payload;
+
 	if (!floor_has_clwb())
 		bench_skip("the floor is of clwb and sfence, which this CPU lacks");
-	floor_memory = mmap(NULL, (size_t)FLOOR_BYTES * threads,
-			    PROT_READ | PROT_WRITE,
+	floor_payload = payload;
+	floor_memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (floor_memory == MAP_FAILED)
 		bench_die("no memory for the floor");
@@ -129,6 +148,55 @@ static uint64_t floor_batch(struct worker *worker)
 		floor_one_batch(worker, begin);
 		floor_one_batch(worker, begin);
 		begin += FLOOR_BATCH;
+		count++;
+	} while (!turn_is_over(worker));
+	return count;
+}
+
+/* One locked operation for each extent of a batch. */
+static inline void floor_lock_batch(void)
+{
+	static struct { _Alignas(LINE) _Atomic uint64_t word; } state[FLOOR_BATCH];
+
+	for (int i = 0; i < FLOOR_BATCH; i++)
+		atomic_fetch_add(&state[i].word, 1);
+}
+
+/* The same with what a claim and its end cost: a hold by another thread can change the
+ * state of an extent at any time, so each takes a locked operation. */
+static uint64_t floor_batch_locked(struct worker *worker)
+{
+	uint64_t count = 0, begin = 0;
+
+	do {
+		for (int i = 0; i < 2; i++) {
+			floor_lock_batch();
+			floor_one_batch(worker, begin);
+			floor_lock_batch();
+		}
+		begin += FLOOR_BATCH;
+		count++;
+	} while (!turn_is_over(worker));
+	return count;
+}
+
+/* Zeroes a payload and writes all of its lines back, because any of them may have been
+ * written meanwhile; one word at KEEP and again at RETIRE. One thread. */
+static uint64_t floor_zeroed(struct worker *worker)
+{
+	char *payload = floor_memory + FLOOR_BYTES;
+	uint64_t count = 0;
+
+	do {
+		floor_zero(payload, floor_payload);
+		floor_fence();
+		for (uint64_t at = 0; at < floor_payload; at += LINE)
+			floor_write_back(payload + at);
+		floor_fence();
+		floor_store(floor_word(worker, count), count);
+		floor_fence();
+		floor_store(floor_word(worker, count), 0);
+		floor_fence();
 		count++;
 	} while (!turn_is_over(worker));
 	return count;

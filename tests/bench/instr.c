@@ -45,13 +45,13 @@ static void cancel_all(void)
 static void publish_all(uint32_t type, uint32_t flags, size_t at_once)
 {
 	for (size_t i = 0; i < count; i += at_once) {
-		struct daxpin_op ops[BATCH] = { 0 };
+		struct daxpin_op ops[BATCH];
 
-		for (size_t j = 0; j < at_once; j++) {
-			ops[j].type = type;
-			ops[j].flags = flags;
-			ops[j].extent = extents[i + j];
-		}
+		for (size_t j = 0; j < at_once; j++)
+			ops[j] = (struct daxpin_op) {
+				.type = type, .flags = flags,
+				.extent = extents[i + j],
+			};
 		failed |= daxpin_publish(pool, ops, at_once, NULL, NULL);
 	}
 }

@@ -11,6 +11,7 @@
  *	PEER	pmemobj: the same by libpmemobj's atomic API. It does not flush the
  *		payload, so KEEP does so in `zeroed` only
  *		floor: the same cache lines and fences without any other work
+ *		locked-floor: the same, and two locked operations for each operation
  *		one-thread: daxpin itself, against --threads N of it
  */
 #include "floor.h"
@@ -182,7 +183,9 @@ static const struct comparison {
 	{ "passed", "pmemobj", with_objects_passed, with_keep_passed, 1 },
 	{ "batch", "pmemobj", object_batch, keep_batch, 2 * BATCH },
 	{ "batch", "floor", floor_batch, keep_batch, 2 * BATCH },
+	{ "batch", "locked-floor", floor_batch_locked, keep_batch, 2 * BATCH },
 	{ "zeroed", "pmemobj", object_zeroed, keep_zeroed, 2 },
+	{ "zeroed", "floor", floor_zeroed, keep_zeroed, 2 },
 	{ "set", "pmemobj", object_set, set, 1 },
 	{ "set", "floor", floor_set, set, 1 },
 	{ "set-batch", "pmemobj", object_set_batch, set_batch, 1 },
@@ -249,8 +252,8 @@ static void set_up(const struct comparison *comparison)
 	work_make_sizes();
 	work_make_hands(with_keep.hands);
 	atomic_store(&work.passage.last, NO_LAST);
-	if (!strcmp(bench->peer, "floor"))
-		floor_begin(bench->threads);
+	if (strstr(bench->peer, "floor"))
+		floor_begin(bench->threads, bench->size);
 	if (!strcmp(bench->peer, "pmemobj")) {
 		object_begin(bench, work_bytes() * 4 / 3);
 		work_make_hands(with_objects.hands);

@@ -4,7 +4,8 @@
 Each begins with DP_UNCANCELLED() or, if daxpin(7) lists it as a cancellation point,
 with DP_CANCEL_POINT() (lib/util/cancel.h). The functions listed below have no guard,
 because they reach no cancellation point: they call back nothing, and their only system
-calls are those of the futex and of io_uring, by syscall().
+calls are those of the futex and of io_uring, by syscall(), or are guarded below. One of
+them may still begin with DP_CANCEL_POINT_ONLY().
 """
 import pathlib
 import re
@@ -15,7 +16,7 @@ from lint import Report, line_of, read, without_comments
 FREE = set('''
     anchor_fd cancel deadline_ms drop drop_labelled drop_many event_fd extent_at
     hold hold_at hold_clone hold_labelled hold_many idle lock_fd pool_info ptr
-    registration_arg
+    publish registration_arg
     registration_wanted reserve root segment size state strerror unwatch version
     uring_abort uring_done uring_info uring_is_fixed uring_of uring_prep_cmd
     uring_prep_read uring_prep_readv uring_prep_send uring_prep_write
@@ -54,6 +55,8 @@ def main():
                 guarded.add(m[1])
                 continue
             free.add(m[1])
+            if body.lstrip().startswith('DP_CANCEL_POINT_ONLY();'):
+                points.add(m[1])
             if m[1] not in FREE:
                 report.fault(name_of_file, where, f'daxpin_{m[1]}() does not '
                              'begin with DP_UNCANCELLED(): in a thread that is '

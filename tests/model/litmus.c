@@ -439,7 +439,7 @@ static int set_up(void **state)
 	world.generation = dp_state_reserve(&world.states, block, 1);
 	assert_int_equal(dp_state_claim(&world.states, block, world.generation,
 					DP_STATE_RESERVED, false), 0);
-	dp_state_settle(&world.states, block, DP_STATE_LIVE);
+	dp_state_settle_kept(&world.states, block);
 	return 0;
 }
 

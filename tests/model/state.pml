@@ -8,7 +8,8 @@
  * Stands for:
  *	lib/extent/state.h: dp_state_reserve
  *	lib/extent/state.c: dp_state_cancel dp_state_claim
- *	lib/extent/state.c: dp_state_unclaim dp_state_settle dp_state_hold
+ *	lib/extent/state.c: dp_state_unclaim dp_state_settle_kept
+ *	lib/extent/state.c: dp_state_settle_retired dp_state_hold
  *	lib/extent/state.c: state_take_hold dp_state_clone dp_state_drop word_excludes
  *	lib/extent/state.c: state_after_swap word_retired state_refuse
  *	lib/extent/space.c: dp_space_claim dp_space_free
@@ -230,7 +231,7 @@ inline unclaim()
 	}
 }
 
-/* dp_state_settle(): change memory, after the medium. */
+/* dp_state_settle_kept() and dp_state_settle_retired(): change memory, after the medium. */
 inline settle_live()
 {
 	d_step { claims--; keeping = false };

@@ -7,7 +7,7 @@
  * Stands for:
  *	lib/extent/state.c: dp_state_wait state_ask_wake dp_state_drop
  *	lib/extent/state.c: dp_state_hold state_after_swap state_wake
- *	lib/extent/state.c: dp_state_settle word_retired
+ *	lib/extent/state.c: dp_state_settle_retired word_retired
  *	lib/os/os.c: dp_os_futex_wait dp_os_futex_wake
  *
  * Left out: deadlines, so a waiter that would time out waits for ever here; the
@@ -204,7 +204,7 @@ active proctype holder()
 	drop(1)
 }
 
-/* The end of a publish: dp_state_settle(). */
+/* The end of a publish: dp_state_settle_retired(). */
 active proctype retire()
 {
 	short w, to;

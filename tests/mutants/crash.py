@@ -302,28 +302,28 @@ int dp_lane_run'''),
 """),
 
     # ----------------------------------------------------------------- checks
-    ('check-without-length', SIM, 'lib/media/layout.c',
+    ('check-without-length', SIM, 'lib/media/layout.h',
      'a word whose length was damaged checks out',
-     '''	return word_check(seed, block, raw & WORD_BODY) << DP_WORD_CHECK_SHIFT;''',
-     '''	return word_check(seed, block, raw & WORD_BODY & ~0x3ffffull) <<
+     '''	return dp_word_check(seed, block, raw & DP_WORD_BODY) << DP_WORD_CHECK_SHIFT;''',
+     '''	return dp_word_check(seed, block, raw & DP_WORD_BODY & ~0x3ffffull) <<
 	       DP_WORD_CHECK_SHIFT;'''),
     ('zero-is-free', SIM, 'lib/media/layout.c',
      'a page of zeroes is accepted as free space',
-     '''	if (check != word_check_field(seed, block, raw))
+     '''	if (check != dp_word_check_field(seed, block, raw))
 		return false;
 	return dp_word_unpack''',
      '''	if (!raw) {
 		*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0 };
 		return true;
 	}
-	if (check != word_check_field(seed, block, raw))
+	if (check != dp_word_check_field(seed, block, raw))
 		return false;
 	return dp_word_unpack'''),
-    ('slot-not-transposed', SIM, 'lib/media/table.c',
+    ('slot-not-transposed', SIM, 'lib/core/publish.c',
      'one function computes the place of a word differently',
-     '''		.addr = dp_table_word_addr(table, block),''',
-     '''		.addr = (table->first_block << DP_BLOCK_SHIFT) +
-			table->offset + block * 8,'''),
+     '''	return dp_table_word_addr(table, in_segment);''',
+     '''	return (table->first_block << DP_BLOCK_SHIFT) + table->offset +
+	       in_segment * 8;'''),
 
     # ------------------------------------------------------------ page bitmap
     ('page-not-formatted', PAGE, 'lib/media/pages.c',
@@ -390,10 +390,10 @@ int dp_lane_run'''),
 			ret = dp_table_load_pages('''),
     ('free-word-not-checked', SIM, 'lib/media/layout.c',
      'a word of free space that fails its check is skipped',
-     '''			ret_other[i] |= (uint64_t)(raw != (body |
-				word_check_field(seed, block, body))) << line;''',
-     '''			ret_other[i] |= (uint64_t)((raw & WORD_BODY) != body) <<
-					line;
+     '''			other[i] |= (uint64_t)(raw != (body |
+				dp_word_check_field(seed, block, body))) << line;''',
+     '''			other[i] |= (uint64_t)((raw & DP_WORD_BODY) != body) <<
+				    line;
 			(void)block;'''),
     ('page-bitmap-not-checked', SIM, 'lib/media/layout.c',
      'a damaged word of the page bitmap hides extents',

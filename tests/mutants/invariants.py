@@ -1144,11 +1144,18 @@ void dp_persist_wipe''',
      '',
      'a_filesystem_mounted_over_sysfs_is_not_trusted'),
     # ---------------------------------------------- calls that end badly (C1-C12)
-    ('publish-is-cancelled', CANCEL, 'lib/api/publish.c',
-     'a publish is a cancellation point',
-     '''	DP_CANCEL_POINT();
-	struct daxpin_publish_options options;''',
-     '	struct daxpin_publish_options options;',
+    ('publish-is-cancelled', CANCEL, 'lib/media/persist.c',
+     'a publish is a cancellation point where it calls msync()',
+     '''	DP_UNCANCELLED();
+
+	return remember_error''',
+     '''	return remember_error''',
+     'a_call_is_cancelled_at_its_beginning_or_not_at_all'),
+    ('page-is-cancelled', CANCEL, 'lib/media/pages.c',
+     'a publish is a cancellation point where it begins a page of the table',
+     '''	DP_UNCANCELLED();
+	int ret = 0;''',
+     '''	int ret = 0;''',
      'a_call_is_cancelled_at_its_beginning_or_not_at_all'),
     ('drop-is-cancelled', CANCEL, 'lib/extent/event.c',
      'a drop is a cancellation point where it signals an event',

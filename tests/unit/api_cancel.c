@@ -106,6 +106,18 @@ static void unpublish(struct context *s, int ret)
 	must(daxpin_publish(s->f.pool, ops, 2, NULL, NULL));
 }
 
+/* Each extent is a chunk and is kept, so that the next one's word is usually the first
+ * in a page of the table. */
+static void reserve_chunk(struct context *s)
+{
+	must(daxpin_reserve(s->f.pool, DAXPIN_CHUNK_SIZE, 0, &s->extent));
+}
+
+static int run_keep(struct context *s)
+{
+	return publish(&s->f, DAXPIN_OP_KEEP, s->extent);
+}
+
 /*
  * The extent has a watch and the event descriptor is armed, so that the drop writes to
  * it.
@@ -466,6 +478,8 @@ static const struct call calls[] = {
 	{ "check", NULL, run_check, open_once_more, true },
 	{ "repair", NULL, run_repair, open_once_more, true },
 	{ "repair_undo", NULL, run_repair_undo, open_once_more, true },
+	/* The last, because it uses up the space. */
+	{ "publish, in a new page", reserve_chunk, run_keep, must_work, true },
 };
 
 /* Uses the pool from reserve to the last drop. */
