@@ -31,7 +31,8 @@
  * for space has no lock, because write-back takes the locks of other blocks, and no
  * extent, because others may wait for the same: a run has as many blocks as there is
  * space for, and waits only for its first. The order of locks is those of a run, in
- * ascending order, then cache->mutex. A run does not go past the block with the last lock.
+ * ascending order, then cache->mutex. A run does not go past the block with the last
+ * lock.
  */
 #include "engine.h"
 #include <errno.h>
