@@ -66,6 +66,16 @@ static void bits_set_quarantined(struct dp_bits *bits, uint32_t word, uint64_t v
 	atomic_store_explicit(&bits->quarantine[word], value, memory_order_relaxed);
 }
 
+/* Each block of the mask must have the other state. */
+static inline void bits_change_word(struct dp_bits *bits, uint32_t word, uint64_t mask,
+				    bool free)
+{
+	uint64_t was = bits_load(bits, word);
+
+	assert((was & mask) == (free ? 0 : mask));	/* I18: freed exactly once */
+	bits_store(bits, word, was ^ mask);
+}
+
 static void bits_count(struct dp_bits *bits, uint32_t count)
 {
 	assert(count <= bits->blocks);
@@ -82,35 +92,33 @@ static uint64_t bits_mask(uint32_t block, uint32_t end, uint32_t *ret_next)
 	return (count == WORD_BITS ? ~0ull : (1ull << count) - 1) << shift;
 }
 
+/* Taken blocks become free, or free ones taken. Inlined, so that each has its loop. */
+__attribute__((always_inline))
+static inline void bits_change(struct dp_bits *bits, uint32_t block, uint32_t blocks,
+			       bool free)
+{
+	uint32_t word = block / WORD_BITS, last = (block + blocks - 1) / WORD_BITS;
+	uint64_t mask = ~0ull << block % WORD_BITS;
+
+	assert(blocks && block + blocks <= bits->blocks);
+	for (; word < last; word++, mask = ~0ull)
+		bits_change_word(bits, word, mask, free);
+	mask &= ~0ull >> (WORD_BITS - 1 - (block + blocks - 1) % WORD_BITS);
+	bits_change_word(bits, last, mask, free);
+}
+
 void dp_bits_set(struct dp_bits *bits, uint32_t block, uint32_t blocks)
 {
-	uint32_t end = block + blocks, next;
-
-	assert(blocks && end <= bits->blocks);
-	for (uint32_t b = block; b < end; b = next) {
-		uint64_t mask = bits_mask(b, end, &next);
-		uint64_t was = bits_load(bits, b / WORD_BITS);
-
-		assert(!(was & mask));	/* I18: freed exactly once */
-		assert(!bits->quarantine_count ||
-		       !(bits_quarantined(bits, b / WORD_BITS) & mask));
-		bits_store(bits, b / WORD_BITS, was | mask);
-	}
+	assert(!dp_bits_quarantined_count(bits) ||
+	       dp_bits_find_quarantined(bits, block, block + blocks, true) ==
+	       block + blocks);
+	bits_change(bits, block, blocks, true);
 	bits_count(bits, dp_bits_free_count(bits) + blocks);
 }
 
 void dp_bits_clear(struct dp_bits *bits, uint32_t block, uint32_t blocks)
 {
-	uint32_t end = block + blocks, next;
-
-	assert(blocks && end <= bits->blocks);
-	for (uint32_t b = block; b < end; b = next) {
-		uint64_t mask = bits_mask(b, end, &next);
-		uint64_t was = bits_load(bits, b / WORD_BITS);
-
-		assert((was & mask) == mask);
-		bits_store(bits, b / WORD_BITS, was & ~mask);
-	}
+	bits_change(bits, block, blocks, false);
 	bits_count(bits, dp_bits_free_count(bits) - blocks);
 }
 

@@ -209,10 +209,12 @@ void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache)
 /* (8) */
 void dp_caches_note_fenced(struct dp_caches *caches)
 {
-	struct dp_cache *cache = &caches->cache[dp_thread_slot()];
+	struct dp_cache *cache;
 
-	if (!(atomic_load(&caches->mode) & CACHES_FENCED) ||
-	    atomic_load_explicit(&cache->fenced, memory_order_relaxed))
+	if (!(atomic_load(&caches->mode) & CACHES_FENCED))
+		return;
+	cache = &caches->cache[dp_thread_slot()];
+	if (atomic_load_explicit(&cache->fenced, memory_order_relaxed))
 		return;
 	atomic_store(&cache->fenced, true);
 	dp_events_notify_refused(caches->events);

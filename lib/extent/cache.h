@@ -131,15 +131,19 @@ static inline void dp_cache_set_busy(struct dp_cache *cache, uint32_t busy)
 
 /*
  * Enter, take, and leave. false: there is no such run, or the caller must use
- * dp_cache_enter().
+ * dp_cache_enter(), which gives the thread a slot.
  */
 static inline bool dp_cache_pop(struct dp_caches *caches, uint32_t blocks,
 				uint32_t *ret_block)
 {
-	struct dp_cache *cache = &caches->cache[dp_thread_slot()];
+	unsigned int mine = dp_thread_slot_mine;
+	struct dp_cache *cache;
 	bool found;
 
 	assert(blocks && blocks <= DP_CACHE_RUN);
+	if (!mine)
+		return false;
+	cache = &caches->cache[mine - 1];
 	dp_cache_set_busy(cache, 1);
 	found = !atomic_load(&caches->mode) && dp_cache_take(cache, blocks, ret_block);
 	dp_cache_set_busy(cache, 0);
@@ -150,10 +154,14 @@ static inline bool dp_cache_pop(struct dp_caches *caches, uint32_t blocks,
 static inline bool dp_cache_push(struct dp_caches *caches, uint32_t block,
 				 uint32_t blocks)
 {
-	struct dp_cache *cache = &caches->cache[dp_thread_slot()];
+	unsigned int mine = dp_thread_slot_mine;
+	struct dp_cache *cache;
 	bool done;
 
 	assert(blocks && blocks <= DP_CACHE_RUN);
+	if (!mine)
+		return false;
+	cache = &caches->cache[mine - 1];
 	dp_cache_set_busy(cache, 1);
 	done = !atomic_load(&caches->mode) && dp_cache_put(cache, block, blocks);
 	dp_cache_set_busy(cache, 0);

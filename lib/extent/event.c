@@ -270,11 +270,9 @@ void dp_events_refused(struct dp_events *events)
 	atomic_store(&events->refused, true);
 }
 
-void dp_events_notify_refused(struct dp_events *events)
+void dp_events_post_retry(struct dp_events *events)
 {
-	dp_fence_after_rmw();
-	if (atomic_load(&events->refused) &&
-	    atomic_exchange(&events->refused, false))
+	if (atomic_exchange(&events->refused, false))
 		dp_events_post(events, &events->retry);
 }
 

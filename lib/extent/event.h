@@ -67,9 +67,16 @@ void dp_events_withdraw(struct dp_events *events, struct dp_notice *notice);
  * too.
  */
 void dp_events_refused(struct dp_events *events);
+/* Post RETRY if a refusal was noted. Only dp_events_notify_refused() calls it. */
+void dp_events_post_retry(struct dp_events *events);
 /* Call it after a change that a refused call may wait for: a gate was opened, blocks
  * were freed, a job has ended. Takes no mutex unless a call was refused. */
-void dp_events_notify_refused(struct dp_events *events);
+static inline void dp_events_notify_refused(struct dp_events *events)
+{
+	dp_fence_after_rmw();
+	if (atomic_load(&events->refused))
+		dp_events_post_retry(events);
+}
 
 bool dp_events_next(struct dp_events *events, struct daxpin_event *ret_event);
 bool dp_events_arm(struct dp_events *events);

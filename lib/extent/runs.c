@@ -9,12 +9,13 @@
  * A list is last in, first out: the run that was freed last is the most likely to be
  * in the processor's caches.
  *
- * A run that becomes free is joined with adjacent free runs immediately. tag[] of the
- * first and of the last block of a free run is the number of the run's node; all other
- * tags are stale. So a tag is read only if the bitmap shows that its block is free.
+ * A run that becomes free is joined with adjacent free runs immediately. Two blocks
+ * have one tag: if both are free, they are in the same run. The tag of a free run's
+ * first and of its last block is the number of the run's node; all other tags are
+ * stale. So a tag is read only if the bitmap shows that its block is free.
  *
- *	bits	1 1 1 0 0 1 1 1 1 1 0 1
- *	tag	a - a - - b - - - b - c
+ *	bits	1 1 1 1 1 0 0 1 1 0 1 0
+ *	tag	 a   -   a   b   b   c
  *
  * Invariants, between any two calls:
  *	a block's bit is set if and only if it is in a run that has a node in a list
@@ -31,9 +32,10 @@
 /* The number of runs of a length's own class to try before the next class. */
 #define NEAR_RUNS	8u
 
+#define TAG_BLOCKS	2u		/* that have one tag */
 #define LINE_TAGS	16u		/* in a cache line */
-#define PAGE_LINES	32u
-#define PAGE_TAGS	(LINE_TAGS * PAGE_LINES)
+#define CHUNK_LINES	16u
+#define CHUNK_TAGS	(LINE_TAGS * CHUNK_LINES)	/* of 2 MiB */
 
 static uint32_t runs_class(uint32_t blocks)
 {
@@ -75,12 +77,14 @@ static uint32_t runs_class_from(const struct dp_runs *runs, uint32_t class)
 
 /*
  * The tag of a block. Large extents begin at multiples of 2 MiB. If tag[] were indexed
- * by the block's number, the tags of all of them would share few sets of a cache, so
- * the index is permuted within each 512.
+ * by the number of the pair, the tags of all of them would share few sets of a cache,
+ * so the index is permuted within each chunk.
  */
 static uint32_t *runs_tag(const struct dp_runs *runs, uint32_t block)
 {
-	return &runs->tag[block ^ ((block / PAGE_TAGS) % PAGE_LINES * LINE_TAGS)];
+	uint32_t pair = block / TAG_BLOCKS;
+
+	return &runs->tag[pair ^ (pair / CHUNK_TAGS % CHUNK_LINES * LINE_TAGS)];
 }
 
 /* ------------------------------------------------------- nodes and their lists */
@@ -101,6 +105,13 @@ static void runs_drop_node(struct dp_runs *runs, uint32_t node)
 	runs->spare = node;
 }
 
+static void runs_tag_ends(struct dp_runs *runs, uint32_t node, uint32_t block,
+			  uint32_t blocks)
+{
+	*runs_tag(runs, block) = node;
+	*runs_tag(runs, block + blocks - 1) = node;
+}
+
 /* Make the node describe this run, and add it to its list. */
 static void runs_link(struct dp_runs *runs, uint32_t node, uint32_t block,
 		      uint32_t blocks)
@@ -111,11 +122,10 @@ static void runs_link(struct dp_runs *runs, uint32_t node, uint32_t block,
 	runs->node[head].prev = node;
 	runs->list[class] = node;
 	runs->some[class / 64] |= 1ull << class % 64;
-	*runs_tag(runs, block) = node;
-	*runs_tag(runs, block + blocks - 1) = node;
+	runs_tag_ends(runs, node, block, blocks);
 }
 
-static struct run_node runs_unlink(struct dp_runs *runs, uint32_t node)
+static void runs_unlink(struct dp_runs *runs, uint32_t node)
 {
 	struct run_node run = runs->node[node];
 	uint32_t class = runs_class(run.blocks);
@@ -125,13 +135,35 @@ static struct run_node runs_unlink(struct dp_runs *runs, uint32_t node)
 	runs->node[run.next].prev = run.prev;
 	if (run.prev) {
 		runs->node[run.prev].next = run.next;
-		return run;
+		return;
 	}
 	assert(runs->list[class] == node);
 	runs->list[class] = run.next;
 	if (!run.next)
 		runs->some[class / 64] &= ~(1ull << class % 64);
-	return run;
+}
+
+static void runs_remove(struct dp_runs *runs, uint32_t node)
+{
+	runs_unlink(runs, node);
+	runs_drop_node(runs, node);
+}
+
+/* The node's run becomes this one, which may be longer or shorter. A run that stays in
+ * its class keeps its place in the list. */
+static void runs_resize(struct dp_runs *runs, uint32_t node, uint32_t block,
+			uint32_t blocks)
+{
+	struct run_node *run = &runs->node[node];
+
+	if (runs_class(run->blocks) == runs_class(blocks)) {
+		run->block = block;
+		run->blocks = blocks;
+		runs_tag_ends(runs, node, block, blocks);
+		return;
+	}
+	runs_unlink(runs, node);
+	runs_link(runs, node, block, blocks);
 }
 
 int dp_runs_init(struct dp_runs *runs, struct dp_bits *bits)
@@ -143,7 +175,8 @@ int dp_runs_init(struct dp_runs *runs, struct dp_bits *bits)
 	 * many runs as blocks. Neither array is zeroed, so pages that are never used
 	 * take no memory. */
 	runs->node = malloc((blocks / 2 + 2) * sizeof(*runs->node));
-	runs->tag = malloc(dp_round_up(blocks, PAGE_TAGS) * sizeof(*runs->tag));
+	runs->tag = malloc(dp_round_up(blocks / TAG_BLOCKS, CHUNK_TAGS) *
+			   sizeof(*runs->tag));
 	if (!runs->node || !runs->tag) {
 		dp_runs_fini(runs);
 		return -ENOMEM;
@@ -198,18 +231,19 @@ static uint32_t runs_find(const struct dp_runs *runs, uint32_t blocks)
 static void runs_cut(struct dp_runs *runs, uint32_t node, uint32_t block,
 		     uint32_t blocks)
 {
-	struct run_node run = runs_unlink(runs, node);
-	uint32_t end = run.block + run.blocks;
+	uint32_t begin = runs->node[node].block, end = begin + runs->node[node].blocks;
+	uint32_t after = block + blocks;
 
-	assert(block >= run.block && block + blocks <= end);
+	assert(block >= begin && after <= end);
 	dp_bits_clear(runs->bits, block, blocks);
-	if (block > run.block)
-		runs_link(runs, node, run.block, block - run.block);
+	if (block > begin)
+		runs_resize(runs, node, begin, block - begin);
+	else if (after < end)
+		runs_resize(runs, node, after, end - after);
 	else
-		runs_drop_node(runs, node);
-	if (block + blocks < end)
-		runs_link(runs, runs_new_node(runs), block + blocks,
-			  end - block - blocks);
+		runs_remove(runs, node);
+	if (block > begin && after < end)
+		runs_link(runs, runs_new_node(runs), after, end - after);
 }
 
 bool dp_runs_take(struct dp_runs *runs, uint32_t blocks, uint32_t *ret_block)
@@ -234,26 +268,29 @@ bool dp_runs_take_at(struct dp_runs *runs, uint32_t block, uint32_t blocks)
 
 /* ------------------------------------------------------------------- to add */
 
-/* Unlink the run that begins or ends at this block, and release its node. */
-static struct run_node runs_remove_adjacent(struct dp_runs *runs, uint32_t block)
+/* The node of the free run that begins or ends at this block; 0: it is not free. */
+static uint32_t runs_node_at(const struct dp_runs *runs, uint32_t block)
 {
-	uint32_t node = *runs_tag(runs, block);
-	struct run_node run = runs_unlink(runs, node);
-
-	runs_drop_node(runs, node);
-	return run;
+	return dp_bits_is_free(runs->bits, block) ? *runs_tag(runs, block) : 0;
 }
 
 uint32_t dp_runs_add(struct dp_runs *runs, uint32_t block, uint32_t blocks)
 {
 	uint32_t begin = block, end = block + blocks;
+	uint32_t before = begin ? runs_node_at(runs, begin - 1) : 0;
+	uint32_t after = end < runs->bits->blocks ? runs_node_at(runs, end) : 0;
 
 	dp_bits_set(runs->bits, block, blocks);
-	if (begin && dp_bits_is_free(runs->bits, begin - 1))
-		begin = runs_remove_adjacent(runs, begin - 1).block;
-	if (end < runs->bits->blocks && dp_bits_is_free(runs->bits, end))
-		end += runs_remove_adjacent(runs, end).blocks;
-	runs_link(runs, runs_new_node(runs), begin, end - begin);
+	if (before)
+		begin = runs->node[before].block;
+	if (after)
+		end += runs->node[after].blocks;
+	if (before && after)
+		runs_remove(runs, after);
+	if (before || after)
+		runs_resize(runs, before ? before : after, begin, end - begin);
+	else
+		runs_link(runs, runs_new_node(runs), begin, end - begin);
 	return end - begin;
 }
 

@@ -23,7 +23,7 @@ struct run_node {
 struct dp_runs {
 	struct dp_bits *bits;		/* not owned */
 	struct run_node *node;		/* [0] is none */
-	uint32_t *tag;			/* by block: see runs.c */
+	uint32_t *tag;			/* by pairs of blocks: see runs.c */
 	uint32_t used;			/* nodes that were ever in use */
 	uint32_t spare;			/* the first of the unused nodes */
 	uint64_t some[DP_RUN_CLASSES / 64];

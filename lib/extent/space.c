@@ -58,6 +58,10 @@ static void space_add_usable(struct dp_space *space, uint32_t block,
 	const struct dp_bits *bits = &space->bits;
 	uint32_t end = block + blocks, to;
 
+	if (!dp_bits_quarantined_count(bits)) {
+		space_add(space, block, blocks);
+		return;
+	}
 	while ((block = dp_bits_find_quarantined(bits, block, end, false)) < end) {
 		to = dp_bits_find_quarantined(bits, block, end, true);
 		space_add(space, block, to - block);

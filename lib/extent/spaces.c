@@ -9,8 +9,10 @@
  * A small run is taken from the thread's cache and returned to it. An empty cache is
  * filled from one free run; from a full cache the older half of one length is returned
  * to the segments. All other runs are claimed from the first segment that has one,
- * beginning with the segment of the thread's slot number, so that long runs remain in
- * later segments.
+ * beginning with the thread's first segment, so that long runs remain in later
+ * segments. The first segments of threads are far apart, so that threads rarely want
+ * the same lock or write the same cache lines, also when each has used several
+ * segments.
  *
  * Before a claim is refused, all caches are emptied, and blocks that were freed while
  * their segment was locked are added: a refusal means that no run was long enough after
@@ -30,6 +32,31 @@
 #define REFILL_RUNS	64u		/* runs of a refill, at most */
 #define CACHED_PART	64u		/* a cache has at most 1/64 of the pool */
 
+static bool spaces_have_common_divisor(uint32_t a, uint32_t b)
+{
+	while (b) {
+		uint32_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a > 1;
+}
+
+/*
+ * The distance between the first segments of threads whose slots are consecutive: about
+ * 5/8 of the pool, and no common divisor with the number of segments. So the first
+ * segments of as many threads as there are segments are all different.
+ */
+static uint32_t spaces_step(uint32_t segments)
+{
+	uint32_t step = (uint64_t)segments * 5 / 8;
+
+	while (spaces_have_common_divisor(segments, step))
+		step++;
+	return step;
+}
+
 int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift,
 		   struct dp_events *events)
 {
@@ -41,6 +68,7 @@ int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift,
 	memset(spaces, 0, sizeof(*spaces));
 	spaces->segments = segments;
 	spaces->shift = shift;
+	spaces->step = spaces_step(segments);
 	spaces->space = aligned_alloc(DP_CACHE_LINE,
 				      (size_t)segments * sizeof(*spaces->space));
 	if (!spaces->space)
@@ -107,11 +135,10 @@ static bool spaces_claim_in(struct dp_spaces *spaces, uint32_t from, uint32_t to
 	return false;
 }
 
-/* Threads begin in different segments, so that they rarely want the same lock. */
 static bool spaces_claim_run(struct dp_spaces *spaces, uint32_t blocks,
 			     uint64_t *ret_block)
 {
-	uint32_t first = dp_thread_slot() % spaces->segments;
+	uint32_t first = dp_thread_slot() * spaces->step % spaces->segments;
 
 	return spaces_claim_in(spaces, first, spaces->segments, blocks, ret_block) ||
 	       spaces_claim_in(spaces, 0, first, blocks, ret_block);

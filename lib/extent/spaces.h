@@ -15,6 +15,7 @@ struct dp_spaces {
 	struct dp_space *space;		/* one per segment */
 	uint32_t segments;
 	uint32_t shift;			/* log2 of blocks per segment */
+	uint32_t step;			/* see spaces_step() */
 	_Atomic bool quarantine;	/* a block is in quarantine, or a thread has
 					   tried to quarantine one */
 	struct dp_longest longest;

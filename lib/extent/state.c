@@ -252,8 +252,8 @@ static void state_wake(struct dp_states *states, uint64_t block)
 	dp_events_fire(states->events, block << 12);
 }
 
-static void state_free_blocks(struct dp_states *states, uint64_t block,
-			      const struct dp_extent_state *state)
+static inline void state_free_blocks(struct dp_states *states, uint64_t block,
+				     const struct dp_extent_state *state)
 {
 	dp_spaces_free(states->spaces, block,
 		       atomic_load_explicit(&state->blocks, memory_order_relaxed));

@@ -8,11 +8,14 @@
  *		allocator that several threads use
  *		llfree: page frames of LLFree, for lifo and pair and sizes that are
  *		powers of two; $DAXPIN_BENCH_LLFREE is llfree.c as a shared library
+ *		floor: what every allocator does that several threads use, with a word
+ *		for each block as daxpin has, and nothing else: see floor_take()
  *		one-thread: daxpin itself, against --threads N of it
  */
 #include "workload.h"
 
 #include <dlfcn.h>
+#include <sys/mman.h>
 
 static struct daxpin_pool *pool;
 
@@ -62,14 +65,27 @@ static uint64_t two_adds(struct worker *worker)
 	return count;
 }
 
-/* LLFree returns numbers of page frames: there is no memory to touch. */
-static int (*llfree_begin)(size_t frames, size_t threads);
-static uint64_t (*llfree_frame)(int order, size_t local);
-static int (*llfree_put)(uint64_t frame, int order, size_t local);
-static int llfree_order;
+/*
+ * The floor has a word for each block, and memory of its own. A take stores a word, and
+ * a give replaces it by a CAS, because another thread may have the handle. A thread
+ * gets the block that it gave last. In `mixed` it gets a random one: extents of many
+ * lengths that fill their blocks without gaps begin anywhere.
+ */
+static struct floor {
+	_Alignas(LINE) uint32_t *blocks;	/* that can be taken; NULL: anywhere */
+	size_t count;
+	uint32_t first;				/* of this thread's part */
+	uint64_t random;
+} floors[WORKERS_MAX];
+
+static struct {
+	_Atomic uint64_t *word;
+	char *memory;
+	uint32_t part;			/* blocks for each thread */
+} floor_all;
 
 /* Returns a number for each thread, from 0. */
-static size_t llfree_local(void)
+static size_t thread_number(void)
 {
 	static _Atomic size_t next = 1;
 	static _Thread_local size_t number;
@@ -79,17 +95,85 @@ static size_t llfree_local(void)
 	return number - 1;
 }
 
+ALWAYS_INLINE void floor_take(struct slot *slot, size_t size)
+{
+	struct floor *mine = &floors[thread_number()];
+	uint32_t block = mine->blocks ? mine->blocks[--mine->count] :
+			 mine->first + bench_below(&mine->random, floor_all.part);
+	uint64_t word = atomic_load_explicit(&floor_all.word[block],
+					     memory_order_relaxed);
+
+	(void)size;
+	atomic_store_explicit(&floor_all.word[block], word | 1, memory_order_release);
+	slot->word[0] = block;
+	work_touch(floor_all.memory + (uint64_t)block * DAXPIN_BLOCK_SIZE);
+}
+
+ALWAYS_INLINE void floor_give(struct slot *slot)
+{
+	struct floor *mine = &floors[thread_number()];
+	uint32_t block = slot->word[0];
+	uint64_t word = atomic_load_explicit(&floor_all.word[block],
+					     memory_order_relaxed);
+
+	if (!atomic_compare_exchange_strong(&floor_all.word[block], &word, word + 2))
+		bench_die("the word of a thread's own block has changed");
+	if (mine->blocks)
+		mine->blocks[mine->count++] = block;
+}
+
+static void *floor_memory(size_t bytes)
+{
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+	if (memory == MAP_FAILED)
+		bench_die("no memory for the floor: %zu bytes", bytes);
+	return memory;
+}
+
+static void floor_begin(const struct bench *bench)
+{
+	uint64_t blocks = work_bytes() / DAXPIN_BLOCK_SIZE;
+	uint32_t step = bench->size / DAXPIN_BLOCK_SIZE;
+
+	floor_all.part = blocks / bench->threads;
+	floor_all.word = floor_memory(blocks * sizeof(*floor_all.word));
+	floor_all.memory = floor_memory(blocks * DAXPIN_BLOCK_SIZE);
+	for (int i = 0; i < bench->threads; i++) {
+		struct floor *one = &floors[i];
+
+		one->first = i * floor_all.part;
+		one->random = 88172645463325252 + i;
+		if (!strcmp(bench->test, "mixed"))
+			continue;
+		one->blocks = calloc(work.live, sizeof(*one->blocks));
+		while (one->blocks && one->count < work.live) {
+			one->blocks[one->count] = one->first + one->count * step;
+			one->count++;
+		}
+		if (!one->blocks)
+			bench_die("no memory for %zu blocks", work.live);
+	}
+}
+
+/* LLFree returns numbers of page frames: there is no memory to touch. */
+static int (*llfree_begin)(size_t frames, size_t threads);
+static uint64_t (*llfree_frame)(int order, size_t local);
+static int (*llfree_put)(uint64_t frame, int order, size_t local);
+static int llfree_order;
+
 ALWAYS_INLINE void llfree_take(struct slot *slot, size_t size)
 {
 	(void)size;
-	slot->word[0] = llfree_frame(llfree_order, llfree_local());
+	slot->word[0] = llfree_frame(llfree_order, thread_number());
 	if (slot->word[0] == UINT64_MAX)
 		bench_die("llfree has no free frame left");
 }
 
 ALWAYS_INLINE void llfree_give(struct slot *slot)
 {
-	if (llfree_put(slot->word[0], llfree_order, llfree_local()))
+	if (llfree_put(slot->word[0], llfree_order, thread_number()))
 		bench_die("llfree refused a frame that it allocated");
 }
 
@@ -122,6 +206,7 @@ static void llfree_load(const struct bench *bench)
 WORKLOADS(with_malloc, malloc_take, malloc_give);
 WORKLOADS(with_daxpin, reserve_take, reserve_give);
 WORKLOADS(with_llfree, llfree_take, llfree_give);
+WORKLOADS(with_floor, floor_take, floor_give);
 
 /* ------------------------------------------------------------------ the tests */
 
@@ -162,6 +247,9 @@ static struct side find_peer(const struct bench *bench, bool is_malloc)
 	if (!strcmp(bench->peer, "llfree"))
 		return (struct side) { turn_of_test(&with_llfree, bench->test),
 				       bench->threads };
+	if (!strcmp(bench->peer, "floor"))
+		return (struct side) { turn_of_test(&with_floor, bench->test),
+				       bench->threads };
 	if (!strcmp(bench->peer, "one-thread"))
 		return (struct side) { turn_of_test(&with_daxpin, bench->test),
 				       1 };
@@ -178,8 +266,11 @@ static void set_up(const struct test *test)
 	work_make_hands(with_daxpin.hands);
 	work_make_hands(with_malloc.hands);
 	work_make_hands(with_llfree.hands);
+	work_make_hands(with_floor.hands);
 	if (!strcmp(bench->peer, "llfree"))
 		llfree_load(bench);
+	if (!strcmp(bench->peer, "floor"))
+		floor_begin(bench);
 	atomic_store(&work.passage.last, NO_LAST);
 	pool = bench_pool(bench, work_bytes());
 }
@@ -200,6 +291,8 @@ int main(int argc, char **argv)
 	turns_begin(bench->threads);
 	if (mixed && is_malloc)
 		turns_each(with_malloc.fill);
+	if (mixed && !strcmp(bench->peer, "floor"))
+		turns_each(with_floor.fill);
 	if (mixed)
 		turns_each(with_daxpin.fill);
 	turns_compare(bench, find_peer(bench, is_malloc),

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define PATH_BYTES	200
-#define ARGUMENTS	"--threads N --seconds S --directory DIR --once --size BYTES --live N --untouched"
+#define ARGUMENTS	"--threads N --seconds S --directory DIR --once --size BYTES --live N --segments N --untouched"
 
 /* ------------------------------------------------------------------- ending */
 
@@ -80,6 +80,7 @@ static void bench_option(struct bench *bench, int option)
 	case 'o': bench->once = true; break;
 	case 'b': bench->size = bench_number(optarg); break;
 	case 'l': bench->live = bench_number(optarg); break;
+	case 'g': bench->segments = bench_number(optarg); break;
 	case 'u': bench->untouched = true; break;
 	default: bench_usage();
 	}
@@ -94,6 +95,7 @@ void bench_parse(struct bench *bench, int argc, char **argv)
 		{ "once", no_argument, NULL, 'o' },
 		{ "size", required_argument, NULL, 'b' },
 		{ "live", required_argument, NULL, 'l' },
+		{ "segments", required_argument, NULL, 'g' },
 		{ "untouched", no_argument, NULL, 'u' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -143,11 +145,12 @@ struct daxpin_pool *bench_pool(const struct bench *bench, uint64_t bytes)
 {
 	uint64_t segment = bench->once ? DAXPIN_SEGMENT_MIN :
 					 DAXPIN_SEGMENT_DEFAULT;
-	uint64_t usable = segment - DAXPIN_CHUNK_SIZE;
+	uint64_t segments = bytes / (segment - DAXPIN_CHUNK_SIZE) + 1;
+	uint64_t least = bench->segments ? bench->segments : (uint64_t)bench->threads;
 	static char errmsg[512];
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .segment_size = segment,
-		.pool_size = (bytes / usable + 1) * segment,
+		.pool_size = (segments < least ? least : segments) * segment,
 		.granularity = bench->durable ? DAXPIN_GRANULARITY_CACHE_LINE :
 						DAXPIN_GRANULARITY_AUTO,
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),

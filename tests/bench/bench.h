@@ -39,6 +39,7 @@ struct bench {
 	bool durable;		/* set by programs whose peers are durable */
 	uint64_t size;
 	uint64_t live;		/* 0: the test's default */
+	uint32_t segments;	/* of the pool, at least; 0: one for each thread */
 };
 
 /* Parses the arguments. An error ends the program with status 2. */
@@ -58,8 +59,10 @@ _Noreturn void bench_skip(const char *format, ...)
 const char *bench_path(const struct bench *bench, const char *name);
 
 /*
- * Creates a pool with that many bytes of space, in segments of the default size. If
- * bench->durable is set, its granularity is the cache line, even on tmpfs.
+ * Creates a pool with that many bytes of space, in segments of the default size. It has
+ * at least a segment for each thread, or bench->segments: threads that share a segment
+ * wait for each other. If bench->durable is set, its granularity is the cache line,
+ * even on tmpfs.
  */
 struct daxpin_pool *bench_pool(const struct bench *bench, uint64_t bytes);
 

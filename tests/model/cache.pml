@@ -16,7 +16,8 @@
  *	lib/extent/spaces.h: dp_spaces_try dp_spaces_free
  *	lib/extent/spaces.c: dp_spaces_claim spaces_claim_last spaces_may_have spaces_refill
  *	lib/extent/spaces.c: spaces_claim_cached spaces_free_cached dp_spaces_gather
- *	lib/extent/event.c: dp_events_refused dp_events_notify_refused
+ *	lib/extent/event.c: dp_events_refused dp_events_post_retry
+ *	lib/extent/event.h: dp_events_notify_refused
  *
  * A thread's stores to its cache are plain: they go through a buffer, and reach memory
  * in their order some time later (TSO). A locked instruction waits until the buffer of

@@ -12,7 +12,8 @@
  *	lib/reclaim/job.c: jobs_refused jobs_reap
  *	lib/reclaim/part.c: part_after_kernel part_after_gate part_end_round
  *	lib/reclaim/part.c: part_finish
- *	lib/extent/event.c: dp_events_refused dp_events_notify_refused dp_events_post
+ *	lib/extent/event.c: dp_events_refused dp_events_post_retry dp_events_post
+ *	lib/extent/event.h: dp_events_notify_refused
  *	lib/extent/event.c: dp_events_next dp_events_arm
  *
  * Left out: threads' caches (cache.pml), watches (event.pml), several jobs; store

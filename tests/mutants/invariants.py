@@ -52,10 +52,8 @@ MUTANTS = [
      'a_retired_extent_is_reused_only_after_the_last_drop'),
     ('claim-leaves-bits', GENERATION, 'lib/extent/bits.c',
      'reserved blocks stay free',
-     '''was & ~mask);
-	}''',
-     '''was);
-	}''',
+     'bits_store(bits, word, was ^ mask);',
+     'bits_store(bits, word, free ? was ^ mask : was);',
      CELLS),
     ('registered-is-busy', RULES, 'lib/api/hold.c',
      'a pin counts as a hold',
@@ -304,7 +302,7 @@ MUTANTS = [
 	state_after_swap(states, block, word, to);''',
      '''{
 			to = word_next_generation(to);
-			state_free_blocks(states, block);
+			state_free_blocks(states, block, dp_state_at(states, block));
 			dp_os_sleep_ns(20000);
 		}
 	} while (!state_swap(states, block, &word, to));

@@ -14,8 +14,8 @@ MUTANTS = [
     # ------------------------------------------------------------------- runs
     ('left-not-joined', RUNS, 'lib/extent/runs.c',
      'a freed run is not joined with the run that ends before it',
-     'if (begin && dp_bits_is_free(runs->bits, begin - 1))',
-     'if (!begin && dp_bits_are_free(runs->bits, begin, 1) && end == 0)',
+     'uint32_t before = begin ? runs_node_at(runs, begin - 1) : 0;',
+     'uint32_t before = 0;',
      'a_freed_run_is_joined_with_its_neighbours'),
     ('last-tag-not-written', RUNS, 'lib/extent/runs.c',
      'a run is not found by its last block',
@@ -33,6 +33,16 @@ MUTANTS = [
      '	return runs_find_in(runs, class, blocks, UINT32_MAX);',
      '	return 0;',
      'a_run_is_found_behind_many_shorter_ones_of_its_class'),
+    ('tags-of-four-blocks', RUNS, 'lib/extent/runs.c',
+     'two runs have the same tag',
+     '#define TAG_BLOCKS	2u',
+     '#define TAG_BLOCKS	4u',
+     'the_lists_match_a_plain_array'),
+    ('resized-in-its-list', RUNS, 'lib/extent/runs.c',
+     'a run whose length changes stays in the list of its old class',
+     '	if (runs_class(run->blocks) == runs_class(blocks)) {',
+     '	if (run->blocks) {',
+     'the_lists_match_a_plain_array'),
 
     # ------------------------------------------------------------- a segment
     ('no-look-after-unlock', SPACE, 'lib/extent/space.c',
@@ -157,6 +167,11 @@ MUTANTS = [
      'without_membarrier_retry_follows_the_other_threads_next_reserve'),
 
     # ------------------------------------------------------------- the pool's
+    ('first-segments-alike', SPACES, 'lib/extent/spaces.c',
+     'several threads begin in one segment while others are unused',
+     '	while (spaces_have_common_divisor(segments, step))',
+     '	while (0 && spaces_have_common_divisor(segments, step))',
+     'threads_begin_in_different_segments'),
     ('refused-without-stealing', SPACES, 'lib/extent/spaces.c',
      'I28: a claim is refused although caches have enough blocks',
      '	else if (!spaces_may_have(spaces, blocks))',

@@ -202,6 +202,25 @@ static void a_thread_begins_in_its_own_segment(void **state)
 	end();
 }
 
+static void threads_begin_in_different_segments(void **state)
+{
+	unsigned int was = dp_thread_slot();
+
+	(void)state;
+	for (uint32_t segments = 1; segments <= 16; segments++) {
+		uint32_t used = 0;
+
+		begin(segments, 9);
+		for (uint32_t slot = 0; slot < segments; slot++) {
+			be(slot);
+			used |= 1u << (claim(DP_CACHE_RUN + 1) >> 9);
+		}
+		be(was);
+		assert_int_equal(used, (1u << segments) - 1);
+		end();
+	}
+}
+
 static void a_run_lies_in_one_segment(void **state)
 {
 	uint64_t one, two;
@@ -579,6 +598,7 @@ int main(void)
 		TEST(a_full_cache_gives_runs_back),
 		TEST(a_pool_of_64_blocks_caches_one),
 		TEST(a_thread_begins_in_its_own_segment),
+		TEST(threads_begin_in_different_segments),
 		TEST(a_run_lies_in_one_segment),
 		TEST(cached_runs_are_joined_for_a_large_claim),
 		TEST(a_claim_gets_blocks_that_other_threads_cache),
