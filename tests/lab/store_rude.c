@@ -382,8 +382,11 @@ static int post_write(struct rude *rude)
 	return -ibv_post_send(rude->conn.id->qp, &wr, &bad);
 }
 
-/* Sends the commit, and writes other bytes until the device refuses them. */
-static unsigned int commit_and_write(struct rude *rude)
+/*
+ * Sends the commit, and goes on to write until the device refuses it: the same bytes
+ * `same` times, and then others, which may arrive at any moment of the commit.
+ */
+static unsigned int commit_and_write(struct rude *rude, unsigned int same)
 {
 	struct message commit = commit_of(rude);
 	unsigned int writes = 0;
@@ -392,16 +395,15 @@ static unsigned int commit_and_write(struct rude *rude)
 	rude->conn.out = message_swap(commit);
 	expect("commit", rdma_post_send(rude->conn.id, NULL, &rude->conn.out,
 					sizeof(commit), rude->conn.mr, 0), 0);
-	memset(rude->bytes, 'x', rude->size);
 	err = post_write(rude);
-	if (!err)
-		err = post_write(rude);
 	if (!err)
 		err = conn_complete(&rude->conn);	/* of the commit */
 	for (; !err; writes++) {
-		err = conn_complete(&rude->conn);
+		if (writes == same)
+			memset(rude->bytes, 'x', rude->size);
+		err = post_write(rude);
 		if (!err)
-			err = post_write(rude);
+			err = conn_complete(&rude->conn);
 	}
 	expect("the last write", err == -EACCES || err == -ECONNRESET ||
 	       err == -ETIMEDOUT, 1);
@@ -422,7 +424,7 @@ static void run_late(char **arguments)
 		expect("put", put(&rude, "l"), 0);
 		memset(rude.bytes, 6, SIZE);
 		expect("write", transfer(&rude, IBV_WR_RDMA_WRITE, 0, SIZE), 0);
-		writes += commit_and_write(&rude);
+		writes += commit_and_write(&rude, i % 20);
 		end(&rude);
 		begin(&rude, SIZE);
 		expect("get", get_whole(&rude, "l"), 0);
@@ -440,20 +442,25 @@ struct one {
 	pthread_t thread;
 	int which;			/* 0 or 1 */
 	char **arguments;
+	pthread_barrier_t *together;
 };
 
 /* Calls run in two threads at the same time. A fork would share the verbs context. */
 static void both(void *(*run)(void *one), char **arguments)
 {
+	pthread_barrier_t together;
 	struct one ones[2];
 
+	expect("barrier", pthread_barrier_init(&together, NULL, 2), 0);
 	for (int i = 0; i < 2; i++) {
-		ones[i] = (struct one) { .which = i, .arguments = arguments };
+		ones[i] = (struct one) { .which = i, .arguments = arguments,
+					 .together = &together };
 		expect("thread", pthread_create(&ones[i].thread, NULL, run,
 						&ones[i]), 0);
 	}
 	for (int i = 0; i < 2; i++)
 		expect("join", pthread_join(ones[i].thread, NULL), 0);
+	pthread_barrier_destroy(&together);
 }
 
 /* Both put, and the second gets: it must always find a whole block. */
@@ -483,13 +490,18 @@ static void run_replace(char **arguments)
 	end(&rude);
 }
 
+/* The target has zeroed the block, so there is nothing to write. */
 static void *put_same(void *arg)
 {
 	const struct one *one = arg;
+	struct message commit, answer;
 	struct rude rude;
 
 	begin(&rude, strtoull(one->arguments[1], NULL, 10));
-	expect("put", put_whole(&rude, "s", one->which), 0);
+	commit = commit_of(&rude);
+	expect("put", put(&rude, "s"), 0);
+	pthread_barrier_wait(one->together);
+	expect("commit", ask(&rude, &commit, &answer), 0);
 	end(&rude);
 	return NULL;
 }
