@@ -254,9 +254,10 @@ void *back_run(void *arg)
 		}
 		behind = true;
 		works = pass(cache);
-		if (!works && !cache->stop)
-			wait_seconds(&cache->work, &cache->mutex,
-				     RETRY_SECONDS * 1000000000l);
+		if (works || cache->stop)
+			continue;
+		wait_seconds(&cache->work, &cache->mutex, RETRY_SECONDS * 1000000000l);
+		works = true;		/* so that the end begins with a trial */
 	}
 	pthread_mutex_unlock(&cache->mutex);
 	return NULL;
