@@ -16,6 +16,7 @@
 
 #define SECTOR		512u
 #define IDENTITY	256u
+#define HANDLE_BYTES	100u
 
 /* Reads the first of the device's files in sysfs that identifies the medium. */
 static void read_identity(dev_t device, char *to, size_t size)
@@ -67,6 +68,31 @@ static int identify_device(struct cache *cache, const struct cache_options *opti
 	return 0;
 }
 
+/*
+ * A file is identified by its handle, which stays the same when the machine boots; the
+ * number of its filesystem's device can change then. The kernel gives no handle on some
+ * filesystems, such as 9p, and then the inode and the device must do.
+ */
+static void identify_file(struct cache *cache, const struct stat *st, char *identity)
+{
+	union {
+		struct file_handle handle;
+		unsigned char space[sizeof(struct file_handle) + HANDLE_BYTES];
+	} file = { .handle.handle_bytes = HANDLE_BYTES };
+	int mount, at;
+
+	if (name_to_handle_at(cache->disk, "", &file.handle, &mount, AT_EMPTY_PATH)) {
+		snprintf(identity, IDENTITY, "file %ju on device %u:%u",
+			 (uintmax_t)st->st_ino, major(st->st_dev),
+			 minor(st->st_dev));
+		return;
+	}
+	at = snprintf(identity, IDENTITY, "file %d:", file.handle.handle_type);
+	for (unsigned int i = 0; i < file.handle.handle_bytes; i++)
+		at += snprintf(identity + at, IDENTITY - at, "%02x",
+			       file.handle.f_handle[i]);
+}
+
 static int identify(struct cache *cache, const struct cache_options *options,
 		    uint64_t *ret_size, char *identity)
 {
@@ -82,8 +108,7 @@ static int identify(struct cache *cache, const struct cache_options *options,
 		return cache_fail(options, -ENOTBLK, "%s is neither a block device nor a file",
 				  options->disk);
 	*ret_size = st.st_size;
-	snprintf(identity, IDENTITY, "file %ju on device %u:%u",
-		 (uintmax_t)st.st_ino, major(st.st_dev), minor(st.st_dev));
+	identify_file(cache, &st, identity);
 	return 0;
 }
 
