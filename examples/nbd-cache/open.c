@@ -7,10 +7,14 @@
 #include "engine.h"
 #include <errno.h>
 #include <inttypes.h>
+#include <libgen.h>
+#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #define ROOT		"nbd-cache"
@@ -305,11 +309,33 @@ static int load_index(struct opening *o)
 
 /* ------------------------------------------------------------------ open and close */
 
+/* Is the pool in a directory on tmpfs, or will be? A device's node can be on tmpfs as
+ * well. */
+static bool on_tmpfs(const char *pool)
+{
+	struct stat st = { .st_mode = S_IFDIR };
+	struct statfs fs = { 0 };
+	char *copy;
+
+	if (stat(pool, &st) && errno == ENOENT) {
+		copy = strdup(pool);
+		if (copy && statfs(dirname(copy), &fs))
+			fs.f_type = 0;
+		free(copy);
+	} else if (statfs(pool, &fs)) {
+		fs.f_type = 0;
+	}
+	return S_ISDIR(st.st_mode) && fs.f_type == TMPFS_MAGIC;
+}
+
+/* What is on tmpfs ends with the machine, so no publish needs to call msync(). */
 static int open_pool(struct opening *o)
 {
 	const struct cache_options *options = o->options;
 	struct daxpin_pool_options pool = {
 		.size = sizeof(pool), .pool_size = options->pool_size,
+		.granularity = on_tmpfs(options->pool) ? DAXPIN_GRANULARITY_BYTE :
+			       DAXPIN_GRANULARITY_AUTO,
 		.flags = (options->pool_size ? DAXPIN_POOL_CREATE : 0) |
 			 (options->degraded ? DAXPIN_POOL_DEGRADED : 0),
 		.deadline_ns = o->deadline_ns,
