@@ -23,52 +23,88 @@ static int hold_check(const struct daxpin_pool *pool,
 		      struct daxpin_extent extent, uint32_t access,
 		      struct dp_handle *ret_handle)
 {
-	int ret = dp_handle(pool, extent, ret_handle);
+	int ret = dp_enter(pool);
 
+	if (!ret)
+		ret = hold_check_access(access);
+	if (!ret)
+		ret = dp_handle(pool, extent, ret_handle);
 	if (!ret && access & DAXPIN_HOLD_WRITE && pool->media.readonly)
 		ret = -EROFS;
 	return ret;
 }
 
-static unsigned int hold_flags(uint32_t access)
+static uint64_t hold_flags(uint32_t access)
 {
 	return (access & DAXPIN_HOLD_WRITE ? DP_HOLD_WRITE : 0) |
 	       (access & DAXPIN_HOLD_EXCLUSIVE ? DP_HOLD_EXCLUSIVE : 0);
 }
 
-/* Take `count` holds of one extent. */
-static int hold_take(struct daxpin_pool *pool, struct daxpin_extent extent,
-		     uint32_t count, uint32_t access)
+/* result: of an attempt. If the handle or access is invalid it has failed, and the call
+ * fails with the first reason. */
+__attribute__((cold, noinline))
+static int hold_finish(struct daxpin_pool *pool, uint64_t block, uint64_t generation,
+		       uint32_t count, uint32_t access, int result)
 {
-	struct dp_handle handle;
-	unsigned int flags = hold_flags(access);
-	int ret = hold_check(pool, extent, access, &handle);
+	struct dp_handle handle = { block, generation };
+	int ret = hold_check(pool, dp_handle_encode(pool, handle), access, &handle);
 
-	return ret ? ret :
-		     dp_jobs_hold(&pool->jobs, handle.block, handle.generation,
-				  count, flags);
+	assert(!ret || result != DP_STATE_GATE_CLOSED);
+	return ret ? ret : dp_jobs_finish_hold(&pool->jobs, handle.block,
+					       handle.generation, count,
+					       hold_flags(access), result);
 }
 
-/* Drop up to `count` holds of one extent. Returns how many it had of them, or -errno if
- * it had none. */
-static int hold_drop(struct daxpin_pool *pool, struct daxpin_extent extent,
-		     uint32_t count)
+/* Take `count` holds of one extent. One attempt is made here, unless the access is
+ * exclusive or not allowed. */
+DP_INLINE int hold_take(struct daxpin_pool *pool, struct daxpin_extent extent,
+			uint32_t count, uint32_t access)
 {
-	struct dp_handle handle;
-	int ret = dp_handle(pool, extent, &handle);
+	unsigned int slot = dp_thread_slot_own();
+	struct dp_handle handle = dp_handle_decode(pool, extent);
+	int ret = DP_STATE_UNDECIDED;
+
+	if (dp_handle_is_usual(pool, handle) && slot < DP_THREAD_SLOTS &&
+	    access - 1 < pool->usual_access)
+		ret = dp_state_try_hold(&pool->states, handle.block,
+					handle.generation, count,
+					access & DAXPIN_HOLD_WRITE ? DP_HOLD_WRITE : 0,
+					slot);
+	return ret ? hold_finish(pool, handle.block, handle.generation, count,
+				 access, ret) : 0;
+}
+
+__attribute__((cold, noinline))
+static int hold_finish_drop(struct daxpin_pool *pool, uint64_t block,
+			    uint64_t generation, uint32_t count)
+{
+	struct dp_handle handle = { block, generation };
+	int ret = dp_enter_with(pool, dp_handle_encode(pool, handle), &handle);
 
 	return ret ? ret : dp_state_drop(&pool->states, handle.block,
 					 handle.generation, count);
 }
 
+/* Drop up to `count` holds of one extent. Returns how many it had of them, or -errno if
+ * it had none. */
+DP_INLINE int hold_drop(struct daxpin_pool *pool, struct daxpin_extent extent,
+			uint32_t count)
+{
+	unsigned int slot = dp_thread_slot_own();
+	struct dp_handle handle = dp_handle_decode(pool, extent);
+	int ret = DP_STATE_UNDECIDED;
+
+	if (dp_handle_is_usual(pool, handle) && slot < DP_THREAD_SLOTS)
+		ret = dp_state_try_drop(&pool->states, handle.block,
+					handle.generation, count, slot, true);
+	return ret < 0 ? hold_finish_drop(pool, handle.block, handle.generation,
+					  count) : ret;
+}
+
 DP_EXPORT int daxpin_hold(struct daxpin_pool *pool, struct daxpin_extent extent,
 			  uint32_t access)
 {
-	int ret = dp_enter(pool);
-
-	if (!ret)
-		ret = hold_check_access(access);
-	return ret ? ret : hold_take(pool, extent, 1, access);
+	return pool ? hold_take(pool, extent, 1, access) : -EINVAL;
 }
 
 /* If the extent ends between the two calls, repeat both: another extent may have begun
@@ -97,8 +133,6 @@ DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
 	struct dp_handle handle;
 	int ret = dp_enter(pool);
 
-	if (!ret)
-		ret = hold_check_access(access);
 	if (!ret && access & DAXPIN_HOLD_EXCLUSIVE)
 		ret = -EINVAL;
 	if (!ret)
@@ -110,10 +144,11 @@ DP_EXPORT int daxpin_hold_clone(struct daxpin_pool *pool,
 
 DP_EXPORT int daxpin_drop(struct daxpin_pool *pool, struct daxpin_extent extent)
 {
-	int ret = dp_enter(pool);
+	int ret;
 
-	if (!ret)
-		ret = hold_drop(pool, extent, 1);
+	if (!pool)
+		return -EINVAL;
+	ret = hold_drop(pool, extent, 1);
 	return ret < 0 ? ret : 0;
 }
 

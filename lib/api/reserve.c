@@ -82,7 +82,7 @@ DP_EXPORT int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
 		return ret;
 	if (!ret_extent)
 		return -EINVAL;
-	extent.gen = pool->epoch << DP_GENERATION_BITS;
+	extent.gen = pool->gen_epoch;
 	ret = dp_handle(pool, extent, &handle);
 	if (ret)
 		return ret;

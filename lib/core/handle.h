@@ -40,10 +40,13 @@ struct daxpin_pool {
 	struct dp_roots roots;
 	struct dp_short_lock word_lock[DP_WORD_LOCKS];
 	uint64_t epoch;			/* all of it; gen has the low 24 bits */
+	uint64_t gen_epoch;		/* these bits, where gen has them */
 	struct dp_log log;
 	uint32_t *owner_page;		/* reads 0 in a forked child */
 	/* Computed from the geometry once, because each call reads them. */
 	uint64_t block_end;		/* the end of the last segment */
+	uint32_t usual_access;		/* of holds: from 1 to this */
+	uint64_t segment_mask;		/* of a block's index in its segment */
 	uint32_t meta_blocks;		/* at the beginning of each segment */
 	uint32_t extent_blocks_max;	/* of one extent */
 	uint64_t data_blocks;		/* without metadata */
@@ -80,7 +83,7 @@ static inline uint32_t dp_segment_of(const struct daxpin_pool *pool,
 }
 
 /*
- * Decode a handle. Inline like dp_enter(), because each hold and drop calls both.
+ * Decode a handle. Inline like dp_enter(), because most calls begin with both.
  *
  * -EINVAL  its address is not that of a data block of this pool
  * -ESTALE  it is of another epoch
@@ -90,18 +93,15 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 			    struct dp_handle *ret_handle)
 {
 	uint64_t block = extent.addr >> DP_BLOCK_SHIFT;
-	uint32_t shift = dp_states_shift(&pool->states);
-	uint64_t in_segment = block & ((1ull << shift) - 1);
+	uint64_t in_segment = block & pool->segment_mask;
 
 	/* There are no gaps: only the last segment may be shorter than the others. */
 	if (extent.addr % DP_BLOCK_SIZE || block >= pool->block_end ||
 	    in_segment < pool->meta_blocks)
 		return -EINVAL;
-	if (extent.gen >> DP_GENERATION_BITS != (pool->epoch & DP_EPOCH_MASK))
-		return -ESTALE;
 	ret_handle->block = block;
-	ret_handle->generation = extent.gen & DP_GENERATION_MASK;
-	return 0;
+	ret_handle->generation = extent.gen ^ pool->gen_epoch;
+	return ret_handle->generation >> DP_GENERATION_BITS ? -ESTALE : 0;
 }
 
 /* The same for a handle that dp_handle() has accepted before, or {0, 0}. */
@@ -131,8 +131,7 @@ dp_extent(const struct daxpin_pool *pool, uint64_t block, uint64_t generation)
 	       generation <= DP_GENERATION_MASK);
 	return (struct daxpin_extent) {
 		.addr = block << DP_BLOCK_SHIFT,
-		.gen = (pool->epoch & DP_EPOCH_MASK) << DP_GENERATION_BITS |
-		       generation,
+		.gen = pool->gen_epoch | generation,
 	};
 }
 
@@ -157,6 +156,37 @@ static inline int dp_enter(const struct daxpin_pool *pool)
 	if (!pool)
 		return -EINVAL;
 	return *(volatile uint32_t *)pool->owner_page ? 0 : -EOWNERDEAD;
+}
+
+/*
+ * Decode a handle without a test, and encode it again. If dp_handle_is_usual() is true,
+ * one attempt of a hold or a drop is safe, because no state word matches an invalid
+ * handle: the words of blocks that are not data are always FREE, and no word has a
+ * generation in which bits of the epoch are left.
+ */
+static inline struct dp_handle dp_handle_decode(const struct daxpin_pool *pool,
+						struct daxpin_extent extent)
+{
+	/* Rotated, so that the bits of an offset inside a block make it too large. */
+	return (struct dp_handle) {
+		extent.addr >> DP_BLOCK_SHIFT | extent.addr << (64 - DP_BLOCK_SHIFT),
+		extent.gen ^ pool->gen_epoch,
+	};
+}
+
+static inline struct daxpin_extent dp_handle_encode(const struct daxpin_pool *pool,
+						    struct dp_handle handle)
+{
+	return (struct daxpin_extent) {
+		handle.block << DP_BLOCK_SHIFT | handle.block >> (64 - DP_BLOCK_SHIFT),
+		handle.generation ^ pool->gen_epoch,
+	};
+}
+
+static inline bool dp_handle_is_usual(const struct daxpin_pool *pool,
+				      struct dp_handle handle)
+{
+	return !dp_enter(pool) && handle.block < dp_states_blocks(&pool->states);
 }
 
 /* Call dp_enter(), then dp_handle(). */

@@ -10,14 +10,14 @@
  *	clones and drops:		     succeed in both
  *
  * Each thread slot has two words that only grow. A thread increments inc before a CAS
- * that takes the count of an extent from 0, and dec after a CAS that takes it to 0. It
- * also increments dec if it has incremented inc but its hold was refused, or its CAS
- * was not from 0. The thread that closed the gate (the closer) reads all decs, then all
- * incs. Each dec that it reads comes after the matching inc, which it reads as well, so
- * incs >= decs; equal means that nothing was held when it began to read the incs. With
- * any other order, or one signed word for each slot, the sum can be 0 while an extent
- * is held, if holds are taken in one slot and dropped in another during the call. While
- * the gate is closed, a segment that was idle stays idle, because
+ * that takes the count of an extent from 0, and dec after a CAS that takes it to 0,
+ * or if it has incremented inc but its CAS has failed. The thread that closed the
+ * gate (the closer) reads all decs, then all incs. Each dec that it reads comes after
+ * the matching inc, which it reads as well, so incs >= decs; equal means that nothing
+ * was held when it began to read the incs. With any other order, or one signed word
+ * for each slot, the sum can be 0 while an extent is held, if holds are taken in one
+ * slot and dropped in another during the call. While the gate is closed, a segment
+ * that was idle stays idle, because
  *
  *	hold:	increment inc; CAS 0->n;  fence; read the gate
  *	closer:	increment the gate;       fence; read decs, incs
@@ -42,9 +42,15 @@
 #include "extent/gate.h"
 #include "os/os.h"
 
+static uint64_t gate_counters(const struct dp_gates *gates)
+{
+	return gates->slot_counters * (DP_THREAD_SLOT_SHARED + 1);
+}
+
 static uint64_t gate_table_size(const struct dp_gates *gates)
 {
-	return (uint64_t)gates->gate_count * sizeof(*gates->gate);
+	return gate_counters(gates) * sizeof(*gates->counter) +
+	       gates->gate_count * sizeof(*gates->closed);
 }
 
 int dp_gates_init(struct dp_gates *gates, uint32_t segments)
@@ -53,34 +59,36 @@ int dp_gates_init(struct dp_gates *gates, uint32_t segments)
 	int ret;
 
 	gates->gate_count = segments;
+	gates->slot_counters = dp_round_up(segments, DP_CACHE_LINE /
+						     sizeof(*gates->counter));
 	/* Anonymous memory is zeroed, and is allocated only where it is used. */
 	ret = dp_os_map(NULL, gate_table_size(gates), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, &base);
 	if (ret)
 		return ret;
-	gates->gate = base;
+	gates->counter = base;
+	gates->closed = (void *)(gates->counter + gate_counters(gates));
 	return 0;
 }
 
 void dp_gates_fini(struct dp_gates *gates)
 {
-	if (!gates->gate)
+	if (!gates->counter)
 		return;
-	dp_os_unmap(gates->gate, gate_table_size(gates));
-	gates->gate = NULL;
+	dp_os_unmap(gates->counter, gate_table_size(gates));
+	gates->counter = NULL;
 }
 
 uint64_t dp_gate_busy(struct dp_gates *gates, uint32_t segment)
 {
-	struct dp_gate *gate = &gates->gate[segment];
 	uint64_t incs = 0, decs = 0;
 
 	assert(segment < gates->gate_count);
 	for (unsigned int i = 0; i <= DP_THREAD_SLOTS; i++)
-		decs += atomic_load_explicit(&gate->slot[i].dec,
+		decs += atomic_load_explicit(&dp_gate_counter(gates, segment, i)->dec,
 					     memory_order_acquire);
 	for (unsigned int i = 0; i <= DP_THREAD_SLOTS; i++)
-		incs += atomic_load_explicit(&gate->slot[i].inc,
+		incs += atomic_load_explicit(&dp_gate_counter(gates, segment, i)->inc,
 					     memory_order_acquire);
 	assert(incs >= decs);
 	return incs - decs;
@@ -89,7 +97,7 @@ uint64_t dp_gate_busy(struct dp_gates *gates, uint32_t segment)
 void dp_gate_close(struct dp_gates *gates, uint32_t segment)
 {
 	assert(segment < gates->gate_count);
-	atomic_fetch_add(&gates->gate[segment].closed, 1);
+	atomic_fetch_add(&gates->closed[segment], 1);
 	dp_fence_after_rmw();
 }
 
@@ -98,7 +106,7 @@ void dp_gate_open(struct dp_gates *gates, uint32_t segment)
 	uint32_t was;
 
 	assert(segment < gates->gate_count);
-	was = atomic_fetch_sub(&gates->gate[segment].closed, 1);
+	was = atomic_fetch_sub(&gates->closed[segment], 1);
 	assert(was);
 	(void)was;
 }

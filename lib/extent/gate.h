@@ -10,21 +10,17 @@
 #include "util/util.h"
 
 /* private to gate.c */
-struct dp_gate_slot {		/* of one thread, or shared by several */
+struct dp_gate_counter {	/* of one thread slot and one segment */
 	_Atomic uint64_t inc;
 	_Atomic uint64_t dec;
-} DP_ALIGNED;
-
-/* private to gate.c */
-struct dp_gate {
-	struct dp_gate_slot slot[DP_THREAD_SLOTS + 1];
-	_Atomic uint32_t closed DP_ALIGNED;	/* the number of closers */
 };
 
 /* private to gate.c */
 struct dp_gates {
 	uint32_t gate_count;		/* one per segment */
-	struct dp_gate *gate;
+	uint64_t slot_counters;		/* those of a slot fill whole cache lines */
+	struct dp_gate_counter *counter;	/* by slot, then by segment */
+	_Atomic uint32_t *closed;	/* by segment: the number of closers */
 };
 
 /* All gates are open, and nothing is held. -ENOMEM. */
@@ -44,6 +40,13 @@ uint64_t dp_gate_busy(struct dp_gates *gates, uint32_t segment);
 
 /* The steps of a hold and of a drop are inline. */
 
+/* private to gate.c */
+static inline struct dp_gate_counter *
+dp_gate_counter(const struct dp_gates *gates, uint64_t segment, unsigned int slot)
+{
+	return &gates->counter[slot * gates->slot_counters + segment];
+}
+
 /* A word with one writer is incremented by a plain store, the shared one atomically. */
 static inline void dp_gate_go_up(_Atomic uint64_t *word, unsigned int slot)
 {
@@ -57,27 +60,25 @@ static inline void dp_gate_go_up(_Atomic uint64_t *word, unsigned int slot)
 	atomic_store_explicit(word, now + 1, memory_order_release);
 }
 
-/* Call it before the CAS that takes an extent's count from 0. */
-static inline void dp_gate_raise_inc(struct dp_gates *gates, uint32_t segment)
+/* Call it before the CAS that takes an extent's count from 0. slot: this thread's. */
+static inline void dp_gate_raise_inc(struct dp_gates *gates, uint64_t segment,
+				     unsigned int slot)
 {
-	unsigned int slot = dp_thread_slot();
-
-	dp_gate_go_up(&gates->gate[segment].slot[slot].inc, slot);
+	dp_gate_go_up(&dp_gate_counter(gates, segment, slot)->inc, slot);
 }
 
 /* Call it after the CAS that took the count to 0, and after the last other access to
  * the pool. */
-static inline void dp_gate_raise_dec(struct dp_gates *gates, uint32_t segment)
+static inline void dp_gate_raise_dec(struct dp_gates *gates, uint64_t segment,
+				     unsigned int slot)
 {
-	unsigned int slot = dp_thread_slot();
-
-	dp_gate_go_up(&gates->gate[segment].slot[slot].dec, slot);
+	dp_gate_go_up(&dp_gate_counter(gates, segment, slot)->dec, slot);
 }
 
 /* Call it after the CAS of a hold and dp_fence_after_rmw(). */
-static inline bool dp_gate_is_closed(struct dp_gates *gates, uint32_t segment)
+static inline bool dp_gate_is_closed(struct dp_gates *gates, uint64_t segment)
 {
-	return atomic_load(&gates->gate[segment].closed);
+	return atomic_load(&gates->closed[segment]);
 }
 
 #endif

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The state of every extent: one word at its first block.
- *
- *	 63          24 23     6    5          4        3   2       1          0
- *	+--------------+--------+---------+-----------+-------+------------+---------+
- *	|  generation  | count  | writers | exclusive | state | publishing | waiters |
- *	+--------------+--------+---------+-----------+-------+------------+---------+
+ * The state of every extent: one word at its first block, see state_word.h.
  *
  *	FREE -----> RESERVED -----> LIVE -----> RETIRED
  *	  ^            |  |           |            ^  |
@@ -20,10 +15,10 @@
  *	RESERVED -> RETIRED	[dp_state_cancel], while held
  *	LIVE -> FREE		[dp_state_settle_retired], claimed, while not held
  *	LIVE -> RETIRED		[dp_state_settle_retired], claimed, while held
- *	RETIRED -> FREE		[dp_state_drop] that makes the count 0
+ *	RETIRED -> FREE		[dp_state_try_drop] that makes the count 0
  *	publishing on, off	[dp_state_claim], [dp_state_unclaim] or settle
- *	writers on		[dp_state_hold], [dp_state_clone] for writing
- *	exclusive on		[dp_state_hold] by an exclusive hold
+ *	writers on		[dp_state_try_hold], [dp_state_clone] for writing
+ *	exclusive on		[dp_state_try_hold] by an exclusive hold
  *	waiters on		[dp_state_wait], [dp_state_watch] while held
  *	writers, exclusive, waiters off
  *				by the drop that makes the count 0
@@ -76,49 +71,12 @@
 #include "os/os.h"
 #include "util/probe.h"
 
-#define WAITERS		(1ull << 0)
-#define PUBLISHING	(1ull << 1)
-#define STATE_MASK	(3ull << DP_STATE_SHIFT)
-#define EXCLUSIVE	(1ull << 4)
-#define WRITERS		(1ull << 5)
-#define COUNT_SHIFT	6
-#define COUNT_ONE	(1ull << COUNT_SHIFT)
-#define COUNT_MASK	((uint64_t)DP_COUNT_MAX << COUNT_SHIFT)
-
-static_assert(DP_STATE_GENERATION_SHIFT + DP_GENERATION_BITS == 64, "the word is full");
 /* The smallest table that gets huge pages. Smaller ones, of pools below 512 MiB, would
  * take more memory than they need. */
 #define HUGE_TABLE	(2u << 20)
 
 static_assert(sizeof(struct dp_extent_state) * 4 == DP_CACHE_LINE,
 	      "see dp_state_at()");
-
-static enum dp_state word_state(uint64_t word)
-{
-	return (word & STATE_MASK) >> DP_STATE_SHIFT;
-}
-
-static uint32_t word_count(uint64_t word)
-{
-	return (word & COUNT_MASK) >> COUNT_SHIFT;
-}
-
-static uint64_t word_generation(uint64_t word)
-{
-	return word >> DP_STATE_GENERATION_SHIFT;
-}
-
-static uint64_t word_with_state(uint64_t word, enum dp_state state)
-{
-	return (word & ~STATE_MASK) | (uint64_t)state << DP_STATE_SHIFT;
-}
-
-/* The only valid FREE word of the next generation. */
-static uint64_t word_next_generation(uint64_t word)
-{
-	return dp_state_idle_word((word_generation(word) + 1) & DP_GENERATION_MASK,
-				  DP_STATE_FREE);
-}
 
 static _Atomic uint64_t *state_word(struct dp_states *states, uint64_t block)
 {
@@ -131,18 +89,10 @@ static uint64_t state_load(struct dp_states *states, uint64_t block)
 				    memory_order_acquire);
 }
 
-/* seq_cst: one side of the two-sided races with the gate (gate.c), and of a claim with
- * the number of roots (dp_state_add_root()). */
 static bool state_swap(struct dp_states *states, uint64_t block, uint64_t *word,
 		       uint64_t to)
 {
-	return atomic_compare_exchange_weak(state_word(states, block), word,
-					    to);
-}
-
-static uint32_t state_segment(const struct dp_states *states, uint64_t block)
-{
-	return block >> states->block_shift;
+	return dp_state_swap(state_word(states, block), word, to);
 }
 
 /* ------------------------------------------------------------ the tables */
@@ -217,7 +167,7 @@ void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
 	assert(state_load(states, block) == 0);
 	/* No other thread uses the pool yet. */
 	atomic_store_explicit(state_word(states, block),
-			      dp_state_idle_word(generation, state),
+			      dp_word_idle(generation, state),
 			      memory_order_relaxed);
 }
 
@@ -226,8 +176,8 @@ bool dp_state_is_current(struct dp_states *states, uint64_t block,
 {
 	uint64_t word = state_load(states, block);
 
-	return word_generation(word) == generation &&
-	       word_state(word) != DP_STATE_FREE;
+	return dp_word_generation(word) == generation &&
+	       dp_word_state(word) != DP_STATE_FREE;
 }
 
 struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block)
@@ -235,12 +185,12 @@ struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block)
 	uint64_t word = state_load(states, block);
 
 	return (struct dp_state_view) {
-		.state = word_state(word),
-		.count = word_count(word),
-		.generation = word_generation(word),
-		.publishing = word & PUBLISHING,
-		.writers = word & WRITERS,
-		.exclusive = word & EXCLUSIVE,
+		.state = dp_word_state(word),
+		.count = dp_word_count(word),
+		.generation = dp_word_generation(word),
+		.publishing = word & DP_WORD_PUBLISHING,
+		.writers = word & DP_WORD_WRITERS,
+		.exclusive = word & DP_WORD_EXCLUSIVE,
 	};
 }
 
@@ -284,50 +234,30 @@ struct dp_state_deferred dp_states_deferred(struct dp_states *states)
 	};
 }
 
-/* The actions of the thread that made the CAS from `was` to `now`. */
-static inline void state_after_swap(struct dp_states *states, uint64_t block,
-				    uint64_t was, uint64_t now)
+__attribute__((cold))
+void dp_state_after_swap(struct dp_states *states, uint64_t block, uint64_t was,
+			 uint64_t now)
 {
 	/* I13, I15: the end of a generation leaves the next number, count 0 and no
 	 * flags. */
-	assert(word_state(now) != DP_STATE_FREE ||
-	       now == word_next_generation(was));
+	assert(dp_word_state(now) != DP_STATE_FREE ||
+	       now == dp_word_next_generation(was));
 	/* C7: an exclusive hold is the only one. */
-	assert(!(now & EXCLUSIVE) || word_count(now) == 1);
+	assert(!(now & DP_WORD_EXCLUSIVE) || dp_word_count(now) == 1);
 	/* D2: while a publish has a claim, the state does not change. */
-	assert(!(now & PUBLISHING) || word_state(now) == word_state(was));
-	if (word_state(now) == DP_STATE_FREE &&
-	    word_state(was) == DP_STATE_RETIRED)
+	assert(!(now & DP_WORD_PUBLISHING) ||
+	       dp_word_state(now) == dp_word_state(was));
+	if (dp_word_state(now) == DP_STATE_FREE &&
+	    dp_word_state(was) == DP_STATE_RETIRED)
 		atomic_fetch_sub_explicit(&states->deferred_blocks,
 					  dp_state_blocks(states, block),
 					  memory_order_relaxed);
-	if (word_state(now) == DP_STATE_FREE)
+	if (dp_word_state(now) == DP_STATE_FREE)
 		state_free_blocks(states, block, dp_state_at(states, block));
-	if (was & WAITERS && !(now & WAITERS))
+	if (was & DP_WORD_WAITERS && !(now & DP_WORD_WAITERS))
 		state_wake(states, block);
-	if (word_count(was) && !word_count(now)) {
-		DP_PROBE_IDLE(states, block << 12, word_generation(was));
-		dp_gate_raise_dec(&states->gates, state_segment(states, block));
-	}
-}
-
-/* The word after a cancel or a retire: FREE, or RETIRED while there are holds. */
-static uint64_t word_retired(uint64_t word)
-{
-	if (!word_count(word))
-		return word_next_generation(word);
-	return word_with_state(word & ~PUBLISHING, DP_STATE_RETIRED);
-}
-
-/* The error of a call whose generation has ended or is retired; otherwise 0. */
-static int state_refuse(uint64_t word, uint64_t generation)
-{
-	if (word_generation(word) != generation ||
-	    word_state(word) == DP_STATE_FREE)
-		return -ESTALE;
-	if (word_state(word) == DP_STATE_RETIRED)
-		return -EALREADY;
-	return 0;
+	if (dp_word_count(was) && !dp_word_count(now))
+		dp_state_now_idle(states, block, was, dp_thread_slot());
 }
 
 /* ------------------------------------------------------ reserve to retire */
@@ -337,10 +267,10 @@ static bool state_cancel_idle(struct dp_states *states, uint64_t block,
 			      uint64_t generation)
 {
 	struct dp_extent_state *state = dp_state_at(states, block);
-	uint64_t word = dp_state_idle_word(generation, DP_STATE_RESERVED);
+	uint64_t word = dp_word_idle(generation, DP_STATE_RESERVED);
 
 	if (!atomic_compare_exchange_strong(&state->word, &word,
-					    word_next_generation(word)))
+					    dp_word_next_generation(word)))
 		return false;
 	DP_PROBE_RETIRE(states, block << 12, generation, 0);
 	state_free_blocks(states, block, state);
@@ -357,19 +287,19 @@ static int state_cancel_other(struct dp_states *states, uint64_t block,
 	int ret;
 
 	do {
-		ret = state_refuse(word, generation);
-		if (!ret && word_state(word) != DP_STATE_RESERVED)
+		ret = dp_word_refuses(word, generation);
+		if (!ret && dp_word_state(word) != DP_STATE_RESERVED)
 			ret = -EINVAL;
-		if (!ret && word & PUBLISHING)
+		if (!ret && word & DP_WORD_PUBLISHING)
 			ret = -EBUSY;
 		if (ret)
 			return ret;
-		to = word_retired(word);
+		to = dp_word_retired(word);
 	} while (!state_swap(states, block, &word, to));
-	DP_PROBE_RETIRE(states, block << 12, generation, word_count(to));
-	if (word_state(to) == DP_STATE_RETIRED)
+	DP_PROBE_RETIRE(states, block << 12, generation, dp_word_count(to));
+	if (dp_word_state(to) == DP_STATE_RETIRED)
 		state_defer(states, blocks);
-	state_after_swap(states, block, word, to);
+	dp_state_after_swap(states, block, word, to);
 	return 0;
 }
 
@@ -400,8 +330,8 @@ static bool state_is_owner(void *arg)
 	uint32_t blocks;
 
 	do {
-		if (word_generation(word) != owner->generation ||
-		    word_state(word) == DP_STATE_FREE)
+		if (dp_word_generation(word) != owner->generation ||
+		    dp_word_state(word) == DP_STATE_FREE)
 			return false;
 		blocks = dp_state_blocks(owner->states, owner->block);
 	} while (!state_swap(owner->states, owner->block, &word, word));
@@ -428,40 +358,41 @@ static int state_claim_other(struct dp_states *states, uint64_t block,
 	int ret;
 
 	do {
-		ret = state_refuse(word, generation);
-		if (!ret && word_state(word) != from)
+		ret = dp_word_refuses(word, generation);
+		if (!ret && dp_word_state(word) != from)
 			ret = -EINVAL;
-		if (!ret && (word & PUBLISHING || (no_writers && word & WRITERS)))
+		if (!ret && (word & DP_WORD_PUBLISHING ||
+			     (no_writers && word & DP_WORD_WRITERS)))
 			ret = -EBUSY;
 		/* C7: a KEEP persists the payload. A RETIRE does not access it. */
-		if (!ret && word & EXCLUSIVE && from == DP_STATE_RESERVED)
+		if (!ret && word & DP_WORD_EXCLUSIVE && from == DP_STATE_RESERVED)
 			ret = -EBUSY;
 		if (ret)
 			return ret;
-	} while (!state_swap(states, block, &word, word | PUBLISHING));
+	} while (!state_swap(states, block, &word, word | DP_WORD_PUBLISHING));
 	return 0;
 }
 
 int dp_state_claim(struct dp_states *states, uint64_t block,
 		   uint64_t generation, enum dp_state from, bool no_writers)
 {
-	uint64_t word = dp_state_idle_word(generation, from);
+	uint64_t word = dp_word_idle(generation, from);
 
 	/* The usual case: no hold and no other publish. */
 	if (state_load(states, block) == word &&
-	    state_swap(states, block, &word, word | PUBLISHING))
+	    state_swap(states, block, &word, word | DP_WORD_PUBLISHING))
 		return 0;
 	return state_claim_other(states, block, generation, from, no_writers);
 }
 
 void dp_state_unclaim(struct dp_states *states, uint64_t block)
 {
-	uint64_t was = atomic_fetch_and(state_word(states, block), ~PUBLISHING);
+	uint64_t was = atomic_fetch_and(state_word(states, block), ~DP_WORD_PUBLISHING);
 
-	assert(was & PUBLISHING);
+	assert(was & DP_WORD_PUBLISHING);
 	/* D2: a claimed extent can be neither cancelled nor retired. */
-	assert(word_state(was) == DP_STATE_RESERVED ||
-	       word_state(was) == DP_STATE_LIVE);
+	assert(dp_word_state(was) == DP_STATE_RESERVED ||
+	       dp_word_state(was) == DP_STATE_LIVE);
 	(void)was;
 }
 
@@ -469,11 +400,11 @@ void dp_state_unclaim(struct dp_states *states, uint64_t block)
 void dp_state_settle_kept(struct dp_states *states, uint64_t block)
 {
 	const uint64_t change = ((uint64_t)(DP_STATE_LIVE - DP_STATE_RESERVED) <<
-				 DP_STATE_SHIFT) - PUBLISHING;
+				 DP_WORD_STATE_SHIFT) - DP_WORD_PUBLISHING;
 	uint64_t was = atomic_fetch_add(state_word(states, block), change);
 
 	static_assert(DP_STATE_LIVE > DP_STATE_RESERVED, "the sum carries nothing");
-	assert(was & PUBLISHING && word_state(was) == DP_STATE_RESERVED);
+	assert(was & DP_WORD_PUBLISHING && dp_word_state(was) == DP_STATE_RESERVED);
 	(void)was;
 }
 
@@ -484,13 +415,13 @@ void dp_state_settle_retired(struct dp_states *states, uint64_t block)
 	uint32_t blocks = dp_state_blocks(states, block);
 
 	do {
-		assert(word & PUBLISHING && word_state(word) == DP_STATE_LIVE);
-		next = word_retired(word);
+		assert(word & DP_WORD_PUBLISHING && dp_word_state(word) == DP_STATE_LIVE);
+		next = dp_word_retired(word);
 	} while (!state_swap(states, block, &word, next));
-	DP_PROBE_RETIRE(states, block << 12, word_generation(word),
-			word_count(next));
+	DP_PROBE_RETIRE(states, block << 12, dp_word_generation(word),
+			dp_word_count(next));
 	/* Without holds there are no waiters, so that nobody is to be woken. */
-	if (word_state(next) == DP_STATE_RETIRED)
+	if (dp_word_state(next) == DP_STATE_RETIRED)
 		state_defer(states, blocks);
 	else
 		state_free_blocks(states, block, state);
@@ -519,74 +450,44 @@ uint32_t dp_state_roots(struct dp_states *states, uint64_t block)
 
 /* ---------------------------------------------------------- hold and drop */
 
-static uint64_t word_with_holds(uint64_t word, uint32_t count,
-				unsigned int flags)
+__attribute__((cold))
+int dp_state_finish_hold(struct dp_states *states, uint64_t block,
+			 uint64_t generation, uint32_t count, uint64_t flags,
+			 int result)
 {
-	return (word + count * COUNT_ONE) |
-	       (flags & DP_HOLD_WRITE ? WRITERS : 0) |
-	       (flags & DP_HOLD_EXCLUSIVE ? EXCLUSIVE : 0);
-}
-
-/* C7: is this hold refused, because it or an existing hold is exclusive? */
-static bool word_excludes(uint64_t word, uint32_t count, unsigned int flags)
-{
-	if (word & EXCLUSIVE)
-		return true;
-	return flags & DP_HOLD_EXCLUSIVE &&
-	       (word_count(word) || count > 1 || word & PUBLISHING);
-}
-
-/* Take `count` holds with one CAS, and return 0 or -errno. *ret_was is the word before
- * the CAS. If its count was 0, inc was incremented. */
-static int state_take_hold(struct dp_states *states, uint64_t block,
-			   uint64_t generation, uint32_t count,
-			   unsigned int flags, uint64_t *ret_was)
-{
-	uint64_t word = state_load(states, block);
-	bool raised = false;
-	int ret;
-
-	do {
-		ret = state_refuse(word, generation);
-		if (!ret && word_excludes(word, count, flags))
-			ret = -EBUSY;
-		if (!ret && count > DP_COUNT_MAX - word_count(word))
-			ret = -EOVERFLOW;
-		if (ret)
-			break;
-		if (!word_count(word) && !raised) {
-			dp_gate_raise_inc(&states->gates,
-					  state_segment(states, block));
-			raised = true;
-		}
-	} while (!state_swap(states, block, &word,
-			     word_with_holds(word, count, flags)));
-	/* I25: inc was incremented before the CAS that takes the count from 0. */
-	assert(ret || word_count(word) || raised);
-	*ret_was = word;
-	if (raised && (ret || word_count(word)))
-		dp_gate_raise_dec(&states->gates, state_segment(states, block));
-	return ret;
+	while (result == DP_STATE_UNDECIDED || result == DP_STATE_RAISED) {
+		if (result == DP_STATE_RAISED)
+			dp_gate_raise_dec(&states->gates, block >> states->block_shift,
+					  dp_thread_slot());
+		result = dp_state_try_hold(states, block, generation, count, flags,
+					   dp_thread_slot());
+	}
+	if (result != DP_STATE_GATE_CLOSED)
+		return result;
+	result = dp_state_drop(states, block, generation, count);
+	assert(result == (int)count);
+	return -EAGAIN;
 }
 
 int dp_state_hold(struct dp_states *states, uint64_t block, uint64_t generation,
-		  uint32_t count, unsigned int flags)
+		  uint32_t count, uint64_t flags)
 {
-	uint64_t was;
+	assert(count);
+	return dp_state_finish_hold(states, block, generation, count, flags,
+				    DP_STATE_UNDECIDED);
+}
+
+int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
+		  uint32_t count)
+{
 	int ret;
 
 	assert(count);
-	ret = state_take_hold(states, block, generation, count, flags, &was);
-	if (ret)
-		return ret;
-	DP_PROBE_HOLD(states, block << 12, generation, count,
-		      word_count(was) + count, !!(flags & DP_HOLD_WRITE));
-	dp_fence_after_rmw();
-	if (!dp_gate_is_closed(&states->gates, state_segment(states, block)))
-		return 0;
-	ret = dp_state_drop(states, block, generation, count);
-	assert(ret == (int)count);
-	return -EAGAIN;
+	do
+		ret = dp_state_try_drop(states, block, generation, count,
+					dp_thread_slot(), false);
+	while (ret == DP_STATE_UNDECIDED);
+	return ret;
 }
 
 int dp_state_clone(struct dp_states *states, uint64_t block,
@@ -596,47 +497,20 @@ int dp_state_clone(struct dp_states *states, uint64_t block,
 
 	/* The caller's hold keeps the count above 0, so the generation cannot end. */
 	do {
-		if (word_generation(word) != generation)
+		if (dp_word_generation(word) != generation)
 			return -ESTALE;
-		if (!word_count(word))
+		if (!dp_word_count(word))
 			return -EINVAL;
-		if (word & EXCLUSIVE)
+		if (word & DP_WORD_EXCLUSIVE)
 			return -EBUSY;
-		if (word_count(word) == DP_COUNT_MAX)
+		if (dp_word_count(word) == DP_COUNT_MAX)
 			return -EOVERFLOW;
 	} while (!state_swap(states, block, &word,
-			     word_with_holds(word, 1,
+			     dp_word_with_holds(word, 1,
 					     write ? DP_HOLD_WRITE : 0)));
-	DP_PROBE_HOLD(states, block << 12, generation, 1, word_count(word) + 1,
+	DP_PROBE_HOLD(states, block << 12, generation, 1, dp_word_count(word) + 1,
 		      write);
 	return 0;
-}
-
-int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
-		  uint32_t count)
-{
-	uint64_t word = state_load(states, block), to;
-	uint32_t dropped;
-
-	assert(count);
-	do {
-		if (word_generation(word) != generation)
-			return -ESTALE;
-		if (!word_count(word))
-			return -EINVAL;
-		dropped = dp_min(count, word_count(word));
-		to = word - dropped * COUNT_ONE;
-		if (!word_count(to))
-			to &= ~(WRITERS | EXCLUSIVE | WAITERS);
-		if (!word_count(to) && word_state(to) == DP_STATE_RETIRED)
-			to = word_next_generation(to);
-	} while (!state_swap(states, block, &word, to));
-	/* If holds are left, another thread may drop the last one and close the pool
-	 * now, so no memory of the pool is read. If none is left, a close waits for
-	 * dec. */
-	DP_PROBE_DROP(states, block << 12, generation, dropped, word_count(to));
-	state_after_swap(states, block, word, to);
-	return dropped;
 }
 
 /* ------------------------------------------------------------------- wait */
@@ -651,11 +525,11 @@ static bool state_ask_wake(struct dp_states *states, uint64_t block,
 	uint64_t word = state_load(states, block);
 
 	do {
-		if (word_generation(word) != generation || !word_count(word))
+		if (dp_word_generation(word) != generation || !dp_word_count(word))
 			return false;
-	} while (!(word & WAITERS) &&
-		 !state_swap(states, block, &word, word | WAITERS));
-	*ret_word = word | WAITERS;
+	} while (!(word & DP_WORD_WAITERS) &&
+		 !state_swap(states, block, &word, word | DP_WORD_WAITERS));
+	*ret_word = word | DP_WORD_WAITERS;
 	return true;
 }
 

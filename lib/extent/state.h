@@ -6,31 +6,13 @@
 #ifndef DP_STATE_H
 #define DP_STATE_H
 
+#include <limits.h>
 #include "extent/event.h"
 #include "extent/gate.h"
 #include "extent/spaces.h"
+#include "extent/state_word.h"
+#include "util/probe.h"
 #include "util/util.h"
-
-#define DP_GENERATION_BITS	40
-#define DP_GENERATION_MASK	((1ull << DP_GENERATION_BITS) - 1)
-#define DP_COUNT_MAX	((1u << 18) - 1)
-
-enum dp_state {			/* as enum daxpin_state */
-	DP_STATE_FREE,		/* 0, so that a page of zeroes is valid */
-	DP_STATE_RESERVED,
-	DP_STATE_LIVE,
-	DP_STATE_RETIRED,
-};
-
-#define DP_STATE_SHIFT			2
-#define DP_STATE_GENERATION_SHIFT	24
-
-/* The word of an extent without holds and flags; see state.c. */
-static inline uint64_t dp_state_idle_word(uint64_t generation, enum dp_state state)
-{
-	return generation << DP_STATE_GENERATION_SHIFT |
-	       (uint64_t)state << DP_STATE_SHIFT;
-}
 
 /* private to state.c */
 struct dp_extent_state {
@@ -62,8 +44,8 @@ struct dp_states {
 static inline struct dp_extent_state *
 dp_state_at(const struct dp_states *states, uint64_t block)
 {
-	uint64_t turns = block % 8 * 4 + block / 8 % 4;		/* 32 in 8 lines */
-	uint64_t index = (block - block % 32 + turns) ^ (block >> 9 & 15) << 5;
+	/* 32 in 8 lines */
+	uint64_t index = block ^ (block & 3) << 3 ^ (block >> 9 & 15) << 5;
 
 	assert(block < states->block_count);
 	return &states->state[index];
@@ -124,15 +106,15 @@ static inline uint64_t dp_state_reserve(struct dp_states *states, uint64_t block
 {
 	struct dp_extent_state *state = dp_state_at(states, block);
 	uint64_t word = atomic_load_explicit(&state->word, memory_order_acquire);
-	uint64_t generation = word >> DP_STATE_GENERATION_SHIFT;
+	uint64_t generation = word >> DP_WORD_GENERATION_SHIFT;
 
 	/* Only the thread that claimed the blocks changes a free word (I16, I17), so a
 	 * store is enough. Calls with a handle of an earlier generation read the
 	 * word and fail. */
-	assert(word == dp_state_idle_word(generation, DP_STATE_FREE));
+	assert(word == dp_word_idle(generation, DP_STATE_FREE));
 	atomic_store_explicit(&state->blocks, blocks, memory_order_relaxed);
 	atomic_store_explicit(&state->word,
-			      dp_state_idle_word(generation, DP_STATE_RESERVED),
+			      dp_word_idle(generation, DP_STATE_RESERVED),
 			      memory_order_release);
 	return generation;
 }
@@ -171,17 +153,8 @@ void dp_state_add_root(struct dp_states *states, uint64_t block);
 void dp_state_remove_root(struct dp_states *states, uint64_t block);
 uint32_t dp_state_roots(struct dp_states *states, uint64_t block);
 
-#define DP_HOLD_WRITE	1u
-#define DP_HOLD_EXCLUSIVE	2u	/* exclusive: -EBUSY if it is held or claimed */
-
-/* Take `count` holds, all or none. flags: DP_HOLD_... */
-int dp_state_hold(struct dp_states *states, uint64_t block, uint64_t generation,
-		  uint32_t count, unsigned int flags);
 int dp_state_clone(struct dp_states *states, uint64_t block,
 		   uint64_t generation, bool write);
-/* Drop `count` holds, or as many as there are. Returns their number or -errno. */
-int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
-		  uint32_t count);
 
 int dp_state_wait(struct dp_states *states, uint64_t block, uint64_t generation,
 		  uint64_t deadline_ns);
@@ -194,6 +167,110 @@ int dp_state_watch(struct dp_states *states, uint64_t block,
 static inline struct dp_gates *dp_state_gates(struct dp_states *states)
 {
 	return &states->gates;
+}
+
+/* ---------------------------------------------------------- hold and drop */
+
+/* Take `count` holds, all or none. flags: DP_HOLD_... */
+int dp_state_hold(struct dp_states *states, uint64_t block, uint64_t generation,
+		  uint32_t count, uint64_t flags);
+/* Drop `count` holds, or as many as there are. Returns their number or -errno. */
+int dp_state_drop(struct dp_states *states, uint64_t block, uint64_t generation,
+		  uint32_t count);
+
+/*
+ * Single attempts, inline and without calls, because they are made for each transfer.
+ * They may return these values besides those of dp_state_hold() and dp_state_drop().
+ */
+enum {
+	/* Another thread has changed the word meanwhile: nothing was done. */
+	DP_STATE_UNDECIDED = INT_MIN,
+	/* The same, but inc was incremented. */
+	DP_STATE_RAISED,
+	/* The holds were taken, but the gate is closed. */
+	DP_STATE_GATE_CLOSED,
+};
+
+/* Finish a hold: `result` is that of dp_state_try_hold(). */
+int dp_state_finish_hold(struct dp_states *states, uint64_t block,
+			 uint64_t generation, uint32_t count, uint64_t flags,
+			 int result);
+/* The actions of the thread that made the CAS from `was` to `now`: free the blocks if
+ * the generation has ended, wake waiters, increment dec if the count is 0 now. */
+void dp_state_after_swap(struct dp_states *states, uint64_t block, uint64_t was,
+			 uint64_t now);
+
+/* The last of them. */
+DP_INLINE void dp_state_now_idle(struct dp_states *states, uint64_t block,
+				 uint64_t was, unsigned int slot)
+{
+	DP_PROBE_IDLE(states, block << 12, dp_word_generation(was));
+	dp_gate_raise_dec(&states->gates, block >> states->block_shift, slot);
+}
+
+/* seq_cst: it is one side of the two-sided races with the gate (gate.c), and of a claim
+ * with the number of roots (dp_state_add_root()). */
+static inline bool dp_state_swap(_Atomic uint64_t *at, uint64_t *word, uint64_t to)
+{
+	return atomic_compare_exchange_strong(at, word, to);
+}
+
+/* slot: this thread's. */
+DP_INLINE int dp_state_try_hold(struct dp_states *states, uint64_t block,
+				uint64_t generation, uint32_t count,
+				uint64_t flags, unsigned int slot)
+{
+	_Atomic uint64_t *at = &dp_state_at(states, block)->word;
+	uint64_t word = atomic_load_explicit(at, memory_order_acquire);
+	uint64_t segment = block >> states->block_shift;
+	uint32_t had = dp_word_count(word);
+	int ret = dp_word_refuses_hold(word, generation, count, flags);
+
+	if (ret)
+		return ret;
+	/* I25: before the CAS that takes the count from 0. */
+	if (!had)
+		dp_gate_raise_inc(&states->gates, segment, slot);
+	if (!dp_state_swap(at, &word, dp_word_with_holds(word, count, flags)))
+		return had ? DP_STATE_UNDECIDED : DP_STATE_RAISED;
+	DP_PROBE_HOLD(states, block << 12, generation, count, had + count,
+		      flags / DP_HOLD_WRITE & 1);
+	dp_fence_after_rmw();
+	return dp_gate_is_closed(&states->gates, segment) ? DP_STATE_GATE_CLOSED : 0;
+}
+
+/* usual: undecided if the drop must end the generation or wake waiters. */
+DP_INLINE int dp_state_try_drop(struct dp_states *states, uint64_t block,
+				uint64_t generation, uint32_t count,
+				unsigned int slot, bool usual)
+{
+	_Atomic uint64_t *at = &dp_state_at(states, block)->word;
+	uint64_t word = atomic_load_explicit(at, memory_order_acquire), to;
+	bool unusual = dp_word_state(word) == DP_STATE_RETIRED ||
+		       word & DP_WORD_WAITERS;
+	uint32_t dropped;
+
+	if (dp_word_generation(word) != generation)
+		return -ESTALE;
+	if (!dp_word_count(word))
+		return -EINVAL;
+	if (usual && unusual)
+		return DP_STATE_UNDECIDED;
+	dropped = dp_min(count, dp_word_count(word));
+	to = dp_word_without_holds(word, dropped);
+	if (!dp_state_swap(at, &word, to))
+		return DP_STATE_UNDECIDED;
+	DP_PROBE_DROP(states, block << 12, generation, dropped, dp_word_count(to));
+	/* If holds are left, another thread may drop the last one and close the pool
+	 * now, so no memory of the pool is read. If none is left, a close waits for
+	 * dec. */
+	if (dp_word_count(to))
+		return dropped;
+	if (unusual)
+		dp_state_after_swap(states, block, word, to);
+	else
+		dp_state_now_idle(states, block, word, slot);
+	return dropped;
 }
 
 #endif

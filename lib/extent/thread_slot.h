@@ -46,4 +46,12 @@ static inline unsigned int dp_thread_slot(void)
 				     dp_thread_slot_take();
 }
 
+/* This thread's slot, if it has one of its own; otherwise DP_THREAD_SLOT_SHARED. */
+static inline unsigned int dp_thread_slot_own(void)
+{
+	unsigned int slot = dp_thread_slot_mine - 1;
+
+	return slot < DP_THREAD_SLOTS ? slot : DP_THREAD_SLOT_SHARED;
+}
+
 #endif

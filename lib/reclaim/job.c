@@ -124,10 +124,11 @@ static void jobs_refused(struct dp_jobs *jobs, void (*poll)(struct dp_jobs *jobs
 
 /* ----------------------------------------------------- refusals (C4, -EAGAIN) */
 
-int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t generation,
-		 uint32_t count, unsigned int flags)
+int dp_jobs_finish_hold(struct dp_jobs *jobs, uint64_t block, uint64_t generation,
+			uint32_t count, uint64_t flags, int result)
 {
-	int ret = dp_state_hold(jobs->states, block, generation, count, flags);
+	int ret = dp_state_finish_hold(jobs->states, block, generation, count, flags,
+				       result);
 
 	if (ret != -EAGAIN)
 		return ret;

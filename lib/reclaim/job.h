@@ -35,14 +35,22 @@ void dp_jobs_poll(struct dp_jobs *jobs);
 /*
  * C4: these four functions return -EAGAIN or -ENOSPC if what the caller needs is
  * unavailable now, and DAXPIN_EVENT_RETRY is posted when that has changed.
- * dp_jobs_hold() never sleeps (I33): it takes the jobs' mutex only if that is possible
+ * A hold never sleeps (I33): it takes the jobs' mutex only if that is possible
  * at once. The others can sleep.
  */
 
-/* Do what dp_state_hold() does. If the gate is closed, record the kernel's completions,
- * which may open it, and try again. -EAGAIN: the gate is still closed. */
-int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block, uint64_t generation,
-		 uint32_t count, unsigned int flags);
+/* Do what dp_state_finish_hold() does. If the gate is closed, record the kernel's
+ * completions, which may open it, and try again. -EAGAIN: the gate is still closed. */
+int dp_jobs_finish_hold(struct dp_jobs *jobs, uint64_t block, uint64_t generation,
+			uint32_t count, uint64_t flags, int result);
+/* The same for a hold that has not been attempted. */
+static inline int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block,
+			       uint64_t generation, uint32_t count,
+			       uint64_t flags)
+{
+	return dp_jobs_finish_hold(jobs, block, generation, count, flags,
+				   DP_STATE_UNDECIDED);
+}
 /*
  * Call it after dp_spaces_try() has failed. It notes the refusal, and then claims
  * blocks from all free space, including the caches of other threads.

@@ -18,6 +18,8 @@
 
 #define DP_EXPORT	__attribute__((visibility("default")))
 #define DP_CACHE_LINE	64
+/* A function that costs less than a call of it, or whose arguments are constants. */
+#define DP_INLINE	static inline __attribute__((always_inline))
 #define DP_ALIGNED	__attribute__((aligned(DP_CACHE_LINE)))
 
 /*

@@ -42,8 +42,8 @@ def documented(text):
 def used(source, without=()):
     """Returns the probes that lib/ uses, without those of some adapters."""
     names = set()
-    for path in sorted((source / 'lib').glob('*/*.c')):
-        if path.stem not in without:
+    for path in sorted((source / 'lib').glob('*/*.[ch]')):
+        if path.stem not in without and path != source / HEADER:
             names |= set(re.findall(r'\bDP_PROBE_(\w+)\(',
                                     without_comments(read(path))))
     return {name.lower() for name in names}

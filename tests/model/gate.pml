@@ -6,12 +6,14 @@
  * shared slot; another thread drops it.
  *
  * Stands for:
- *	lib/extent/state.c: state_take_hold dp_state_hold dp_state_clone
- *	lib/extent/state.c: dp_state_drop state_after_swap state_wake
+ *	lib/extent/state.h: dp_state_try_hold dp_state_try_drop dp_state_now_idle
+ *	lib/extent/state.c: dp_state_finish_hold dp_state_hold dp_state_clone
+ *	lib/extent/state.c: dp_state_drop dp_state_after_swap state_wake
+ *	lib/api/hold.c: hold_take hold_finish hold_drop hold_finish_drop
  *	lib/extent/gate.h: dp_gate_raise_inc dp_gate_raise_dec dp_gate_go_up
- *	lib/extent/gate.h: dp_gate_is_closed
+ *	lib/extent/gate.h: dp_gate_is_closed dp_gate_counter
  *	lib/extent/gate.c: dp_gate_busy dp_gate_close dp_gate_open
- *	lib/extent/thread_slot.h: dp_thread_slot
+ *	lib/extent/thread_slot.h: dp_thread_slot dp_thread_slot_own
  *	lib/extent/thread_slot.c: dp_thread_slot_take thread_slot_claim
  *	lib/extent/thread_slot.c: thread_slot_release
  *	lib/api/pool.c: daxpin_pool_close pool_is_busy pool_close_gates
@@ -144,6 +146,13 @@ inline go_up(which, latest, by)
 #define raise_dec()	go_up(DEC, dec, 1)
 #endif
 
+/* What mutants do after a CAS from 0. */
+#ifdef MUTANT_COUNTER_AFTER_CAS
+#define after_cas()	raise_inc()
+#elif defined(MUTANT_LOST_RACE_TAKES_INC)
+#define after_cas()	raise_dec()
+#endif
+
 #ifdef MUTANT_INC_BUFFERED
 #define LOCKED		true
 #else
@@ -221,36 +230,28 @@ inline back_out()
 
 inline hold()
 {
-	raised = false;
 #ifdef MUTANT_GATE_BEFORE_CAS
 	ret = gate > 0;
 #endif
-	w = count[e];
 	do
-	:: if
-	   :: w == 0 && !raised ->
+	:: w = count[e];
+	   raised = w == 0;
 #ifndef MUTANT_COUNTER_AFTER_CAS
-		raise_inc();
+	   if :: raised -> raise_inc() :: else fi;
 #endif
-		raised = true
-	   :: else
-	   fi;
 	   locked_cas(w + 1, 0);
-	   if :: ok -> break :: else fi
-	od;
-#ifdef MUTANT_COUNTER_AFTER_CAS
-	if :: w == 0 -> raise_inc() :: else fi;
+	   if
+	   :: ok -> break
+#if !defined(MUTANT_COUNTER_AFTER_CAS) && !defined(MUTANT_LOST_RACE_KEEPS_INC)
+	   :: !ok && raised -> raise_dec()
+	   :: !ok && !raised
 #else
-	if
-#ifdef MUTANT_LOST_RACE_KEEPS_INC
-	:: false
-#elif defined(MUTANT_LOST_RACE_TAKES_INC)
-	:: raised -> raise_dec()
-#else
-	:: raised && w > 0 -> raise_dec()
+	   :: !ok
 #endif
-	:: else
-	fi;
+	   fi
+	od;
+#ifdef after_cas
+	if :: raised -> after_cas() :: else fi;
 #endif
 #ifdef MUTANT_GATE_BEFORE_CAS
 	if :: ret :: else -> atomic { using++; assert(!idle) } fi; /* D16 */

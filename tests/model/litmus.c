@@ -86,12 +86,12 @@ static void pin(int cpu)
 static void warm_up(unsigned int *seed)
 {
 	struct dp_extent_state *state = dp_state_at(&world.states, world.block);
-	struct dp_gate *gate = world.states.gates.gate;
+	struct dp_gates *gates = &world.states.gates;
 	volatile unsigned int n = rand_r(seed) % 64;
 
-	n += (atomic_load(&gate->closed) + atomic_load(&state->roots) +
+	n += (atomic_load(&gates->closed[0]) + atomic_load(&state->roots) +
 	      atomic_load(&state->word) + atomic_load(&world.queued) +
-	      atomic_load(&gate->slot[DP_THREAD_SLOT_SHARED].inc) +
+	      atomic_load(&dp_gate_counter(gates, 0, DP_THREAD_SLOT_SHARED)->inc) +
 	      atomic_load(&world.events.armed)) % 2;
 	while (n)
 		n--;
@@ -203,10 +203,10 @@ static void drop_and_open(bool held, bool idle)
 
 static _Atomic uint64_t *weak_word(uint32_t which)
 {
-	struct dp_gate_slot *slot =
-		&world.states.gates.gate->slot[DP_THREAD_SLOT_SHARED];
+	struct dp_gate_counter *counter =
+		dp_gate_counter(&world.states.gates, 0, DP_THREAD_SLOT_SHARED);
 
-	return which ? &slot->dec : &slot->inc;
+	return which ? &counter->dec : &counter->inc;
 }
 
 static void store_up(_Atomic uint64_t *word)
@@ -220,7 +220,7 @@ static void store_up(_Atomic uint64_t *word)
 static bool weak_hold(void)
 {
 	store_up(weak_word(0));
-	return !atomic_load_explicit(&world.states.gates.gate->closed,
+	return !atomic_load_explicit(world.states.gates.closed,
 				     memory_order_acquire);
 }
 
@@ -243,7 +243,7 @@ static bool close_and_look(void)
 /* The gate is closed by a plain store. */
 static bool weak_close_and_count(void)
 {
-	atomic_store_explicit(&world.states.gates.gate->closed, 1,
+	atomic_store_explicit(world.states.gates.closed, 1,
 			      memory_order_release);
 	return !dp_gate_busy(dp_state_gates(&world.states), 0);
 }

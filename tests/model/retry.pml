@@ -8,7 +8,7 @@
  * after a RETRY. Another thread may poll too.
  *
  * Stands for:
- *	lib/reclaim/job.c: dp_jobs_hold dp_jobs_space dp_jobs_poll
+ *	lib/reclaim/job.c: dp_jobs_finish_hold dp_jobs_space dp_jobs_poll
  *	lib/reclaim/job.c: jobs_refused jobs_reap
  *	lib/reclaim/part.c: part_after_kernel part_after_gate part_end_round
  *	lib/reclaim/part.c: part_finish

@@ -6,12 +6,13 @@
  * clones. Both drop their holds, the latter one by one or together.
  *
  * Stands for:
- *	lib/extent/state.h: dp_state_reserve
+ *	lib/extent/state.h: dp_state_reserve dp_state_try_hold dp_state_try_drop
  *	lib/extent/state.c: dp_state_cancel dp_state_claim
  *	lib/extent/state.c: dp_state_unclaim dp_state_settle_kept
  *	lib/extent/state.c: dp_state_settle_retired dp_state_hold
- *	lib/extent/state.c: state_take_hold dp_state_clone dp_state_drop word_excludes
- *	lib/extent/state.c: state_after_swap word_retired state_refuse
+ *	lib/extent/state.c: dp_state_clone dp_state_drop dp_state_after_swap
+ *	lib/extent/state_word.h: dp_word_excludes dp_word_retired dp_word_refuses
+ *	lib/extent/state_word.h: dp_word_refuses_hold dp_word_without_holds
  *	lib/extent/space.c: dp_space_claim dp_space_free
  *	lib/core/publish.c: step_claim_extent batch_settle
  *
@@ -281,7 +282,7 @@ inline publish_retire(generation)
 #define one_more(w, write, exclusive) \
 	(((w) + COUNT_ONE) | (write -> WRITERS : 0) | (exclusive -> EXCLUSIVE : 0))
 
-/* word_excludes() */
+/* dp_word_excludes() */
 #ifdef MUTANT_EXCLUSIVE_TO_HOLDS
 #define excluded(w)	false
 #else

@@ -6,8 +6,8 @@
  *
  * Stands for:
  *	lib/extent/state.c: dp_state_wait state_ask_wake dp_state_drop
- *	lib/extent/state.c: dp_state_hold state_after_swap state_wake
- *	lib/extent/state.c: dp_state_settle_retired word_retired
+ *	lib/extent/state.c: dp_state_finish_hold dp_state_after_swap state_wake
+ *	lib/extent/state.c: dp_state_settle_retired
  *	lib/os/os.c: dp_os_futex_wait dp_os_futex_wake
  *
  * Left out: deadlines, so a waiter that would time out waits for ever here; the

@@ -32,7 +32,7 @@
 	(count_of(w) == 0 -> next_generation(w) : \
 	 with_state((w) & ~PUBLISHING, RETIRED))
 
-/* state_refuse() of state.c: this generation has ended or is about to end. */
+/* dp_word_refuses() of state_word.h: this generation has ended or is about to end. */
 #define ESTALE(w, l)	(generation_of(w) != (l) || state_of(w) == FREE)
 #define EALREADY(w)	(state_of(w) == RETIRED)
 

@@ -111,25 +111,20 @@ MUTANTS = [
 	dp_file_close(&pool->first);''',
      '''	dp_badblocks_fini(&pool->badblocks);'''),
     # ------------------------------------------------------ what calls return
-    ('calls-stale-hold', CALLS, 'lib/extent/state.c',
+    ('calls-stale-hold', CALLS, 'lib/extent/state_word.h',
      'a hold by the handle of an earlier generation succeeds',
-     '''	if (word_generation(word) != generation ||
-	    word_state(word) == DP_STATE_FREE)
+     '''	if (dp_word_generation(word) != generation)
 		return -ESTALE;
-	if (word_state(word) == DP_STATE_RETIRED)
-		return -EALREADY;''',
-     '''	if (word_state(word) == DP_STATE_FREE)
-		return -ESTALE;
-	if (word_state(word) == DP_STATE_RETIRED)
-		return -EALREADY;
-	(void)generation;'''),
-    ('calls-epoch', CALLS, 'lib/core/handle.h',
+	if (dp_word_is_usable''',
+     '''	(void)generation;
+	if (dp_word_is_usable'''),
+    ('calls-epoch', CALLS, 'lib/core/recover.c',
      'handles of an earlier open are valid',
-     'if (extent.gen >> DP_GENERATION_BITS != (pool->epoch & DP_EPOCH_MASK))',
-     'if (extent.gen >> DP_GENERATION_BITS > (pool->epoch & DP_EPOCH_MASK))'),
+     '''	pool->gen_epoch = pool->epoch << DP_GENERATION_BITS;''',
+     '''	pool->gen_epoch = 0;'''),
     ('calls-writers', CALLS, 'lib/extent/state.c',
      'KEEP succeeds while a write hold exists',
-     '(no_writers && word & WRITERS)', '(no_writers && 0)'),
+     '(no_writers && word & DP_WORD_WRITERS)', '(no_writers && 0)'),
     ('calls-rooted-retire', CALLS, 'lib/core/publish.c',
      'RETIRE of an extent that a root names succeeds',
      'return left ? -EBUSY : 0;', 'return 0 * left;'),
@@ -138,7 +133,7 @@ MUTANTS = [
      '		if (*place) {', '		if (0) {'),
     ('calls-event-lost', CALLS, 'lib/extent/state.c',
      'the last drop queues no event',
-     'if (was & WAITERS && !(now & WAITERS))', 'if (0)'),
+     'if (was & DP_WORD_WAITERS && !(now & DP_WORD_WAITERS))', 'if (0)'),
     ('calls-close-held', CALLS, 'lib/api/pool.c',
      'a pool closes although it is registered',
      'if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||',

@@ -79,28 +79,28 @@ MUTANTS = [
      'a_peer_is_not_asked_back_after_done_reported_a_failure'),
 
     # ---------------------------------------------------------- exclusion (C7)
-    ('exclusive-beside-others', STATE, 'lib/extent/state.c',
+    ('exclusive-beside-others', STATE, 'lib/extent/state_word.h',
      'an exclusive hold is granted while other holds exist',
-     '	       (word_count(word) || count > 1 || word & PUBLISHING);',
-     '	       (count > 1 || word & PUBLISHING);',
+     '	       (dp_word_count(word) || count > 1 || word & DP_WORD_PUBLISHING);',
+     '	       (count > 1 || word & DP_WORD_PUBLISHING);',
      'an_exclusive_hold_excludes_all_others'),
-    ('others-beside-exclusive', STATE, 'lib/extent/state.c',
+    ('others-beside-exclusive', STATE, 'lib/extent/state_word.h',
      'a hold is granted while an exclusive one exists',
-     '''	if (word & EXCLUSIVE)
+     '''	if (word & DP_WORD_EXCLUSIVE)
 		return true;
 	return flags''',
      '''	return flags''',
      'every_cell_of_the_table'),
-    ('others-beside-exclusive-raced', STRESS, 'lib/extent/state.c',
+    ('others-beside-exclusive-raced', STRESS, 'lib/extent/state_word.h',
      'the same, found by threads',
-     '''	if (word & EXCLUSIVE)
+     '''	if (word & DP_WORD_EXCLUSIVE)
 		return true;
 	return flags''',
      '''	return flags''',
      'no_block_has_two_generations_at_once'),
     ('kept-while-exclusive', STATE, 'lib/extent/state.c',
      'a KEEP succeeds on an extent that is held exclusively',
-     'if (!ret && word & EXCLUSIVE && from == DP_STATE_RESERVED)',
+     'if (!ret && word & DP_WORD_EXCLUSIVE && from == DP_STATE_RESERVED)',
      'if (false)',
      'every_cell_of_the_table'),
     ('bounced-beside-others', BACKING, 'lib/rdma/backing.c',

@@ -41,14 +41,14 @@ ONE_GENERATION = 'no_block_has_two_generations_at_once'
 
 MUTANTS = [
     # --------------------------------------------------- what a generation is (I1-I7)
-    ('retire-frees-held', GENERATION, 'lib/extent/state.c',
+    ('retire-frees-held', GENERATION, 'lib/extent/state_word.h',
      'RETIRE frees an extent that is held',
-     '''	if (!word_count(word))
-		return word_next_generation(word);
-	return word_with_state''',
+     '''	if (!dp_word_count(word))
+		return dp_word_next_generation(word);
+	return dp_word_with_state''',
      '''	if (word)
-		return word_next_generation(word);
-	return word_with_state''',
+		return dp_word_next_generation(word);
+	return dp_word_with_state''',
      'a_retired_extent_is_reused_only_after_the_last_drop'),
     ('claim-leaves-bits', GENERATION, 'lib/extent/bits.c',
      'reserved blocks stay free',
@@ -68,32 +68,32 @@ MUTANTS = [
      CELLS),
     ('reserve-counts', GENERATION, 'lib/extent/state.h',
      'a new extent has a count of one',
-     '''dp_state_idle_word(generation, DP_STATE_RESERVED),
+     '''dp_word_idle(generation, DP_STATE_RESERVED),
 			      memory''',
-     '''dp_state_idle_word(generation, DP_STATE_RESERVED) + (1 << 6),
+     '''dp_word_idle(generation, DP_STATE_RESERVED) + (1 << 6),
 			      memory''',
      CELLS),
-    ('hold-of-retired', GENERATION, 'lib/extent/state.c',
+    ('hold-of-retired', GENERATION, 'lib/extent/state_word.h',
      'a retired extent can be held',
-     '''	do {
-		ret = state_refuse(word, generation);
-		if (!ret && word_excludes''',
-     '''	do {
-		ret = state_refuse(word, generation);
-		if (ret == -EALREADY)
-			ret = 0;
-		if (!ret && word_excludes''',
+     '''	int ret = dp_word_refuses(word, generation);
+
+	if (!ret && dp_word_excludes''',
+     '''	int ret = dp_word_refuses(word, generation);
+
+	if (ret == -EALREADY)
+		ret = 0;
+	if (!ret && dp_word_excludes''',
      CELLS),
-    ('hold-of-retired-raced', STRESS, 'lib/extent/state.c',
+    ('hold-of-retired-raced', STRESS, 'lib/extent/state_word.h',
      'the same, found by threads',
-     '''	do {
-		ret = state_refuse(word, generation);
-		if (!ret && word_excludes''',
-     '''	do {
-		ret = state_refuse(word, generation);
-		if (ret == -EALREADY || ret == -ESTALE)
-			ret = 0;
-		if (!ret && word_excludes''',
+     '''	int ret = dp_word_refuses(word, generation);
+
+	if (!ret && dp_word_excludes''',
+     '''	int ret = dp_word_refuses(word, generation);
+
+	if (ret == -EALREADY || ret == -ESTALE)
+		ret = 0;
+	if (!ret && dp_word_excludes''',
      ONE_GENERATION),
     ('request-without-hold', URING, 'lib/uring/prep.c',
      'the hold of a request ends when it is prepared',
@@ -245,7 +245,7 @@ MUTANTS = [
     ('clone-not-counted', RULES, 'lib/extent/state.c',
      'a clone uses the hold that it was made of',
      '''	} while (!state_swap(states, block, &word,
-			     word_with_holds(word, 1,
+			     dp_word_with_holds(word, 1,
 					     write ? DP_HOLD_WRITE : 0)));''',
      '''	} while (!state_swap(states, block, &word, word));
 	(void)write;''',
@@ -275,83 +275,76 @@ MUTANTS = [
      ONE_GENERATION),
 
     # ------------------------------------------------ the free value (I13-I20)
-    ('free-with-a-flag', GENERATION, 'lib/extent/state.c',
+    ('free-with-a-flag', GENERATION, 'lib/extent/state_word.h',
      'a freed word keeps the publishing bit',
-     '''	if (!word_count(word))
-		return word_next_generation(word);
-	return word_with_state''',
-     '''	if (!word_count(word))
-		return word_next_generation(word) | (word & PUBLISHING);
-	return word_with_state''',
+     '''	if (!dp_word_count(word))
+		return dp_word_next_generation(word);
+	return dp_word_with_state''',
+     '''	if (!dp_word_count(word))
+		return dp_word_next_generation(word) | (word & DP_WORD_PUBLISHING);
+	return dp_word_with_state''',
      CELLS),
-    ('free-with-a-count', GENERATION, 'lib/extent/state.c',
+    ('free-with-a-count', GENERATION, 'lib/extent/state_word.h',
      'the last drop frees a word that still counts',
-     '''			to = word_next_generation(to);
-	} while''',
-     '''			to = word_next_generation(to) + COUNT_ONE;
-	} while''',
+     '''		return dp_word_next_generation(word);
+	return left''',
+     '''		return dp_word_next_generation(word) + DP_WORD_COUNT_ONE;
+	return left''',
      CELLS),
-    ('bits-before-word', STRESS, 'lib/extent/state.c',
+    ('bits-before-word', STRESS, 'lib/extent/state.h',
      'blocks are free shortly before their last generation has ended',
-     '''			to = word_next_generation(to);
-	} while (!state_swap(states, block, &word, to));
-	/* If holds are left, another thread may drop the last one and close the pool
-	 * now, so no memory of the pool is read. If none is left, a close waits for
-	 * dec. */
-	DP_PROBE_DROP(states, block << 12, generation, dropped, word_count(to));
-	state_after_swap(states, block, word, to);''',
-     '''{
-			to = word_next_generation(to);
-			state_free_blocks(states, block, dp_state_at(states, block));
-			dp_os_sleep_ns(20000);
-		}
-	} while (!state_swap(states, block, &word, to));
-	if (word & WAITERS && !(to & WAITERS))
-		state_wake(states, block);
-	if (!word_count(to))
-		dp_gate_raise_dec(&states->gates, state_segment(states, block));''',
+     '''	to = dp_word_without_holds(word, dropped);
+	if (!dp_state_swap(at, &word, to))
+		return DP_STATE_UNDECIDED;''',
+     '''	to = dp_word_without_holds(word, dropped);
+	if (dp_word_state(to) == DP_STATE_FREE) {
+		dp_spaces_free(states->spaces, block, dp_state_blocks(states, block));
+		dp_os_sleep_ns(20000);
+		if (!dp_state_swap(at, &word, to))
+			return DP_STATE_UNDECIDED;
+		dp_state_now_idle(states, block, word, slot);
+		return dropped;
+	}
+	if (!dp_state_swap(at, &word, to))
+		return DP_STATE_UNDECIDED;''',
      ONE_GENERATION),
-    ('add-then-look', STRESS, 'lib/extent/state.c',
+    ('add-then-look', STRESS, 'lib/extent/state.h',
      'a hold counts first, and subtracts if it may not hold',
-     '''	uint64_t word = state_load(states, block);
-	bool raised = false;
-	int ret;
-''',
-     # The sleep lets another thread run between the two, on one processor too.
-     '''	uint64_t word = atomic_fetch_add(state_word(states, block), COUNT_ONE);
-	bool raised = false;
-	int ret;
-
-	dp_os_sleep_ns(1000);
-	word = atomic_fetch_sub(state_word(states, block), COUNT_ONE) - COUNT_ONE;
-''',
+     '''	uint64_t word = atomic_load_explicit(at, memory_order_acquire);
+	uint64_t segment''',
+     '''	/* The sleep lets another thread run between the two, on one processor too. */
+	uint64_t word = (atomic_fetch_add(at, DP_WORD_COUNT_ONE), dp_os_sleep_ns(1000),
+			 atomic_fetch_sub(at, DP_WORD_COUNT_ONE) - DP_WORD_COUNT_ONE);
+	uint64_t segment''',
      ONE_GENERATION),
-    ('freed-when-idle', GENERATION, 'lib/extent/state.c',
-     'any drop to zero frees the blocks',
-     '''	if (word_state(now) == DP_STATE_FREE)
-		state_free_blocks''',
-     '''	if (!word_count(now))
-		state_free_blocks''',
+    ('freed-when-idle', GENERATION, 'lib/extent/state_word.h',
+     'any drop to zero ends the generation',
+     '''	if (dp_word_state(word) == DP_STATE_RETIRED)
+		return dp_word_next_generation(word);
+	return left''',
+     '''	if (word)
+		return dp_word_next_generation(word);
+	return left''',
      CELLS),
     ('freed-twice', GENERATION, 'lib/extent/state.c',
      'both the retire and the last drop free the blocks',
-     '''	if (word_state(now) == DP_STATE_FREE)
+     '''	if (dp_word_state(now) == DP_STATE_FREE)
 		state_free_blocks''',
-     '''	if (word_state(now) == DP_STATE_FREE ||
-	    word_state(now) == DP_STATE_RETIRED)
+     '''	if (dp_word_state(now) == DP_STATE_FREE ||
+	    dp_word_state(now) == DP_STATE_RETIRED)
 		state_free_blocks''',
      CELLS),
-    ('freed-without-a-new-generation', GENERATION, 'lib/extent/state.c',
+    ('freed-without-a-new-generation', GENERATION, 'lib/extent/state_word.h',
      'a freed block begins the same generation again',
-     '''	return dp_state_idle_word((word_generation(word) + 1) &''',
-     '''	return dp_state_idle_word(word_generation(word) &''',
+     '''	return dp_word_idle((dp_word_generation(word) + 1) &''',
+     '''	return dp_word_idle(dp_word_generation(word) &''',
      'a_handle_never_names_the_next_generation'),
-    ('drop-frees-without-a-new-generation', STRESS, 'lib/extent/state.c',
+    ('drop-frees-without-a-new-generation', STRESS, 'lib/extent/state_word.h',
      'the last drop frees the block but keeps its generation, so old handles match',
-     '''			to = word_next_generation(to);
-	} while''',
-     '''			to = word_with_state(to, DP_STATE_FREE);
-	} while''',
+     '''		return dp_word_next_generation(word);
+	return left''',
+     '''		return dp_word_with_state(left, DP_STATE_FREE);
+	return left''',
      ONE_GENERATION),
     ('size-of-the-last-generation', RULES, 'lib/extent/state.h',
      'a block keeps the length of the extent that began at it before',
@@ -379,10 +372,10 @@ void dp_persist_wipe''',
     # ----------------------------------------------- wake-ups (I21, I38, I44)
     ('wake-at-free-only', WAIT, 'lib/extent/state.c',
      'a drop to zero wakes waiters only if it ends the generation',
-     '''	if (was & WAITERS && !(now & WAITERS))
+     '''	if (was & DP_WORD_WAITERS && !(now & DP_WORD_WAITERS))
 		state_wake''',
-     '''	if (was & WAITERS && !(now & WAITERS) &&
-	    word_state(now) == DP_STATE_FREE)
+     '''	if (was & DP_WORD_WAITERS && !(now & DP_WORD_WAITERS) &&
+	    dp_word_state(now) == DP_STATE_FREE)
 		state_wake''',
      'a_drop_wakes_every_waiter'),
     ('wake-one', WAIT, 'lib/os/os.c',
@@ -392,10 +385,10 @@ void dp_persist_wipe''',
      'a_drop_wakes_every_waiter'),
     ('no-wake-at-free', WAIT, 'lib/extent/state.c',
      'the drop that ends a generation wakes no waiter',
-     '''	if (was & WAITERS && !(now & WAITERS))
+     '''	if (was & DP_WORD_WAITERS && !(now & DP_WORD_WAITERS))
 		state_wake''',
-     '''	if (was & WAITERS && !(now & WAITERS) &&
-	    word_state(now) != DP_STATE_FREE)
+     '''	if (was & DP_WORD_WAITERS && !(now & DP_WORD_WAITERS) &&
+	    dp_word_state(now) != DP_STATE_FREE)
 		state_wake''',
      'the_end_of_a_generation_wakes_its_waiters'),
     ('other-key', WAIT, 'lib/extent/state.c',
@@ -421,34 +414,23 @@ void dp_persist_wipe''',
      'a_watch_gives_one_event'),
 
     # ------------------------------------ counter and gate (I23-I32, D13, D16)
-    ('hold-without-counter', GENERATION, 'lib/extent/state.c',
+    ('hold-without-counter', GENERATION, 'lib/extent/state.h',
      'a hold does not change the counter',
-     '''		if (!word_count(word) && !raised) {
-			dp_gate_raise_inc(&states->gates,
-					  state_segment(states, block));''',
-     '''		if (!word_count(word) && !raised) {''',
+     '''	if (!had)
+		dp_gate_raise_inc(&states->gates, segment, slot);
+''',
+     '''''',
      CELLS),
-    ('lost-race-keeps-inc', STRESS, 'lib/extent/state.c',
+    ('lost-race-keeps-inc', STRESS, 'lib/extent/state.h',
      'a hold whose CAS did not change 0 to 1 leaves the counter too high',
-     '''			raised = true;
-		}
-	} while (!state_swap(states, block, &word,
-			     word_with_holds(word, count, flags)));
-	/* I25: inc was incremented before the CAS that takes the count from 0. */
-	assert(ret || word_count(word) || raised);
-	*ret_was = word;
-	if (raised && (ret || word_count(word)))
-		dp_gate_raise_dec''',
-     '''			raised = true;
-			dp_os_sleep_ns(1000);
-		}
-	} while (!state_swap(states, block, &word,
-			     word_with_holds(word, count, flags)));
-	/* I25: inc was incremented before the CAS that takes the count from 0. */
-	assert(ret || word_count(word) || raised);
-	*ret_was = word;
-	if (raised && ret)
-		dp_gate_raise_dec''',
+     '''		dp_gate_raise_inc(&states->gates, segment, slot);
+	if (!dp_state_swap(at, &word, dp_word_with_holds(word, count, flags)))
+		return had ? DP_STATE_UNDECIDED : DP_STATE_RAISED;''',
+     '''		dp_gate_raise_inc(&states->gates, segment, slot);
+	if (!had)
+		dp_os_sleep_ns(1000);
+	if (!dp_state_swap(at, &word, dp_word_with_holds(word, count, flags)))
+		return DP_STATE_UNDECIDED;''',
      ONE_GENERATION),
     ('close-of-held', GENERATION, 'lib/api/pool.c',
      'a pool is unmapped while something is held',
@@ -459,66 +441,62 @@ void dp_persist_wipe''',
      CELLS),
     ('clone-revives', GENERATION, 'lib/extent/state.c',
      'a clone counts up from zero, without the counter and the gate',
-     '''		if (!word_count(word))
+     '''		if (!dp_word_count(word))
 			return -EINVAL;
-		if (word & EXCLUSIVE)''',
-     '''		if (word & EXCLUSIVE)''',
+		if (word & DP_WORD_EXCLUSIVE)''',
+     '''		if (word & DP_WORD_EXCLUSIVE)''',
      CELLS),
-    ('gate-not-looked-at', GENERATION, 'lib/extent/state.c',
+    ('gate-not-looked-at', GENERATION, 'lib/extent/state.h',
      'a hold ignores the gate',
-     '''	if (!dp_gate_is_closed(&states->gates, state_segment(states, block)))
-		return 0;''',
-     '''	if (1)
-		return 0;''',
+     '''	return dp_gate_is_closed(&states->gates, segment) ? DP_STATE_GATE_CLOSED : 0;''',
+     '''	return 0;''',
      CELLS),
-    ('gate-not-looked-at-raced', STRESS, 'lib/extent/state.c',
+    ('gate-not-looked-at-raced', STRESS, 'lib/extent/state.h',
      'the same, found by a drain',
-     '''	if (!dp_gate_is_closed(&states->gates, state_segment(states, block)))
-		return 0;''',
-     '''	if (1)
-		return 0;''',
+     '''	return dp_gate_is_closed(&states->gates, segment) ? DP_STATE_GATE_CLOSED : 0;''',
+     '''	return 0;''',
      ONE_GENERATION),
-    ('gate-before-cas', STRESS, 'lib/extent/state.c',
+    ('gate-before-cas', STRESS, 'lib/extent/state.h',
      'a hold reads the gate, then counts',
-     '''	assert(count);
-	ret = state_take_hold(states, block, generation, count, flags, &was);''',
-     '''	assert(count);
-	if (!dp_gate_is_closed(&states->gates, state_segment(states, block))) {
+     '''	if (!dp_state_swap(at, &word, dp_word_with_holds(word, count, flags)))
+		return had ? DP_STATE_UNDECIDED : DP_STATE_RAISED;''',
+     '''	if (!dp_gate_is_closed(&states->gates, segment)) {
 		dp_os_sleep_ns(1000);
-		return state_take_hold(states, block, generation, count, flags, &was);
+		if (!dp_state_swap(at, &word, dp_word_with_holds(word, count, flags)))
+			return had ? DP_STATE_UNDECIDED : DP_STATE_RAISED;
+		return 0;
 	}
-	ret = state_take_hold(states, block, generation, count, flags, &was);''',
+	if (!dp_state_swap(at, &word, dp_word_with_holds(word, count, flags)))
+		return had ? DP_STATE_UNDECIDED : DP_STATE_RAISED;''',
      ONE_GENERATION),
-    ('one-to-n-exempt', GENERATION, 'lib/extent/state.c',
+    ('one-to-n-exempt', GENERATION, 'lib/extent/state.h',
      'only a hold from count zero reads the gate',
-     '''	if (!dp_gate_is_closed(&states->gates, state_segment(states, block)))
-		return 0;''',
-     '''	if (word_count(was) || !dp_gate_is_closed(&states->gates, state_segment(states, block)))
-		return 0;''',
+     '''	return dp_gate_is_closed(&states->gates, segment) ? DP_STATE_GATE_CLOSED : 0;''',
+     '''	return !had && dp_gate_is_closed(&states->gates, segment) ? DP_STATE_GATE_CLOSED : 0;''',
      CELLS),
     ('clone-refused-by-gate', RULES, 'lib/extent/state.c',
      'a hold cannot be cloned during a close',
-     '''		if (!word_count(word))
+     '''		if (!dp_word_count(word))
 			return -EINVAL;
-		if (word & EXCLUSIVE)''',
-     '''		if (!word_count(word))
+		if (word & DP_WORD_EXCLUSIVE)''',
+     '''		if (!dp_word_count(word))
 			return -EINVAL;
-		if (dp_gate_is_closed(&states->gates, state_segment(states, block)))
+		if (dp_gate_is_closed(&states->gates, block >> states->block_shift))
 			return -EAGAIN;
-		if (word & EXCLUSIVE)''',
+		if (word & DP_WORD_EXCLUSIVE)''',
      'a_closed_gate_allows_clones_and_drops'),
     ('backs-out-by-hand', GENERATION, 'lib/extent/state.c',
      'a refused hold undoes its count, but not its inc',
-     '''	ret = dp_state_drop(states, block, generation, count);
-	assert(ret == (int)count);
+     '''	result = dp_state_drop(states, block, generation, count);
+	assert(result == (int)count);
 	return -EAGAIN;''',
-     '''	atomic_fetch_sub(state_word(states, block), count * COUNT_ONE);
+     '''	atomic_fetch_sub(state_word(states, block), count * DP_WORD_COUNT_ONE);
 	return -EAGAIN;''',
      CELLS),
     ('gate-is-a-flag', RULES, 'lib/extent/gate.c',
      'the first thread to open the gate opens it for all',
-     '''	was = atomic_fetch_sub(&gates->gate[segment].closed, 1);''',
-     '''	was = atomic_exchange(&gates->gate[segment].closed, 0);''',
+     '''	was = atomic_fetch_sub(&gates->closed[segment], 1);''',
+     '''	was = atomic_exchange(&gates->closed[segment], 0);''',
      'a_gate_that_was_closed_twice_opens_at_the_second_open'),
 
     # ------------------------------------------------------------------- holes
@@ -607,23 +585,22 @@ void dp_persist_wipe''',
 	while (dp_punch_next''',
      '''	while (dp_punch_next''',
      'a_job_ends_after_a_hold_has_opened_its_gate'),
-    ('drop-always-wakes', RULES, 'lib/extent/state.c',
+    ('drop-always-wakes', RULES, 'lib/extent/state.h',
      'each last drop makes a system call',
-     '''	if (was & WAITERS && !(now & WAITERS))
-		state_wake''',
-     '''	if (word_count(was) && !word_count(now))
-		state_wake''',
-     'hold_and_drop_never_sleep'),
-
+     '''	DP_PROBE_IDLE(states, block << 12, dp_word_generation(was));
+''',
+     '''	dp_os_futex_wake(&dp_state_at(states, block)->word);
+	DP_PROBE_IDLE(states, block << 12, dp_word_generation(was));
+'''),
     # ------------------------------------------------------- media and kernel
     ('hold-on-media', RULES, 'lib/api/hold.c',
      'a hold stores a mark on the medium',
-     '''	return ret ? ret :
-		     dp_jobs_hold(&pool->jobs, handle.block, handle.generation,''',
+     '''	return ret ? hold_finish(pool, handle.block, handle.generation, count,
+				 access, ret) : 0;''',
      '''	if (!ret)
 		pool->media.geometry.base[DP_CHUNK_SIZE - 1]++;
-	return ret ? ret :
-		     dp_jobs_hold(&pool->jobs, handle.block, handle.generation,''',
+	return ret ? hold_finish(pool, handle.block, handle.generation, count,
+				 access, ret) : 0;''',
      'holds_leave_no_mark_on_media'),
     ('reflinks-taken', RULES, 'lib/pool/source.c',
      'hardware writes to blocks that another file shares',
