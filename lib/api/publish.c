@@ -338,12 +338,10 @@ DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 	struct dp_state_view view;
 	int ret = dp_enter(pool);
 
-	if (!ret && !ret_extent)
-		ret = -EINVAL;
-	if (!ret)
-		ret = publish_check_name(name);
 	if (ret)
 		return ret;
+	if (!name || !ret_extent)
+		return -EINVAL;
 	do {
 		was = word;
 		ret = dp_root_find(&pool->roots, name, &word);

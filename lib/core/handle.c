@@ -17,16 +17,6 @@ int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return 0;
 }
 
-bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
-		 struct dp_state_view *ret_view)
-{
-	if (word.block >= dp_states_blocks(&pool->states))
-		return false;
-	*ret_view = dp_state_read(&pool->states, word.block);
-	return ret_view->state == DP_STATE_LIVE &&
-	       (ret_view->generation & DP_ROOT_GEN_MASK) == word.gen;
-}
-
 int dp_refuse_name(struct dp_states *states, struct dp_handle handle)
 {
 	struct dp_state_view view = dp_state_read(states, handle.block);

@@ -119,8 +119,16 @@ int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 struct dp_handle *ret_handle, struct dp_state_view *ret_view);
 /* True if the extent that a root names is LIVE and has the root's generation. *ret_view
  * is then its state. */
-bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
-		 struct dp_state_view *ret_view);
+static inline bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
+			       struct dp_state_view *ret_view)
+{
+	if (word.block >= dp_states_blocks(&pool->states))
+		return false;
+	*ret_view = dp_state_read(&pool->states, word.block);
+	return ret_view->state == DP_STATE_LIVE &&
+	       (ret_view->generation & DP_ROOT_GEN_MASK) == word.gen;
+}
+
 /* 0 if a ROOT can name this extent in its present state, otherwise the errno of the
  * call. */
 int dp_refuse_name(struct dp_states *states, struct dp_handle handle);

@@ -180,20 +180,6 @@ bool dp_state_is_current(struct dp_states *states, uint64_t block,
 	       dp_word_state(word) != DP_STATE_FREE;
 }
 
-struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block)
-{
-	uint64_t word = state_load(states, block);
-
-	return (struct dp_state_view) {
-		.state = dp_word_state(word),
-		.count = dp_word_count(word),
-		.generation = dp_word_generation(word),
-		.publishing = word & DP_WORD_PUBLISHING,
-		.writers = word & DP_WORD_WRITERS,
-		.exclusive = word & DP_WORD_EXCLUSIVE,
-	};
-}
-
 /* -------------------------------------------------- the end of a generation */
 
 static void state_wake(struct dp_states *states, uint64_t block)

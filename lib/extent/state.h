@@ -92,7 +92,22 @@ void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
  * ended. */
 bool dp_state_is_current(struct dp_states *states, uint64_t block,
 			 uint64_t generation);
-struct dp_state_view dp_state_read(struct dp_states *states, uint64_t block);
+static inline struct dp_state_view dp_state_read(struct dp_states *states,
+						 uint64_t block)
+{
+	uint64_t word = atomic_load_explicit(&dp_state_at(states, block)->word,
+					     memory_order_acquire);
+
+	return (struct dp_state_view) {
+		.state = dp_word_state(word),
+		.count = dp_word_count(word),
+		.generation = dp_word_generation(word),
+		.publishing = word & DP_WORD_PUBLISHING,
+		.writers = word & DP_WORD_WRITERS,
+		.exclusive = word & DP_WORD_EXCLUSIVE,
+	};
+}
+
 static inline uint32_t dp_state_blocks(struct dp_states *states, uint64_t block)
 {
 	return atomic_load_explicit(&dp_state_at(states, block)->blocks,

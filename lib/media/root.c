@@ -78,29 +78,40 @@ void dp_roots_fini(struct dp_roots *roots)
 /* A padded name, in the 8-byte parts in which it is loaded and stored. */
 struct name {
 	uint64_t part[DP_ROOT_NAME_PARTS];
-	uint32_t parts;			/* the last one has the first NUL */
+	uint32_t parts;			/* the last one has the first NUL; those after
+					   it are not read by a search */
 	uint32_t hash;
 };
 
 static uint64_t name_part(const char *text, size_t length)
 {
 	uint64_t part = 0;
+	uint32_t begin, end;
 
-	if (length >= sizeof(part))
+	if (length >= sizeof(part)) {
 		memcpy(&part, text, sizeof(part));
-	else
+		return part;
+	}
+	if (length < sizeof(begin)) {
 		for (size_t i = 0; i < length; i++)
 			part |= (uint64_t)(uint8_t)text[i] << i * 8;
-	return part;
+		return part;
+	}
+	/* The first and the last four bytes, which may overlap. */
+	memcpy(&begin, text, sizeof(begin));
+	memcpy(&end, text + length - sizeof(end), sizeof(end));
+	return begin | (uint64_t)end << (length - sizeof(end)) * 8;
 }
 
-static void name_pad(struct name *name, const char *text)
+/* Set all but the parts that a search does not read. -EINVAL: the text is empty.
+ * -ENAMETOOLONG. */
+static int name_read(struct name *name, const char *text)
 {
 	size_t length = strnlen(text, DP_ROOT_NAME_MAX), at = 0;
 	uint64_t hash = 0;
 
-	assert(length && length < DP_ROOT_NAME_MAX);
-	memset(name->part, 0, sizeof(name->part));
+	if (!length || length == DP_ROOT_NAME_MAX)
+		return length ? -ENAMETOOLONG : -EINVAL;
 	name->parts = 0;
 	do {
 		uint64_t part = name_part(text + at, length - at);
@@ -111,6 +122,18 @@ static void name_pad(struct name *name, const char *text)
 		at += sizeof(part);
 	} while (at <= length);
 	name->hash = hash;
+	return 0;
+}
+
+/* For a text that is a name. */
+static void name_pad(struct name *name, const char *text)
+{
+	int ret;
+
+	memset(name->part, 0, sizeof(name->part));
+	ret = name_read(name, text);
+	assert(!ret);
+	(void)ret;
 }
 
 /* ------------------------------------------------- a slot, and those named */
@@ -363,8 +386,8 @@ static uint64_t roots_version(const struct dp_roots *roots)
 }
 
 /* False: names changed during the search. */
-static bool root_try_lookup(const struct dp_roots *roots, const struct name *name,
-			    struct lookup *ret_lookup)
+DP_INLINE bool root_try_lookup(const struct dp_roots *roots, const struct name *name,
+			       struct lookup *ret_lookup)
 {
 	ret_lookup->version = roots_version(roots);
 	ret_lookup->slot = root_search(roots, name);
@@ -375,12 +398,13 @@ static bool root_try_lookup(const struct dp_roots *roots, const struct name *nam
 	       roots_version(roots) == ret_lookup->version;
 }
 
-static void root_lookup(struct dp_roots *roots, const struct name *name,
-			struct lookup *ret_lookup)
+__attribute__((noinline))
+static void root_lookup_again(struct dp_roots *roots, const struct name *name,
+			      struct lookup *ret_lookup)
 {
 	bool still;
 
-	for (uint32_t i = 0; i < LOOKUP_TRIES; i++)
+	for (uint32_t i = 1; i < LOOKUP_TRIES; i++)
 		if (root_try_lookup(roots, name, ret_lookup))
 			return;
 	pthread_mutex_lock(&roots->mutex);
@@ -390,13 +414,22 @@ static void root_lookup(struct dp_roots *roots, const struct name *name,
 	pthread_mutex_unlock(&roots->mutex);
 }
 
+DP_INLINE void root_lookup(struct dp_roots *roots, const struct name *name,
+			   struct lookup *ret_lookup)
+{
+	if (!root_try_lookup(roots, name, ret_lookup))
+		root_lookup_again(roots, name, ret_lookup);
+}
+
 int dp_root_find(struct dp_roots *roots, const char *text,
 		 struct dp_root_word *ret_word)
 {
 	struct name name;
 	struct lookup lookup;
+	int ret = name_read(&name, text);
 
-	name_pad(&name, text);
+	if (ret)
+		return ret;
 	root_lookup(roots, &name, &lookup);
 	if (!lookup.word.block)
 		return -ENOENT;

@@ -70,8 +70,14 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 bool dp_roots_accept(const struct dp_roots *roots, uint64_t offset,
 		     uint64_t value);
 
-/* Find the word of a name; -ENOENT: there is none. Takes a lock only if names are added
- * or removed again and again meanwhile. */
+/*
+ * Find the word of a name. Takes a lock only if names are added or removed again and
+ * again meanwhile.
+ *
+ * -EINVAL		the name is empty
+ * -ENAMETOOLONG	no root can have it
+ * -ENOENT		there is none
+ */
 int dp_root_find(struct dp_roots *roots, const char *name,
 		 struct dp_root_word *ret_word);
 

@@ -8,7 +8,8 @@
  *
  * Stands for:
  *	lib/media/root.c: root_search root_list root_unlist
- *	lib/media/root.c: root_try_lookup root_lookup roots_change roots_changed
+ *	lib/media/root.c: root_try_lookup root_lookup root_lookup_again
+ *	lib/media/root.c: roots_change roots_changed
  *	lib/media/root.c: root_end_claim root_take root_make root_try_claim
  *	lib/media/root.c: root_free dp_root_find dp_root_claim dp_root_settle
  *

@@ -8,7 +8,8 @@
  * Stands for:
  *	lib/extent/state.c: dp_state_add_root dp_state_remove_root
  *	lib/extent/state.c: dp_state_roots dp_state_claim dp_state_unclaim
- *	lib/extent/state.c: dp_state_settle_kept dp_state_settle_retired dp_state_read
+ *	lib/extent/state.c: dp_state_settle_kept dp_state_settle_retired
+ *	lib/extent/state.h: dp_state_read
  *	lib/core/publish.c: batch_claim step_claim_slot step_claim_extent
  *	lib/core/publish.c: step_count_target step_check_roots
  *	lib/core/publish.c: step_release batch_settle

@@ -1249,10 +1249,11 @@ void dp_persist_wipe''',
      'names_stay_when_others_are_removed'),
     ('a-root-is-found-under-the-mutex', RULES, 'lib/media/root.c',
      'a thread that adds a name blocks all look-ups',
-     '''	for (uint32_t i = 0; i < LOOKUP_TRIES; i++)
-		if (root_try_lookup(''',
-     '''	for (uint32_t i = LOOKUP_TRIES; i < LOOKUP_TRIES; i++)
-		if (root_try_lookup(''',
+     '''	if (!root_try_lookup(roots, name, ret_lookup))
+		root_lookup_again(roots, name, ret_lookup);''',
+     '''	pthread_mutex_lock(&roots->mutex);
+	root_try_lookup(roots, name, ret_lookup);
+	pthread_mutex_unlock(&roots->mutex);''',
      'hold_and_drop_never_sleep'),
     ('refused-pin-is-not-noted', RETRY, 'lib/reclaim/job.c',
      'after a refused pin there is no RETRY',
