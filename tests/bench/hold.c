@@ -11,6 +11,11 @@
  *		the word before it counts
  *	PEER	two-adds: two bare locked adds on a cache line of the thread's own, the
  *		least cost of counting; with `random` on as many words
+ *		floor: what a hold and its drop cannot do without. That is two calls
+ *		with a CAS each, after a test of the word; a store to a counter of the
+ *		thread's own before one and after the other; a load of the gate; and
+ *		with `labelled` in each call a mutex without contention, and once the
+ *		coarse clock. With `random` each word is found by a handle in memory
  *		one-thread: daxpin itself, against --threads N of it
  *
  * Threads have extents in different segments. With "near-" before TEST the extents are
@@ -18,9 +23,11 @@
  */
 #include "turns.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define MANY		32
 #define RANDOM		(1u << 16)	/* extents */
@@ -41,8 +48,11 @@ static struct place {
 
 static struct daxpin_extent *random_extents;
 static struct {
-	_Atomic long count, other;	/* 16 bytes, like a state word */
+	_Atomic uint64_t count, other;	/* 16 bytes, like a state word */
 } *random_words;
+static struct {
+	uint64_t word, other;		/* 16 bytes, like a handle */
+} *random_places;
 
 /* ---------------------------------------------------------- the operations */
 
@@ -82,6 +92,85 @@ static uint64_t two_cas(struct worker *worker)
 		}
 		done += PAIRS;
 	} while (!turn_is_over(worker));
+	return done;
+}
+
+/* What `floor` changes for each thread. */
+static struct floor_place {
+	_Alignas(LINE) _Atomic uint64_t count;
+	_Alignas(LINE) _Atomic uint64_t inc, dec;
+	_Alignas(LINE) pthread_mutex_t mutex;
+	struct timespec since;
+} floor_places[WORKERS_MAX];
+static _Alignas(LINE) _Atomic uint32_t floor_gate;
+
+static void floor_go_up(_Atomic uint64_t *word)
+{
+	uint64_t now = atomic_load_explicit(word, memory_order_relaxed);
+
+	atomic_store_explicit(word, now + 1, memory_order_release);
+}
+
+__attribute__((noinline))
+static int floor_hold(struct floor_place *place, _Atomic uint64_t *count)
+{
+	uint64_t now = atomic_load_explicit(count, memory_order_acquire);
+
+	if (now)
+		return -1;
+	floor_go_up(&place->inc);
+	if (!atomic_compare_exchange_strong(count, &now, now + 1))
+		return -1;
+	return atomic_load(&floor_gate) ? -1 : 0;
+}
+
+__attribute__((noinline))
+static int floor_drop(struct floor_place *place, _Atomic uint64_t *count)
+{
+	uint64_t now = atomic_load_explicit(count, memory_order_acquire);
+
+	if (now != 1 || !atomic_compare_exchange_strong(count, &now, now - 1))
+		return -1;
+	floor_go_up(&place->dec);
+	return 0;
+}
+
+static uint64_t floor_holds(struct worker *worker)
+{
+	struct floor_place *place = &floor_places[worker->index];
+	uint64_t done = 0;
+	int ret = 0;
+
+	do {
+		for (int i = 0; i < PAIRS; i++) {
+			ret |= floor_hold(place, &place->count);
+			ret |= floor_drop(place, &place->count);
+		}
+		done += PAIRS;
+	} while (!turn_is_over(worker));
+	must(ret, "floor");
+	return done;
+}
+
+static uint64_t floor_labelled(struct worker *worker)
+{
+	struct floor_place *place = &floor_places[worker->index];
+	uint64_t done = 0;
+	int ret = 0;
+
+	do {
+		for (int i = 0; i < PAIRS; i++) {
+			ret |= floor_hold(place, &place->count);
+			ret |= clock_gettime(CLOCK_MONOTONIC_COARSE, &place->since);
+			ret |= pthread_mutex_lock(&place->mutex);
+			ret |= pthread_mutex_unlock(&place->mutex);
+			ret |= pthread_mutex_lock(&place->mutex);
+			ret |= pthread_mutex_unlock(&place->mutex);
+			ret |= floor_drop(place, &place->count);
+		}
+		done += PAIRS;
+	} while (!turn_is_over(worker));
+	must(ret, "floor");
 	return done;
 }
 
@@ -194,6 +283,25 @@ static uint64_t random_adds(struct worker *worker)
 	return done;
 }
 
+static uint64_t floor_random(struct worker *worker)
+{
+	struct floor_place *place = &floor_places[worker->index];
+	uint64_t *random = &places[worker->index].random, done = 0;
+	int ret = 0;
+
+	do {
+		for (int i = 0; i < PAIRS; i++) {
+			size_t which = random_places[bench_below(random, RANDOM)].word;
+
+			ret |= floor_hold(place, &random_words[which].count);
+			ret |= floor_drop(place, &random_words[which].count);
+		}
+		done += PAIRS;
+	} while (!turn_is_over(worker));
+	must(ret, "floor");
+	return done;
+}
+
 static uint64_t random_holds(struct worker *worker)
 {
 	uint64_t *random = &places[worker->index].random, done = 0;
@@ -215,16 +323,16 @@ static uint64_t random_holds(struct worker *worker)
 
 static const struct test {
 	const char *name;
-	turn_fn *adds, *ours;
+	turn_fn *adds, *floor, *ours;
 } tests[] = {
-	{ "cas", two_adds, two_cas },
-	{ "hold", two_adds, hold },
-	{ "held", two_adds, held },
-	{ "labelled", two_adds, labelled },
-	{ "one-by-one", two_adds, one_by_one },
-	{ "many", two_adds, many },
-	{ "alike", two_adds, alike },
-	{ "random", random_adds, random_holds },
+	{ "cas", two_adds, NULL, two_cas },
+	{ "hold", two_adds, floor_holds, hold },
+	{ "held", two_adds, NULL, held },
+	{ "labelled", two_adds, floor_labelled, labelled },
+	{ "one-by-one", two_adds, NULL, one_by_one },
+	{ "many", two_adds, NULL, many },
+	{ "alike", two_adds, NULL, alike },
+	{ "random", random_adds, floor_random, random_holds },
 };
 
 /* ------------------------------------------------------------------- places */
@@ -294,6 +402,7 @@ static void make_places(bool near, bool same)
 	for (int i = 0; i < bench.threads; i++) {
 		struct place *place = &places[i];
 
+		pthread_mutex_init(&floor_places[i].mutex, NULL);
 		make_place(place, i);
 		if (near)
 			place->extent = neighbours[i];
@@ -310,11 +419,14 @@ static void make_random(void)
 {
 	random_extents = calloc(RANDOM, sizeof(*random_extents));
 	random_words = calloc(RANDOM, sizeof(*random_words));
-	if (!random_extents || !random_words)
+	random_places = calloc(RANDOM, sizeof(*random_places));
+	if (!random_extents || !random_words || !random_places)
 		bench_die("no memory for %u extents", RANDOM);
 	for (size_t i = 0; i < RANDOM; i++)
 		must(daxpin_reserve(pool, DAXPIN_BLOCK_SIZE, 0,
 				    &random_extents[i]), "reserve");
+	for (size_t i = 0; i < RANDOM; i++)
+		random_places[i].word = i;
 }
 
 static void make_pool(uint64_t bytes)
@@ -344,9 +456,11 @@ static struct side find_peer(const struct test *test)
 {
 	if (!strcmp(bench.peer, "two-adds"))
 		return (struct side) { test->adds, bench.threads };
+	if (!strcmp(bench.peer, "floor") && test->floor)
+		return (struct side) { test->floor, bench.threads };
 	if (!strcmp(bench.peer, "one-thread"))
 		return (struct side) { test->ours, 1 };
-	bench_die("no peer %s", bench.peer);
+	bench_die("%s has no peer %s", bench.test, bench.peer);
 }
 
 int main(int argc, char **argv)
