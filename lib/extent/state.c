@@ -401,7 +401,8 @@ void dp_state_settle_retired(struct dp_states *states, uint64_t block)
 	uint32_t blocks = dp_state_blocks(states, block);
 
 	do {
-		assert(word & DP_WORD_PUBLISHING && dp_word_state(word) == DP_STATE_LIVE);
+		assert(word & DP_WORD_PUBLISHING);
+		assert(dp_word_state(word) == DP_STATE_LIVE);
 		next = dp_word_retired(word);
 	} while (!state_swap(states, block, &word, next));
 	DP_PROBE_RETIRE(states, block << 12, dp_word_generation(word),

@@ -458,17 +458,14 @@ void dp_persist_wipe''',
      ONE_GENERATION),
     ('gate-before-cas', STRESS, 'lib/extent/state.h',
      'a hold reads the gate, then counts',
-     '''	/* I25: before the CAS that takes the count from 0. */
-''',
-     '''	if (!dp_gate_is_closed(&states->gates, segment)) {
-		dp_os_sleep_ns(1000);
-		if (!had)
-			dp_gate_raise_inc(&states->gates, segment, slot);
-		if (!dp_state_swap(at, &word, dp_word_with_holds(word, count, flags)))
-			return had ? DP_STATE_UNDECIDED : DP_STATE_RAISED;
-		return 0;
-	}
-''',
+     '''	uint64_t segment = block >> states->block_shift;
+	uint32_t had''',
+     '''	uint64_t segment = block >> states->block_shift;
+	bool was_open = !dp_gate_is_closed(&states->gates, segment) &&
+			(dp_os_sleep_ns(1000), word = atomic_load(at), true);
+#define dp_gate_is_closed(gates, segment) \\
+	(!was_open && (dp_gate_is_closed)(gates, segment))
+	uint32_t had''',
      ONE_GENERATION),
     ('one-to-n-exempt', GENERATION, 'lib/extent/state.h',
      'only a hold from count zero reads the gate',
