@@ -26,7 +26,7 @@
  * A locked read-modify-write is a full barrier on x86; elsewhere a fence is
  * needed between it and the loads after it.
  */
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+#ifdef __x86_64__
 #define dp_fence_after_rmw()	atomic_signal_fence(memory_order_seq_cst)
 #else
 #define dp_fence_after_rmw()	atomic_thread_fence(memory_order_seq_cst)
