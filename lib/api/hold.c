@@ -40,6 +40,14 @@ static uint64_t hold_flags(uint32_t access)
 	       (access & DAXPIN_HOLD_EXCLUSIVE ? DP_HOLD_EXCLUSIVE : 0);
 }
 
+/* Is the access valid, not exclusive, and allowed? Also a close that fails makes a pool
+ * read-only. */
+static bool hold_is_usual(const struct daxpin_pool *pool, uint32_t access)
+{
+	return access - 1 < (DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE) &&
+	       !(access & DAXPIN_HOLD_WRITE && pool->media.readonly);
+}
+
 /* result: of an attempt. If the handle or access is invalid it has failed, and the call
  * fails with the first reason. */
 __attribute__((cold, noinline))
@@ -65,7 +73,7 @@ DP_INLINE int hold_take(struct daxpin_pool *pool, struct daxpin_extent extent,
 	int ret = DP_STATE_UNDECIDED;
 
 	if (dp_handle_is_usual(pool, handle) && slot < DP_THREAD_SLOTS &&
-	    access - 1 < pool->usual_access)
+	    hold_is_usual(pool, access))
 		ret = dp_state_try_hold(&pool->states, handle.block,
 					handle.generation, count,
 					access & DAXPIN_HOLD_WRITE ? DP_HOLD_WRITE : 0,

@@ -40,10 +40,13 @@ DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent
 			   uint64_t offset)
 {
 	struct dp_handle handle;
-	uint64_t length = 1;
 
-	if (dp_find(pool, extent, &handle) ||
-	    dp_range(pool, handle.block, offset, &length))
+	if (!pool)
+		return NULL;
+	handle = dp_handle_decode(pool, extent);
+	if (!dp_handle_is_usual(pool, handle) ||
+	    !dp_state_is_current(&pool->states, handle.block, handle.generation) ||
+	    offset >> DP_BLOCK_SHIFT >= dp_state_blocks(&pool->states, handle.block))
 		return NULL;
 	return pool->media.geometry.base + extent.addr + offset;
 }

@@ -45,7 +45,6 @@ struct daxpin_pool {
 	uint32_t *owner_page;		/* reads 0 in a forked child */
 	/* Computed from the geometry once, because each call reads them. */
 	uint64_t block_end;		/* the end of the last segment */
-	uint32_t usual_access;		/* of holds: from 1 to this */
 	uint64_t segment_mask;		/* of a block's index in its segment */
 	uint32_t meta_blocks;		/* at the beginning of each segment */
 	uint32_t extent_blocks_max;	/* of one extent */
@@ -168,7 +167,7 @@ static inline int dp_enter(const struct daxpin_pool *pool)
 
 /*
  * Decode a handle without a test, and encode it again. If dp_handle_is_usual() is true,
- * one attempt of a hold or a drop is safe, because no state word matches an invalid
+ * a comparison with the state word finds out the rest, because none matches an invalid
  * handle: the words of blocks that are not data are always FREE, and no word has a
  * generation in which bits of the epoch are left.
  */

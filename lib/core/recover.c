@@ -366,8 +366,6 @@ static void recover_derive(struct daxpin_pool *pool)
 
 	pool->block_end = (dp_geometry_begin(geometry, last) +
 			   dp_geometry_size(geometry, last)) >> DP_BLOCK_SHIFT;
-	pool->usual_access = DAXPIN_HOLD_READ |
-			     (pool->media.readonly ? 0 : DAXPIN_HOLD_WRITE);
 	pool->segment_mask = (geometry->segment_size >> DP_BLOCK_SHIFT) - 1;
 	pool->meta_blocks = dp_geometry_meta_blocks(geometry);
 	pool->extent_blocks_max = dp_geometry_blocks(geometry, 0) -

@@ -171,15 +171,6 @@ void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
 			      memory_order_relaxed);
 }
 
-bool dp_state_is_current(struct dp_states *states, uint64_t block,
-			 uint64_t generation)
-{
-	uint64_t word = state_load(states, block);
-
-	return dp_word_generation(word) == generation &&
-	       dp_word_state(word) != DP_STATE_FREE;
-}
-
 /* -------------------------------------------------- the end of a generation */
 
 static void state_wake(struct dp_states *states, uint64_t block)

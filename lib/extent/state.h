@@ -90,8 +90,16 @@ void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
 
 /* True if the block is the first of an extent of that generation, which has not
  * ended. */
-bool dp_state_is_current(struct dp_states *states, uint64_t block,
-			 uint64_t generation);
+static inline bool dp_state_is_current(struct dp_states *states, uint64_t block,
+				       uint64_t generation)
+{
+	uint64_t word = atomic_load_explicit(&dp_state_at(states, block)->word,
+					     memory_order_acquire);
+
+	return dp_word_generation(word) == generation &&
+	       dp_word_state(word) != DP_STATE_FREE;
+}
+
 static inline struct dp_state_view dp_state_read(struct dp_states *states,
 						 uint64_t block)
 {
