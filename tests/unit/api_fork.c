@@ -243,12 +243,10 @@ struct daemon {
 /*
  * Runs in the process that survives. Returns 0, or the number of the step that failed.
  */
-static int lives_on(struct fixture *f, pid_t parent)
+static int lives_on(struct fixture *f)
 {
 	struct daxpin_pool *pool = f->pool;
 
-	while (getppid() == parent)
-		usleep(1000);
 	f->options.flags = 0;
 	if (daxpin_pool_open(f->path, &f->options, &f->pool) != -EBUSY)
 		return 1;
@@ -263,24 +261,34 @@ static int lives_on(struct fixture *f, pid_t parent)
 	return daxpin_pool_close(f->pool) ? 5 : 0;
 }
 
+/*
+ * Forks, and exits in the parent. Returns in the child once the parent has ended: until
+ * then the parent, too, has the pool open.
+ */
+static void fork_and_exit(void)
+{
+	pid_t parent = getpid();
+
+	if (fork())
+		_exit(0);
+	prctl(PR_SET_PDEATHSIG, 0);
+	while (getppid() == parent)
+		usleep(1000);
+}
+
 /* An owner that forks and exits, as daemon(3) does. */
 static int becomes_a_daemon(void *arg, int fd)
 {
 	const struct daemon *daemon = arg;
 	struct fixture *f = daemon->f;
-	pid_t parent = 0;
 	unsigned char step;
 
 	f->options.flags = daemon->flags;
 	if (daxpin_pool_open(f->path, &f->options, &f->pool))
 		return 1;
-	for (int i = 0; i < daemon->forks; i++) {
-		parent = getpid();
-		if (fork())
-			_exit(0);
-		prctl(PR_SET_PDEATHSIG, 0);
-	}
-	step = lives_on(f, parent);
+	for (int i = 0; i < daemon->forks; i++)
+		fork_and_exit();
+	step = lives_on(f);
 	send_message(fd, &step, sizeof(step));
 	_exit(0);
 }
