@@ -8,6 +8,7 @@
 #include "core/recover.h"
 #include "os/os.h"
 #include "pool/create.h"
+#include "pool/own.h"
 #include "util/cancel.h"
 
 static_assert(DAXPIN_BLOCK_SIZE == DP_BLOCK_SIZE, "public and media");

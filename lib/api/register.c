@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include "core/handle.h"
 #include "owner/owner.h"
+#include "pool/own.h"
 #include "util/cancel.h"
 #include "util/probe.h"
 

@@ -30,6 +30,7 @@
 #include "core/recover.h"
 #include "os/os.h"
 #include "pool/create.h"
+#include "pool/own.h"
 
 static int recover_mark_owner(struct daxpin_pool *pool)
 {

@@ -69,6 +69,22 @@ struct dp_super_verdict dp_super_judge(const struct dp_super_halves *halves)
 	return verdict;
 }
 
+void dp_super_fill_set(struct dp_super *super)
+{
+	memset(super->segment_set, 0, sizeof(super->segment_set));
+	for (uint32_t i = 0; i < super->segments; i++)
+		super->segment_set[i / 8] |= 1u << i % 8;
+}
+
+bool dp_super_set_is_valid(const struct dp_super *super)
+{
+	for (uint32_t i = 0; i < DP_SEGMENTS_MAX; i++)
+		if ((super->segment_set[i / 8] >> i % 8 & 1) !=
+		    (i < super->segments))
+			return false;
+	return true;
+}
+
 /* Both counts must be able to grow: an epoch that wraps would be used twice (D15). */
 static bool super_counts_below(const struct dp_super *super, uint64_t end)
 {

@@ -36,6 +36,11 @@ static inline bool dp_super_is_unclean(const struct dp_super *super)
 	return super->flags & (DP_SUPER_UNCLEAN | DP_SUPER_OWNER_UNKNOWN);
 }
 
+/* Make segment_set that of the first super->segments segments. */
+void dp_super_fill_set(struct dp_super *super);
+/* Is it? This version uses no other sets (D10). */
+bool dp_super_set_is_valid(const struct dp_super *super);
+
 /* -EUCLEAN if its counts cannot grow: the pool can only be read. */
 int dp_super_check_counts(const struct dp_super *super,
 			  const struct dp_errmsg *errmsg);

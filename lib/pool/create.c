@@ -309,8 +309,7 @@ static int create_format_pool(struct dp_pool *pool, uint64_t size)
 	super.flags = DP_SUPER_CREATING;
 	super.pool_size = size;
 	super.segments = pool->geometry.segments;
-	for (uint32_t i = 0; i < pool->geometry.segments; i++)
-		super.segment_set[i / 8] |= 1u << i % 8;
+	dp_super_fill_set(&super);
 	ret = dp_source_file_id(&pool->source, dp_segment_fd(&pool->segments, 0),
 				&super.file);
 	if (!ret)

@@ -158,7 +158,7 @@ int dp_epochs_check(struct dp_epochs *epochs, struct dp_segments *segments,
 	if (!epochs->all)
 		return -ENOMEM;
 	epochs->segments = segments;
-	epochs->count = first->segments;
+	epochs->count = epochs->room = first->segments;
 	for (uint32_t i = 0; !ret && i < epochs->count; i++)
 		ret = epoch_read(epochs, i, first, rules->degraded_readonly, errmsg);
 	if (!ret)
@@ -206,6 +206,29 @@ bool dp_epochs_is_foreign(const struct dp_epochs *epochs, uint32_t index)
 {
 	assert(index < epochs->count);
 	return epochs->all[index].foreign;
+}
+
+int dp_epochs_prepare(struct dp_epochs *epochs, uint32_t index,
+		      const struct dp_file_id *file)
+{
+	struct dp_epoch *all = epochs->all;
+
+	assert(index >= epochs->count);
+	if (index >= epochs->room) {
+		all = reallocarray(all, index + 1, sizeof(*all));
+		if (!all)
+			return -ENOMEM;
+		epochs->all = all;
+		epochs->room = index + 1;
+	}
+	all[index] = (struct dp_epoch) { .stamp.found = *file, .sequence = 1 };
+	return 0;
+}
+
+void dp_epochs_set_count(struct dp_epochs *epochs, uint32_t count)
+{
+	assert(count && count <= epochs->room);
+	epochs->count = count;
 }
 
 /* ----------------------------------------------------------------- writing */

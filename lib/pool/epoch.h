@@ -15,6 +15,7 @@ struct dp_epochs {
 	struct dp_segments *segments;
 	struct dp_epoch *all;
 	uint32_t count;
+	uint32_t room;			/* of `all` */
 	uint64_t highest;
 	bool copied;
 };
@@ -52,6 +53,15 @@ struct dp_file_id dp_epochs_first_file(const struct dp_epochs *epochs);
 bool dp_epochs_are_copied(const struct dp_epochs *epochs);
 /* True for a segment from another time, which is neither read nor written. */
 bool dp_epochs_is_foreign(const struct dp_epochs *epochs, uint32_t index);
+
+/*
+ * While the pool is open: make room for a segment whose superblock was written by this
+ * open, with sequence 1, to that file; and set how many segments the pool has. A close
+ * writes to those. -ENOMEM.
+ */
+int dp_epochs_prepare(struct dp_epochs *epochs, uint32_t index,
+		      const struct dp_file_id *file);
+void dp_epochs_set_count(struct dp_epochs *epochs, uint32_t count);
 
 /*
  * Write the epoch of segment 0's superblock, and whether the pool is closed, to all

@@ -78,31 +78,6 @@ struct dp_pool_request {
  */
 int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request);
 
-/*
- * Call it when the tables passed their checks: marks the files against defragmenters
- * (W6), and begins the next epoch, dp_epochs_next(), on media as well (D15).
- */
-int dp_pool_own(struct dp_pool *pool, const struct dp_errmsg *errmsg);
-
-/*
- * Record a verbs context, which may outlive the lock; on media when it returns. NULL: a
- * context whose number is unknown. -ENOSPC: DP_RDMA_CONTEXTS_MAX are recorded.
- */
-int dp_pool_record_rdma(struct dp_pool *pool,
-			const struct dp_rdma_context *context);
-/* Undo one dp_pool_record_rdma(); the last one of a context removes it from media. */
-void dp_pool_forget_rdma(struct dp_pool *pool,
-			 const struct dp_rdma_context *context);
-
-/*
- * Mark the pool as closed, when no DMA of this process can reach it any more.
- * Afterwards the pool can only be read, even after an error; a second call returns 0.
- *
- * -EIO     the medium failed, now or before
- * -ESTALE  another open has written to the pool since, and it was left alone
- */
-int dp_pool_end(struct dp_pool *pool);
-
 /* ------------------------------------------- the steps, for create.c as well */
 
 /* Find the path; flags as dp_source_find(). */

@@ -259,32 +259,32 @@ int dp_lane_run'''),
      '''		ret = dp_table_format(dp_segment_table(&pool->segments, index));
 	dp_persist_fence(&pool->persist);''',
      '''		ret = dp_table_format(dp_segment_table(&pool->segments, index));'''),
-    ('unclean-not-written', SIM, 'lib/pool/pool.c',
+    ('unclean-not-written', SIM, 'lib/pool/own.c',
      'a pool whose owner died seems clean',
      '''	super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
 ''',
      '''	super->flags &= ~DP_SUPER_UNCLEAN;
 	super->flags |= DP_SUPER_OPENING;
 '''),
-    ('epoch-stands-still', SIM, 'lib/pool/pool.c',
+    ('epoch-stands-still', SIM, 'lib/pool/own.c',
      'a handle of the last open is valid in this one',
      '''	super->epoch = dp_epochs_next(&pool->epochs);
 ''',
      ''''''),
 
-    ('opening-not-said', SIM, 'lib/pool/pool.c',
+    ('opening-not-said', SIM, 'lib/pool/own.c',
      'an open that was interrupted leaves segments of two opens',
      """	super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OPENING;
 """,
      """	super->flags |= DP_SUPER_UNCLEAN;
 """),
-    ('adopting-not-said', SIM, 'lib/pool/pool.c',
+    ('adopting-not-said', SIM, 'lib/pool/own.c',
      'an open of a copy that was interrupted leaves a mixture',
      """		super->flags |= DP_SUPER_ADOPTING;
 """,
      """		super->flags |= DP_SUPER_OPENING;
 """),
-    ('stamps-after-clean', SIM, 'lib/pool/pool.c',
+    ('stamps-after-clean', SIM, 'lib/pool/own.c',
      'a close that was interrupted marks the pool CLEAN before the stamps are written',
      """		ret = dp_epochs_write(&pool->epochs, super, true);
 	if (ret)

@@ -30,7 +30,7 @@ MUTANTS = [
      '''!super->segments ||
 	    super->segments > DP_SEGMENTS_MAX''',
      'super->segments > DP_SEGMENTS_MAX'),
-    ('image-segment-set', IMAGE, 'lib/pool/pool.c',
+    ('image-segment-set', IMAGE, 'lib/media/super.c',
      'the segment set is not compared with their number',
      '(i < super->segments))\n			return false;',
      '(i < super->segments))\n			return true;'),

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "core/recover.h"
 #include "machine/machine.h"
+#include "pool/own.h"
 #include "world.h"
 
 void world_begin(struct world *world, const struct model *base, uint32_t level,
