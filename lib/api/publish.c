@@ -334,7 +334,7 @@ DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
 DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 			  struct daxpin_extent *ret_extent)
 {
-	struct dp_root_word word = { 0, 0 }, was;
+	struct dp_root_word word = { 0, 0, 0 }, was;
 	struct dp_state_view view;
 	int ret = dp_enter(pool);
 
@@ -354,7 +354,7 @@ DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 		/* The extent may have ended because another publish has changed the
 		 * root since its word was read. So read the word again, until it is
 		 * the same. */
-	} while (word.block != was.block || word.gen != was.gen);
+	} while (dp_root_pack(word) != dp_root_pack(was));
 	return -ESTALE;
 }
 
@@ -364,7 +364,7 @@ static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
 			    char ret_name[DP_ROOT_NAME_MAX],
 			    struct daxpin_extent *ret_extent)
 {
-	struct dp_root_word word = { 0, 0 }, was;
+	struct dp_root_word word = { 0, 0, 0 }, was;
 	struct dp_state_view view;
 
 	*ret_extent = (struct daxpin_extent) { 0, 0 };
@@ -377,7 +377,7 @@ static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
 			return true;
 		}
 		/* Another publish may have changed the root meanwhile, see above. */
-	} while (word.block != was.block || word.gen != was.gen);
+	} while (dp_root_pack(word) != dp_root_pack(was));
 	return true;
 }
 

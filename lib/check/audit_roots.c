@@ -24,7 +24,8 @@ static int clear_root(struct dp_audit *audit, uint32_t slot, const char *what)
 	const struct dp_root *root = (const struct dp_root *)
 		(audit->report->image->copy + DP_ROOTS_OFFSET) + slot;
 	uint64_t at = DP_ROOTS_OFFSET + slot * sizeof(*root);
-	uint64_t none = dp_root_encode(audit->seed, slot, 0, 0);
+	const struct dp_root_word nothing = { 0, 0, 0 };
+	uint64_t none = dp_root_encode(audit->seed, slot, nothing);
 	char text[DP_ROOT_NAME_MAX];
 	int ret;
 

@@ -54,7 +54,7 @@ static bool audit_decode(const struct dp_audit *audit, uint32_t block,
 			   dp_table_word_offset(&audit->table, block);
 	uint64_t raw;
 
-	*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0 };
+	*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0, 0 };
 	if (!dp_pages_is_used(&audit->pages, block / DP_PAGE_WORDS))
 		return true;
 	memcpy(&raw, from, sizeof(raw));
@@ -96,7 +96,7 @@ static int patch_free(struct dp_audit *audit, uint32_t block, uint32_t gen)
 				      audit->table.first_block + block,
 				      (struct dp_word) {
 					      DP_KIND_FREE, 1,
-					      gen & DP_WORD_GEN_MASK });
+					      gen & DP_WORD_GEN_MASK, 0 });
 
 	return dp_report_patch(audit->report,
 			       dp_table_word_offset(&audit->table, block), &raw,

@@ -121,7 +121,7 @@ int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 static inline bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word word,
 			       struct dp_state_view *ret_view)
 {
-	if (word.block >= dp_states_blocks(&pool->states))
+	if (word.object || word.block >= dp_states_blocks(&pool->states))
 		return false;
 	*ret_view = dp_state_read(&pool->states, word.block);
 	return ret_view->state == DP_STATE_LIVE &&

@@ -114,7 +114,7 @@ static const struct dp_table *publish_table(const struct daxpin_pool *pool,
  * committed in a lane. */
 static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 {
-	struct dp_word word = { DP_KIND_FREE, 1, 0 };
+	struct dp_word word = { DP_KIND_FREE, 1, 0, 0 };
 	uint64_t gen = step->handle.generation + 1;
 	uint32_t block;
 	const struct dp_table *table = publish_table(pool, step->handle.block,
@@ -152,7 +152,7 @@ static inline uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t b
 static struct dp_root_word step_root_word(const struct step *step)
 {
 	return (struct dp_root_word) {
-		step->handle.block, step->handle.generation & DP_ROOT_GEN_MASK
+		step->handle.block, step->handle.generation & DP_ROOT_GEN_MASK, 0
 	};
 }
 

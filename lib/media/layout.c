@@ -32,10 +32,14 @@ bool dp_word_unpack(uint64_t raw, struct dp_word *ret_word)
 		return false;
 	ret_word->kind = kind;
 	ret_word->blocks = (raw & ((1u << DP_WORD_LENGTH_BITS) - 1)) + 1;
-	if (kind == DP_KIND_SLAB)
-		ret_word->blocks = (raw & ((1u << DP_SLAB_LENGTH_BITS) - 1)) + 1;
 	ret_word->gen = raw >> DP_WORD_GEN_SHIFT & DP_WORD_GEN_MASK;
-	return kind != DP_KIND_FREE || ret_word->blocks == 1;
+	ret_word->class = 0;
+	if (kind != DP_KIND_SLAB)
+		return kind != DP_KIND_FREE || ret_word->blocks == 1;
+	ret_word->class = (ret_word->blocks - 1) >> DP_SLAB_LENGTH_BITS;
+	ret_word->blocks = (raw & ((1u << DP_SLAB_LENGTH_BITS) - 1)) + 1;
+	return ret_word->blocks == DP_SLAB_BLOCKS &&
+	       ret_word->class < DP_SLAB_CLASSES;
 }
 
 bool dp_word_decode(uint64_t seed, uint64_t block, uint64_t raw,
@@ -159,25 +163,26 @@ uint64_t dp_lane_check(uint64_t seed, uint32_t index, const struct dp_lane *lane
 				    header);
 }
 
-uint64_t dp_root_encode(uint64_t seed, uint32_t slot, uint64_t block,
-			uint32_t gen)
+uint64_t dp_root_encode(uint64_t seed, uint32_t slot, struct dp_root_word word)
 {
-	uint64_t body = block | (gen & DP_ROOT_GEN_MASK) << 32;
+	uint64_t body = dp_root_pack(word);
 
-	assert(slot < DP_ROOTS && block <= UINT32_MAX);
+	assert(slot < DP_ROOTS && word.block <= UINT32_MAX);
+	assert(!word.object || (!(word.object & 15) && !word.gen &&
+				word.object >> DP_BLOCK_SHIFT == word.block));
 	return body | (hash_pair(seed, body, slot) & 0xffff) << 48;
 }
 
 bool dp_root_decode(uint64_t seed, uint32_t slot, uint64_t raw,
 		    struct dp_root_word *ret_word)
 {
-	uint64_t block = raw & UINT32_MAX;
-	uint32_t gen = raw >> 32 & DP_ROOT_GEN_MASK;
+	struct dp_root_word word = dp_root_unpack(raw);
 
-	if (raw != dp_root_encode(seed, slot, block, gen) || (!block && gen))
+	/* An object in block 0 would be in the superblock. */
+	if (!word.block && (word.gen || raw & DP_ROOT_OBJECT))
 		return false;
-	*ret_word = (struct dp_root_word) { block, gen };
-	return true;
+	*ret_word = word;
+	return raw == dp_root_encode(seed, slot, word);
 }
 
 uint64_t dp_root_name_check(uint64_t seed, uint32_t slot,

@@ -75,9 +75,10 @@ static inline uint64_t dp_layout_table_offset(uint64_t segment_size)
  *	| generation |   check    | kind  |  length - 1   |
  *	+------------+------------+-------+---------------+
  *
- * length is in blocks. In a SLAB word bits 0-11 are length - 1 and bits 12-16
- * the size class. check is over the other bits, the block's index in the pool
- * and the pool's uuid; a word of zeroes is never valid (D6).
+ * length is in blocks. In a SLAB word bits 0-11 are length - 1, which is always
+ * DP_SLAB_BLOCKS - 1, and bits 12-17 are the size class. check is over the other bits,
+ * the block's index in the pool and the pool's uuid; a word of zeroes is never valid
+ * (D6).
  */
 enum dp_kind {
 	DP_KIND_INVALID = 0,
@@ -95,11 +96,17 @@ enum dp_kind {
 #define DP_WORD_GEN_SHIFT	36
 #define DP_WORD_GEN_MASK	((1ull << 28) - 1)
 
+/* Of a SLAB; media/slab.h has the rest of a slab's format. */
+#define DP_SLAB_BLOCKS		16u
+#define DP_SLAB_CLASSES		40u
+#define DP_SLAB_LENGTH_BITS	12
+
 /* A descriptor word, taken apart. */
 struct dp_word {
 	enum dp_kind kind;
 	uint32_t blocks;
 	uint32_t gen;
+	uint32_t class;			/* of a SLAB; otherwise 0 */
 };
 
 /*
@@ -130,10 +137,14 @@ static inline uint64_t dp_word_encode(uint64_t seed, uint64_t block,
 {
 	uint64_t raw;
 
-	assert(word.kind == DP_KIND_FREE || word.kind == DP_KIND_DATA);
+	assert(word.kind == DP_KIND_FREE || word.kind == DP_KIND_DATA ||
+	       word.kind == DP_KIND_SLAB);
 	assert(word.blocks >= 1 && word.blocks <= 1u << DP_WORD_LENGTH_BITS);
 	assert(word.kind != DP_KIND_FREE || word.blocks == 1);
-	raw = (word.blocks - 1) |
+	assert(word.kind == DP_KIND_SLAB ?
+	       word.blocks == DP_SLAB_BLOCKS && word.class < DP_SLAB_CLASSES :
+	       !word.class);
+	raw = (word.blocks - 1) | (uint64_t)word.class << DP_SLAB_LENGTH_BITS |
 	      (uint64_t)word.kind << DP_WORD_KIND_SHIFT |
 	      (word.gen & DP_WORD_GEN_MASK) << DP_WORD_GEN_SHIFT;
 	return raw | dp_word_check_field(seed, block, raw);
@@ -354,9 +365,11 @@ static_assert(2 * sizeof(struct dp_super) == DP_SUPER_SIZE &&
 #define DP_ROOT_NAME_MAX	48
 
 /*
- * word: bits 0-31 block index in the pool, 32-47 generation (low 16 bits of
- * the descriptor's), 48-63 check over the rest, the slot and the uuid. Block 0
- * (the superblock, never an extent) means that the slot is free and its name unused.
+ * word: bits 48-63 are a check over the rest, the slot and the uuid. If bit 47 is 0 the
+ * root names an extent: bits 0-31 are its block index in the pool, 32-46 the generation
+ * (low 15 bits of the descriptor's). Block 0 (the superblock, never an extent) means
+ * that the slot is free and its name unused. If bit 47 is 1 the root names an object of
+ * a slab: bits 0-39 are its pool address / 16, which is not 0, and 40-46 are 0.
  */
 struct dp_root {
 	char name[DP_ROOT_NAME_MAX];	/* NUL-padded, at least one NUL */
@@ -364,19 +377,51 @@ struct dp_root {
 	uint64_t name_check;		/* durable before the word, like the name */
 };
 
-#define DP_ROOT_GEN_MASK	0xffffull
+#define DP_ROOT_GEN_MASK	0x7fffull
+#define DP_ROOT_GEN_SHIFT	32
+#define DP_ROOT_OBJECT		(1ull << 47)
+#define DP_ROOT_OBJECT_SHIFT	4
+#define DP_ROOT_OBJECT_MASK	((1ull << 40) - 1)
 
 /* A root word, taken apart. */
 struct dp_root_word {
-	uint64_t block;			/* in the pool; 0: none */
-	uint32_t gen;			/* masked */
+	uint64_t block;			/* in the pool; 0: the root names nothing */
+	uint32_t gen;			/* masked; 0 for an object */
+	uint64_t object;		/* its pool address, in that block; 0: the root
+					   names an extent, or nothing */
 };
+
+static inline struct dp_root_word dp_root_of_object(uint64_t addr)
+{
+	return (struct dp_root_word) { addr >> DP_BLOCK_SHIFT, 0, addr };
+}
+
+/* Bits 0-47 of the word; and the reverse, for bits that dp_root_pack() has returned or
+ * dp_root_decode() has tested. */
+static inline uint64_t dp_root_pack(struct dp_root_word word)
+{
+	if (word.object)
+		return DP_ROOT_OBJECT | word.object >> DP_ROOT_OBJECT_SHIFT;
+	return word.block | (word.gen & DP_ROOT_GEN_MASK) << DP_ROOT_GEN_SHIFT;
+}
+
+static inline struct dp_root_word dp_root_unpack(uint64_t bits)
+{
+	if (bits & DP_ROOT_OBJECT)
+		return dp_root_of_object((bits & DP_ROOT_OBJECT_MASK) <<
+					 DP_ROOT_OBJECT_SHIFT);
+	return (struct dp_root_word) {
+		bits & UINT32_MAX, bits >> DP_ROOT_GEN_SHIFT & DP_ROOT_GEN_MASK, 0
+	};
+}
 
 static_assert(sizeof(struct dp_root) == 64, "on media");
 static_assert(DP_ROOTS_OFFSET + DP_ROOTS * sizeof(struct dp_root) ==
 	      DP_LANES_OFFSET, "roots end where the lanes begin");
 static_assert(DP_SEGMENTS_MAX * (DP_SEGMENT_SIZE_MAX / DP_BLOCK_SIZE) <=
 	      1ull << 32, "a block index fits a root word");
+static_assert(DP_SEGMENTS_MAX * DP_SEGMENT_SIZE_MAX >> DP_ROOT_OBJECT_SHIFT <=
+	      DP_ROOT_OBJECT_MASK + 1, "so does the address of an object");
 
 /* ------------------------------------------------------ redo lanes, segment 0 */
 
@@ -412,17 +457,6 @@ static_assert(sizeof(struct dp_lane) == DP_BLOCK_SIZE, "on media");
 static_assert(DP_LANES_OFFSET + DP_LANES * sizeof(struct dp_lane) ==
 	      DP_LANES_END, "on media");
 
-/* ------------------------------------------------------------------ slabs */
-/*
- * A slab is one extent of DP_SLAB_BLOCKS blocks. It begins with words of 48 object
- * bits (0-47, 1: allocated) and a check (48-63) over the bits, the word's pool address
- * and the uuid. The objects begin at the next cache line.
- */
-#define DP_SLAB_BLOCKS		16u
-#define DP_SLAB_WORD_OBJECTS	48u
-#define DP_SLAB_CLASSES		16u
-#define DP_SLAB_LENGTH_BITS	12
-
 /* ------------------------------------------------------------------ checks */
 
 /* The end of each sentence about damaged metadata. */
@@ -437,8 +471,7 @@ uint64_t dp_layout_seed(const uint8_t uuid[16]);
 void dp_super_seal(struct dp_super *super);
 bool dp_super_is_whole(const struct dp_super *super);
 uint64_t dp_lane_check(uint64_t seed, uint32_t index, const struct dp_lane *lane);
-uint64_t dp_root_encode(uint64_t seed, uint32_t slot, uint64_t block,
-			uint32_t gen);
+uint64_t dp_root_encode(uint64_t seed, uint32_t slot, struct dp_root_word word);
 bool dp_root_decode(uint64_t seed, uint32_t slot, uint64_t raw,
 		    struct dp_root_word *ret_word);
 uint64_t dp_root_name_check(uint64_t seed, uint32_t slot,

@@ -138,24 +138,19 @@ static void name_pad(struct name *name, const char *text)
 
 /* ------------------------------------------------- a slot, and those named */
 
-static uint64_t root_pack(struct dp_root_word word)
-{
-	return word.block | (uint64_t)word.gen << 32;
-}
-
 static struct dp_root_word root_word(const struct dp_roots *roots,
 				     uint32_t slot)
 {
 	uint64_t packed = atomic_load_explicit(&roots->slot[slot].word,
 					       memory_order_acquire);
 
-	return (struct dp_root_word) { packed & UINT32_MAX, packed >> 32 };
+	return dp_root_unpack(packed);
 }
 
 static void root_set_word(struct dp_roots *roots, uint32_t slot,
 			  struct dp_root_word word)
 {
-	atomic_store_explicit(&roots->slot[slot].word, root_pack(word),
+	atomic_store_explicit(&roots->slot[slot].word, dp_root_pack(word),
 			      memory_order_release);
 }
 
@@ -391,7 +386,7 @@ DP_INLINE bool root_try_lookup(const struct dp_roots *roots, const struct name *
 {
 	ret_lookup->version = roots_version(roots);
 	ret_lookup->slot = root_search(roots, name);
-	ret_lookup->word = (struct dp_root_word) { 0, 0 };
+	ret_lookup->word = (struct dp_root_word) { 0, 0, 0 };
 	if (ret_lookup->slot < DP_ROOTS)
 		ret_lookup->word = root_word(roots, ret_lookup->slot);
 	return !(ret_lookup->version & 1) &&
@@ -603,7 +598,7 @@ static void root_free(struct dp_roots *roots, uint32_t index)
 	roots_change(roots);
 	root_unlist(roots, index);
 	root_set_name(&roots->slot[index], &none);
-	root_set_word(roots, index, (struct dp_root_word) { 0, 0 });
+	root_set_word(roots, index, (struct dp_root_word) { 0, 0, 0 });
 	root_end_claim(roots, index, true);
 	roots_changed(roots);
 	roots->free[index / 64] |= 1ull << index % 64;
@@ -624,8 +619,7 @@ struct dp_lane_entry dp_root_change(const struct dp_roots *roots, uint32_t slot,
 	return (struct dp_lane_entry) {
 		.addr = DP_ROOTS_OFFSET + slot * sizeof(struct dp_root) +
 			WORD_OFFSET,
-		.value = dp_root_encode(roots->seed, slot, word.block,
-					word.gen),
+		.value = dp_root_encode(roots->seed, slot, word),
 	};
 }
 

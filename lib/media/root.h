@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The root directory: up to DP_ROOTS names, each for one extent. In memory there are a
- * copy of the directory and a note of the slots that a publish has claimed (D18).
+ * The root directory: up to DP_ROOTS names, each for one extent or object. In memory
+ * there are a copy of the directory and a note of the slots that a publish has claimed
+ * (D18).
  */
 #ifndef DP_ROOT_H
 #define DP_ROOT_H

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include "media/table.h"
 
-static const struct dp_word word_free = { DP_KIND_FREE, 1, 0 };
+static const struct dp_word word_free = { DP_KIND_FREE, 1, 0, 0 };
 
 int dp_table_format(const struct dp_table *table)
 {

@@ -208,11 +208,12 @@ static int create_check_geometry(struct dp_pool *pool,
 /* Write empty roots and lanes to segment 0; durable after the next fence. */
 static int create_format_directories(struct dp_pool *pool)
 {
+	const struct dp_root_word nothing = { 0, 0, 0 };
 	char *base = pool->geometry.base;
 	uint64_t none;
 
 	for (uint32_t i = 0; i < DP_ROOTS; i++) {
-		none = dp_root_encode(pool->seed, i, 0, 0);
+		none = dp_root_encode(pool->seed, i, nothing);
 		dp_persist_store(&pool->persist, base + DP_ROOTS_OFFSET +
 				 i * sizeof(struct dp_root) +
 				 offsetof(struct dp_root, word), none);

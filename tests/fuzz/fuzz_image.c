@@ -245,8 +245,9 @@ static void compare_roots(struct daxpin_pool *pool)
 	for (uint32_t i = 0; i < DP_ROOTS; i++) {
 		if (!reader_root(i, &root) || !is_first(&root, i))
 			continue;
-		there = !daxpin_extent_at(pool, root.addr, &extent) &&
-			(extent.gen & 0xffff) == root.gen;
+		there = !root.object &&
+			!daxpin_extent_at(pool, root.addr, &extent) &&
+			(extent.gen & 0x7fff) == root.gen;
 		ret = daxpin_root(pool, root.name, &named);
 		expect(ret == (there ? 0 : -ESTALE), "root %s: %d", root.name,
 		       ret);
@@ -431,7 +432,7 @@ static bool has_root(struct daxpin_extent extent)
 
 	for (uint32_t i = 0; i < DP_ROOTS; i++)
 		if (reader_root_on_media(i, &root) && root.addr == extent.addr &&
-		    root.gen == (extent.gen & 0xffff))
+		    !root.object && root.gen == (extent.gen & 0x7fff))
 			return true;
 	return false;
 }

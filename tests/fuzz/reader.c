@@ -326,6 +326,11 @@ static uint64_t length_of(uint64_t word)
 	return (word & 0x3ffff) + 1;
 }
 
+static bool is_slab_length(uint64_t word)
+{
+	return (word & 0xfff) == 15 && (word >> 12 & 63) < 40;
+}
+
 /* The last kind, slabs, is accepted here: an open refuses it later. */
 static bool is_descriptor(const struct reading *reading, uint64_t block_in_pool,
 			  uint64_t word)
@@ -334,7 +339,7 @@ static bool is_descriptor(const struct reading *reading, uint64_t block_in_pool,
 	    word != format_word_sealed(reading->seed, block_in_pool, word))
 		return false;
 	return kind_of(word) == 1 ? length_of(word) == 1 :
-	       kind_of(word) == 2 || kind_of(word) == 3;
+	       kind_of(word) == 3 ? is_slab_length(word) : kind_of(word) == 2;
 }
 
 /* The block whose word is at that offset of the segment, found by trying all. */
@@ -369,13 +374,25 @@ static bool is_table_word(const struct reading *reading, uint32_t segment,
 	       is_descriptor(reading, segment * (size / 4096) + block, word);
 }
 
+/* Bit 47: the word names an object, by its address / 16. */
+static bool names_object(uint64_t word)
+{
+	return word >> 47 & 1;
+}
+
+static bool names_nothing(uint64_t word)
+{
+	return !names_object(word) && !(word & 0xffffffff);
+}
+
 static bool is_root_word(const struct reading *reading, uint32_t slot,
 			 uint64_t word)
 {
-	bool none = !(word & 0xffffffff);
-
-	return word == format_root_sealed(reading->seed, slot, word) &&
-	       (!none || !(word >> 32 & 0xffff));
+	if (word != format_root_sealed(reading->seed, slot, word))
+		return false;
+	if (names_object(word))
+		return !(word >> 40 & 0x7f) && (word & 0xffffffffff) >= 256;
+	return !names_nothing(word) || !(word >> 32 & 0x7fff);
 }
 
 static bool is_word(const struct reading *reading,
@@ -524,7 +541,7 @@ static const char *judge_roots(const struct reading *reading)
 		memcpy(&root, roots_now + i * 64, 64);
 		if (!is_root_word(reading, i, root.word))
 			return "a root word";
-		if (!(root.word & 0xffffffff))
+		if (names_nothing(root.word))
 			continue;
 		if (root.name_check != format_name_check(reading->seed, i,
 							 root.name) ||
@@ -540,11 +557,13 @@ static bool root_in(const void *roots, uint32_t slot,
 	struct dp_root root;
 
 	memcpy(&root, (const char *)roots + slot * 64, 64);
-	if (!(root.word & 0xffffffff))
+	if (names_nothing(root.word))
 		return false;
 	memcpy(ret_root->name, root.name, 48);
-	ret_root->addr = (root.word & 0xffffffff) * 4096;
-	ret_root->gen = root.word >> 32 & 0xffff;
+	ret_root->object = names_object(root.word);
+	ret_root->addr = ret_root->object ? (root.word & 0xffffffffff) * 16 :
+					    (root.word & 0xffffffff) * 4096;
+	ret_root->gen = ret_root->object ? 0 : root.word >> 32 & 0x7fff;
 	return true;
 }
 

@@ -46,7 +46,8 @@ bool reader_next(const struct reading *reading, uint64_t *at,
 struct reader_root {
 	char name[48];
 	uint64_t addr;
-	uint32_t gen;			/* its low 16 bits */
+	uint32_t gen;			/* its low 15 bits; of an object 0 */
+	bool object;
 };
 
 /*

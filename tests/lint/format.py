@@ -3,7 +3,8 @@
 
 Each struct of layout.h that is on media has a section `### struct NAME`
 whose table gives offset, size and name of every field; the numbers are worked
-out here from the declarations.
+out here from the declarations. The page's table of slabs is that of
+tests/unit/media_slab.c, which compares it with lib/media/slab.c.
 """
 import pathlib
 import re
@@ -60,23 +61,44 @@ def documented(text):
     return found
 
 
+def slabs_of_test(text):
+    table = re.search(r'format\[DP_SLAB_CLASSES\] = \{(.*?)^\};', text,
+                      re.M | re.S)
+    rows = re.findall(r'\{ (\d+), (\d+), (\d+), (\d+) \}',
+                      table[1] if table else '')
+    return [(str(number),) + row for number, row in enumerate(rows)]
+
+
+def slabs_of_page(text):
+    section = re.search(r'^## Slabs$(.*?)^## ', text, re.M | re.S)
+    return re.findall(r'^\| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$',
+                      section[1] if section else '', re.M)
+
+
 def main():
     source = pathlib.Path(sys.argv[1])
     report = Report()
     text = without_comments(read(source / 'lib' / 'media' / 'layout.h'))
     known = constants(text)
     declared = structs(text, known)
-    page = documented(read(source / 'docs' / 'format.md'))
+    format_md = read(source / 'docs' / 'format.md')
+    page = documented(format_md)
     for name in sorted(set(declared) | set(page)):
         for field in sorted(set(declared.get(name, [])) ^
                             set(page.get(name, []))):
             side = 'layout.h' if field in declared.get(name, []) else 'page'
             report.fault('docs/format.md', 0, f'struct {name}: only the {side} '
                          f'has {field[2]} at {field[0]}, {field[1]} bytes')
+    slabs = slabs_of_page(format_md)
+    tested = slabs_of_test(read(source / 'tests' / 'unit' / 'media_slab.c'))
+    for row in sorted(set(slabs) ^ set(tested)):
+        side = 'page' if row in slabs else 'test'
+        report.fault('docs/format.md', 0, f'slab class {row[0]}: only the {side} '
+                     f'has {", ".join(row[1:])}')
     size = sum(len(fields) for fields in declared.values())
     report.end(f'{len(declared)} structs, {size} fields',
                structs_of_layout_h=len(declared), fields=size,
-               structs_of_the_page=len(page))
+               structs_of_the_page=len(page), slab_classes=len(slabs))
 
 
 main()

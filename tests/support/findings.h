@@ -169,7 +169,7 @@ static inline void put_extent(struct fixture *f, uint32_t segment,
 			      uint32_t block, uint32_t blocks)
 {
 	write_word(f, segment, block,
-		   (struct dp_word) { DP_KIND_DATA, blocks, 7 });
+		   (struct dp_word) { DP_KIND_DATA, blocks, 7, 0 });
 }
 
 static inline void corrupt_page(struct fixture *f, uint32_t segment,

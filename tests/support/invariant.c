@@ -169,7 +169,7 @@ static bool read_word(const struct segment *segment, uint32_t block,
 	const struct dp_table *table = segment->table;
 	uint64_t raw;
 
-	*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0 };
+	*ret_word = (struct dp_word) { DP_KIND_FREE, 1, 0, 0 };
 	if (!dp_pages_is_used(table->pages, block / DP_PAGE_WORDS))
 		return true;
 	memcpy(&raw, table->base + dp_table_word_offset(table, block), sizeof(raw));

@@ -249,7 +249,7 @@ static inline void write_word(struct fixture *f, uint32_t segment, uint32_t bloc
 	write_raw(f, segment, block, dp_word_encode(seed, first + block, word));
 }
 
-static const struct dp_word free_word = { DP_KIND_FREE, 1, 0 };
+static const struct dp_word free_word = { DP_KIND_FREE, 1, 0, 0 };
 
 /* Makes all words FREE in the table page that begins with this block's word. */
 static inline void free_words(struct fixture *f, uint32_t segment, uint32_t begin,

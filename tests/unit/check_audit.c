@@ -536,7 +536,7 @@ static void check_reads_words_as_open_lanes_will_leave_them(void **state)
 		  dp_word_encode(seed, 8192 + 1000, free_word) },
 		{ addr_of(0, 0) + word_at(700),
 		  dp_word_encode(seed, 700, (struct dp_word) {
-				 DP_KIND_DATA, 5, 1 }) },
+				 DP_KIND_DATA, 5, 1, 0 }) },
 	};
 	struct findings found;
 
@@ -560,10 +560,10 @@ static void check_reads_roots_as_open_lanes_will_leave_them(void **state)
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
 	struct dp_lane_entry entries[3] = {
 		{ DP_ROOTS_OFFSET + offsetof(struct dp_root, word),
-		  dp_root_encode(seed, 0, 0, 0) },
+		  dp_root_encode(seed, 0, (struct dp_root_word) { 0, 0, 0 }) },
 		{ addr_of(0, 0) + word_at(700),
 		  dp_word_encode(seed, 700, (struct dp_word) {
-				 DP_KIND_DATA, 5, 1 }) },
+				 DP_KIND_DATA, 5, 1, 0 }) },
 		{ 8, 1 },
 	};
 	struct findings found;
@@ -639,7 +639,7 @@ static void stale_roots_are_noted(void **state)
 	block = extent.addr % (32 * MIB) / DP_BLOCK_SIZE;
 	/* The next generation of the same block is another extent. */
 	write_word(f, extent.addr / (32 * MIB), block, (struct dp_word) {
-		   DP_KIND_DATA, 1, 77 });
+		   DP_KIND_DATA, 1, 77, 0 });
 	assert_note(f, DAXPIN_STRUCTURE_ROOT, DAXPIN_CURE_NONE,
 		    "root slot 0 is stale");
 	check_pool(f, &found);

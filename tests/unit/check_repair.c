@@ -329,7 +329,7 @@ static void damaged_words_inside_an_extent_are_rebuilt(void **state)
 	uint64_t raw, seed = dp_layout_seed(read_super(f, 0).uuid);
 
 	put_extent(f, 1, 600, 8);
-	write_word(f, 1, 3000, (struct dp_word) { DP_KIND_FREE, 1, 70000 });
+	write_word(f, 1, 3000, (struct dp_word) { DP_KIND_FREE, 1, 70000, 0 });
 	write_raw(f, 1, 603, 0);
 	write_raw(f, 1, 604, ~0ull);
 	repair_and_open(f, false);
@@ -356,12 +356,13 @@ static void a_rebuilt_word_does_not_revive_a_root(void **state)
 	segment = extent.addr / (32 * MIB);
 	block = extent.addr % (32 * MIB) / DP_BLOCK_SIZE;
 	write_word(f, segment, 3000, (struct dp_word) {
-		   DP_KIND_FREE, 1, 70000 });
+		   DP_KIND_FREE, 1, 70000, 0 });
 	write_raw(f, segment, block, 0);
 	repair_and_open(f, true);
 	look(f, segment, word_at(block), &raw, sizeof(raw));
 	assert_true(dp_word_decode(seed, segment * 8192 + block, raw, &word));
-	assert_int_equal(word.gen & 0xffff, (extent.gen + 1) & 0xffff);
+	assert_int_equal(word.gen & DP_ROOT_GEN_MASK,
+			 (extent.gen + 1) & DP_ROOT_GEN_MASK);
 	open_pool(f);
 	assert_int_equal(daxpin_root(f->pool, "index", &extent), -ESTALE);
 	close_pool(f);

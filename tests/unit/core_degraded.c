@@ -15,7 +15,7 @@ static void put(struct fixture *f, uint32_t segment, uint32_t block,
 		uint32_t blocks)
 {
 	write_word(f, segment, block,
-		   (struct dp_word) { DP_KIND_DATA, blocks, 7 });
+		   (struct dp_word) { DP_KIND_DATA, blocks, 7, 0 });
 }
 
 static uint64_t addr_of(uint32_t segment, uint32_t block)
@@ -275,7 +275,7 @@ static void a_degraded_read_only_open_reads_through_open_lanes(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), before;
-	const struct dp_word head = { DP_KIND_DATA, 4, 3 };
+	const struct dp_word head = { DP_KIND_DATA, 4, 3, 0 };
 	struct dp_lane_entry entries[2];
 
 	put(f, 1, 600, 8);

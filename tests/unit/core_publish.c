@@ -704,7 +704,8 @@ static struct dp_lane_entry root_entry(struct fixture *f, uint32_t slot,
 	return (struct dp_lane_entry) {
 		DP_ROOTS_OFFSET + slot * sizeof(struct dp_root) +
 		offsetof(struct dp_root, word),
-		dp_root_encode(dp_layout_seed(super.uuid), slot, block, 0)
+		dp_root_encode(dp_layout_seed(super.uuid), slot,
+			       (struct dp_root_word) { block, 0, 0 })
 	};
 }
 
@@ -724,7 +725,7 @@ static struct dp_lane_entry descriptor_entry(struct fixture *f, uint64_t block,
 static void an_open_lane_is_replayed_once(void **state)
 {
 	struct fixture *f = *state;
-	struct dp_word data = { DP_KIND_DATA, 2, 7 };
+	struct dp_word data = { DP_KIND_DATA, 2, 7, 0 };
 	struct dp_lane_entry entries[] = {
 		descriptor_entry(f, 600, data),
 		descriptor_entry(f, 8192 + 700, data),
@@ -763,7 +764,7 @@ static void assert_lane_refused(struct fixture *f, struct dp_lane_entry entry)
 static void a_lane_entry_that_is_not_for_a_word_is_refused(void **state)
 {
 	struct fixture *f = *state;
-	struct dp_word data = { DP_KIND_DATA, 2, 7 };
+	struct dp_word data = { DP_KIND_DATA, 2, 7, 0 };
 	struct dp_lane_entry good = descriptor_entry(f, 600, data);
 	struct dp_lane_entry bad = good;
 
@@ -824,7 +825,7 @@ static void a_damaged_root_is_refused(void **state)
 static void a_root_whose_extent_is_gone_is_stale(void **state)
 {
 	struct fixture *f = *state;
-	struct dp_word none = { DP_KIND_FREE, 1, 9 };
+	struct dp_word none = { DP_KIND_FREE, 1, 9, 0 };
 	struct names names = { .most = -1 };
 	struct dp_lane_entry entry;
 	struct daxpin_extent extent, found;

@@ -969,8 +969,8 @@ static void a_degraded_open_quarantines_unreadable_metadata(void **state)
 	struct fixture *f = *state;
 
 	use_pages(f, 3);
-	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 7 });
-	write_word(f, 1, 2000, (struct dp_word) { DP_KIND_DATA, 4, 7 });
+	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 7, 0 });
+	write_word(f, 1, 2000, (struct dp_word) { DP_KIND_DATA, 4, 7, 0 });
 	for (int i = 0; i < 8; i++) {
 		sysfs(0, "/badblocks", "");
 		seam.like_device = i & 1;

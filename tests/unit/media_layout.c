@@ -30,11 +30,16 @@ static uint64_t next_random(uint64_t *state)
 	return *state;
 }
 
+static struct dp_root_word a_root(uint64_t block, uint32_t gen)
+{
+	return (struct dp_root_word) { block, gen, 0 };
+}
+
 /* ------------------------------------------------------- descriptor words */
 
 static void check_round_trip(uint64_t block, struct dp_word word)
 {
-	struct dp_word back = { DP_KIND_INVALID, 0, 0 };
+	struct dp_word back = { DP_KIND_INVALID, 0, 0, 0 };
 	uint64_t raw = dp_word_encode(seed(), block, word);
 
 	assert_true(raw);
@@ -42,6 +47,7 @@ static void check_round_trip(uint64_t block, struct dp_word word)
 	assert_int_equal(back.kind, word.kind);
 	assert_int_equal(back.blocks, word.blocks);
 	assert_int_equal(back.gen, word.gen);
+	assert_int_equal(back.class, word.class);
 }
 
 static void words_with_extreme_fields_decode_to_themselves(void **state)
@@ -58,23 +64,26 @@ static void words_with_extreme_fields_decode_to_themselves(void **state)
 	for (int b = 0; b < 3; b++)
 		for (int g = 0; g < 3; g++) {
 			check_round_trip(block[b], (struct dp_word) {
-				DP_KIND_FREE, 1, gen[g] });
+				DP_KIND_FREE, 1, gen[g], 0 });
 			for (int n = 0; n < 4; n++)
 				check_round_trip(block[b], (struct dp_word) {
-					DP_KIND_DATA, blocks[n], gen[g] });
+					DP_KIND_DATA, blocks[n], gen[g], 0 });
+			for (uint32_t c = 0; c < DP_SLAB_CLASSES; c++)
+				check_round_trip(block[b], (struct dp_word) {
+					DP_KIND_SLAB, DP_SLAB_BLOCKS, gen[g], c });
 		}
 }
 
 static void word_fields_are_at_the_bits_of_the_format(void **state)
 {
-	struct dp_word word = { DP_KIND_DATA, 0x3ffff + 1, 0 };
+	struct dp_word word = { DP_KIND_DATA, 0x3ffff + 1, 0, 0 };
 	uint64_t raw = dp_word_encode(seed(), 600, word);
 
 	(void)state;
 	assert_int_equal(raw & 0x3ffff, 0x3ffff);
 	assert_int_equal(raw >> 18 & 3, DP_KIND_DATA);
 	assert_int_equal(raw >> 36, 0);
-	word = (struct dp_word) { DP_KIND_FREE, 1, 0xabcdef1 };
+	word = (struct dp_word) { DP_KIND_FREE, 1, 0xabcdef1, 0 };
 	raw = dp_word_encode(seed(), 600, word);
 	assert_int_equal(raw & 0x3ffff, 0);
 	assert_int_equal(raw >> 18 & 3, DP_KIND_FREE);
@@ -83,7 +92,7 @@ static void word_fields_are_at_the_bits_of_the_format(void **state)
 
 static void word_drops_the_generation_above_28_bits(void **state)
 {
-	struct dp_word word = { DP_KIND_DATA, 7, 0xf0000005 }, back;
+	struct dp_word word = { DP_KIND_DATA, 7, 0xf0000005, 0 }, back;
 	uint64_t raw = dp_word_encode(seed(), 600, word);
 
 	(void)state;
@@ -122,7 +131,7 @@ static void word_of_ones_is_never_valid(void **state)
  */
 static void a_word_of_another_block_is_invalid(void **state)
 {
-	struct dp_word word = { DP_KIND_DATA, 3, 9 }, back;
+	struct dp_word word = { DP_KIND_DATA, 3, 9, 0 }, back;
 	uint64_t raw = dp_word_encode(seed(), 700, word);
 	int passed = 0;
 
@@ -137,7 +146,7 @@ static void a_word_of_another_block_is_invalid(void **state)
 
 static void a_word_of_another_pool_is_invalid(void **state)
 {
-	struct dp_word word = { DP_KIND_FREE, 1, 0 }, back;
+	struct dp_word word = { DP_KIND_FREE, 1, 0, 0 }, back;
 	uint64_t other = dp_layout_seed(uuid_b);
 	int passed = 0;
 
@@ -152,7 +161,7 @@ static void a_word_of_another_pool_is_invalid(void **state)
 
 static void a_word_with_a_flipped_bit_is_invalid(void **state)
 {
-	struct dp_word word = { DP_KIND_DATA, 129, 77 }, back;
+	struct dp_word word = { DP_KIND_DATA, 129, 77, 0 }, back;
 	uint64_t raw = dp_word_encode(seed(), 1234, word);
 
 	(void)state;
@@ -183,7 +192,9 @@ static void a_word_of_an_unknown_kind_is_invalid(void **state)
 
 	(void)state;
 	for (uint64_t kind = 0; kind < 4; kind++) {
-		with_check(600, kind << DP_WORD_KIND_SHIFT, &found);
+		uint64_t length = kind == DP_KIND_SLAB ? DP_SLAB_BLOCKS : 1;
+
+		with_check(600, kind << DP_WORD_KIND_SHIFT | (length - 1), &found);
 		assert_int_equal(found, kind >= 1);
 	}
 }
@@ -200,18 +211,31 @@ static void word_that_is_free_has_one_block(void **state)
 
 static void word_of_a_slab_has_its_class_beside_the_length(void **state)
 {
-	uint64_t body = (uint64_t)DP_KIND_SLAB << DP_WORD_KIND_SHIFT |
-			5ull << DP_SLAB_LENGTH_BITS | (DP_SLAB_BLOCKS - 1);
-	struct dp_word word;
-	uint64_t raw;
+	struct dp_word word = { DP_KIND_SLAB, DP_SLAB_BLOCKS, 7, 37 };
+	uint64_t raw = dp_word_encode(seed(), 600, word);
+
+	(void)state;
+	assert_int_equal(raw & 0xfff, 15);
+	assert_int_equal(raw >> 12 & 63, 37);
+	assert_int_equal(raw >> 18 & 3, 3);
+}
+
+static void word_of_a_slab_has_a_class_and_sixteen_blocks(void **state)
+{
+	const uint64_t slab = (uint64_t)DP_KIND_SLAB << DP_WORD_KIND_SHIFT;
 	bool found;
 
 	(void)state;
-	raw = with_check(600, body, &found);
+	with_check(600, slab | 39ull << 12 | 15, &found);
 	assert_true(found);
-	assert_true(dp_word_decode(seed(), 600, raw, &word));
-	assert_int_equal(word.kind, DP_KIND_SLAB);
-	assert_int_equal(word.blocks, DP_SLAB_BLOCKS);
+	for (uint64_t class = 40; class < 64; class++) {
+		with_check(600, slab | class << 12 | 15, &found);
+		assert_false(found);
+	}
+	for (uint64_t length = 0; length < 4096; length += length < 32 ? 1 : 509) {
+		with_check(600, slab | 5ull << 12 | length, &found);
+		assert_int_equal(found, length == 15);
+	}
 }
 
 /* ------------------------------------------------------------ the table */
@@ -272,16 +296,22 @@ static void words_match_the_golden_values(void **state)
 	format = dp_layout_seed(uuid);
 	assert_int_equal(format, 0x8355e3a6f61770db);
 	assert_int_equal(dp_word_encode(format, 512,
-					(struct dp_word) { DP_KIND_FREE, 1, 0 }),
+					(struct dp_word) { DP_KIND_FREE, 1, 0, 0 }),
 			 0x0000000c87f40000);
 	assert_int_equal(dp_word_encode(format, 513,
-					(struct dp_word) { DP_KIND_DATA, 2, 5 }),
+					(struct dp_word) { DP_KIND_DATA, 2, 5, 0 }),
 			 0x000000524d080001);
 	assert_int_equal(dp_pages_encode(format, 0, 0), 0x192f800000000000);
 	assert_int_equal(dp_pages_encode(format, 0, 2), 0x0d25800000000002);
 	assert_int_equal(dp_pages_encode(format, 65536 + 1, 3),
 			 0x088b800000000003);
-	assert_int_equal(dp_root_encode(format, 3, 513, 5), 0xba1e000500000201);
+	assert_int_equal(dp_root_encode(format, 3, a_root(513, 5)),
+			 0xba1e000500000201);
+	assert_int_equal(dp_root_encode(format, 3, dp_root_of_object(0x200040)),
+			 0x849d800000020004);
+	assert_int_equal(dp_word_encode(format, 513, (struct dp_word) {
+				 DP_KIND_SLAB, 16, 5, 37 }),
+			 0x00000057373e500f);
 }
 
 /* On this CPU, and as on one without wide multiplications. */
@@ -297,11 +327,12 @@ static void find_words(uint64_t first, const uint64_t *page, uint64_t *ret_other
 /* A scan skips the words that decode as FREE with generation 0, and no others. */
 static void a_scan_finds_every_word_that_is_not_free(void **state)
 {
-	const struct dp_word free_block = { DP_KIND_FREE, 1, 0 };
+	const struct dp_word free_block = { DP_KIND_FREE, 1, 0, 0 };
 	uint64_t page[DP_PAGE_WORDS], other[DP_PAGE_WORDS / 64], first = 1024;
 	const uint64_t odd[] = {
 		0, ~0ull, dp_word_encode(seed(), first + 600, free_block),
-		dp_word_encode(seed(), first, (struct dp_word) { DP_KIND_FREE, 1, 1 }),
+		dp_word_encode(seed(), first, (struct dp_word) {
+			DP_KIND_FREE, 1, 1, 0 }),
 	};
 
 	(void)state;
@@ -436,25 +467,79 @@ static void the_magic_detects_a_text_mode_copy(void **state)
 
 static void root_word_has_block_generation_and_check(void **state)
 {
-	uint64_t word = dp_root_encode(seed(), 5, 0x89abcdef, 0x7654321);
+	uint64_t word = dp_root_encode(seed(), 5, a_root(0x89abcdef, 0x765c321));
+	struct dp_root_word back;
 
 	(void)state;
 	assert_int_equal(word & UINT32_MAX, 0x89abcdef);
 	assert_int_equal(word >> 32 & 0xffff, 0x4321);
-	assert_int_equal(word, dp_root_encode(seed(), 5, 0x89abcdef, 0x4321));
+	assert_int_equal(word, dp_root_encode(seed(), 5,
+					      a_root(0x89abcdef, 0x4321)));
+	assert_true(dp_root_decode(seed(), 5, word, &back));
+	assert_int_equal(back.block, 0x89abcdef);
+	assert_int_equal(back.gen, 0x4321);
+	assert_int_equal(back.object, 0);
+}
+
+static void root_word_of_an_object_has_its_address_and_bit_47(void **state)
+{
+	const uint64_t addr[] = { 0x200040, 0xffffffffff0, 0x1000 };
+	struct dp_root_word back;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		uint64_t word = dp_root_encode(seed(), 5,
+					       dp_root_of_object(addr[i]));
+
+		assert_int_equal(word & 0xffffffffffff, addr[i] / 16 | 1ull << 47);
+		assert_true(dp_root_decode(seed(), 5, word, &back));
+		assert_int_equal(back.object, addr[i]);
+		assert_int_equal(back.block, addr[i] / 4096);
+		assert_int_equal(back.gen, 0);
+		assert_false(dp_root_decode(seed(), 6, word, &back));
+		assert_false(dp_root_decode(seed(), 5, word ^ 1ull << 47, &back));
+	}
+}
+
+/* Find a check for which the word passes; ret_found is false if there is none. */
+static void try_root(uint64_t body, bool *ret_found)
+{
+	struct dp_root_word word;
+
+	*ret_found = false;
+	for (uint64_t check = 0; check < 65536; check++)
+		*ret_found |= dp_root_decode(seed(), 5, body | check << 48, &word);
+}
+
+static void a_root_word_that_names_no_object_is_invalid(void **state)
+{
+	bool found;
+
+	(void)state;
+	try_root(1ull << 47 | 0x20004, &found);
+	assert_true(found);
+	for (int bit = 40; bit < 47; bit++) {
+		try_root(1ull << 47 | 0x20004 | 1ull << bit, &found);
+		assert_false(found);
+	}
+	/* The last line of block 0, and address 0. */
+	try_root(1ull << 47 | 0xff, &found);
+	assert_false(found);
+	try_root(1ull << 47, &found);
+	assert_false(found);
 }
 
 static void root_word_of_another_slot_or_pool_differs(void **state)
 {
-	uint64_t word = dp_root_encode(seed(), 5, 600, 1);
+	uint64_t word = dp_root_encode(seed(), 5, a_root(600, 1));
 	int same = 0;
 
 	(void)state;
 	for (uint32_t slot = 0; slot < DP_ROOTS; slot++)
-		same += word == dp_root_encode(seed(), slot, 600, 1);
+		same += word == dp_root_encode(seed(), slot, a_root(600, 1));
 	assert_int_equal(same, 1);
 	assert_int_not_equal(word, dp_root_encode(dp_layout_seed(uuid_b), 5,
-						  600, 1));
+						  a_root(600, 1)));
 }
 
 static void root_word_of_no_root_is_not_zero(void **state)
@@ -463,7 +548,7 @@ static void root_word_of_no_root_is_not_zero(void **state)
 
 	(void)state;
 	for (uint32_t slot = 0; slot < DP_ROOTS; slot++)
-		zeroes += !dp_root_encode(seed(), slot, 0, 0);
+		zeroes += !dp_root_encode(seed(), slot, a_root(0, 0));
 	assert_int_equal(zeroes, 0);
 }
 
@@ -544,17 +629,6 @@ static void a_lane_of_zeroes_is_invalid(void **state)
 		assert_int_not_equal(dp_lane_check(seed(), i, &lane), 0);
 }
 
-/* ------------------------------------------------------------------ slabs */
-
-/* Class and length share the 17 bits that an extent uses for its length. */
-static void slab_class_and_length_fit_the_word(void **state)
-{
-	(void)state;
-	assert_true(DP_SLAB_BLOCKS <= 1u << DP_SLAB_LENGTH_BITS);
-	assert_true(DP_SLAB_CLASSES <=
-		    1u << (DP_WORD_LENGTH_BITS - DP_SLAB_LENGTH_BITS));
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -569,6 +643,7 @@ int main(void)
 		cmocka_unit_test(a_word_of_an_unknown_kind_is_invalid),
 		cmocka_unit_test(word_that_is_free_has_one_block),
 		cmocka_unit_test(word_of_a_slab_has_its_class_beside_the_length),
+		cmocka_unit_test(word_of_a_slab_has_a_class_and_sixteen_blocks),
 		cmocka_unit_test(transposition_gives_each_block_a_word_of_its_own),
 		cmocka_unit_test(transposition_stays_inside_the_page),
 		cmocka_unit_test(neighbours_never_share_a_cache_line),
@@ -583,13 +658,14 @@ int main(void)
 		cmocka_unit_test(a_superblock_of_zeroes_or_ones_is_invalid),
 		cmocka_unit_test(the_magic_detects_a_text_mode_copy),
 		cmocka_unit_test(root_word_has_block_generation_and_check),
+		cmocka_unit_test(root_word_of_an_object_has_its_address_and_bit_47),
+		cmocka_unit_test(a_root_word_that_names_no_object_is_invalid),
 		cmocka_unit_test(root_word_of_another_slot_or_pool_differs),
 		cmocka_unit_test(root_word_of_no_root_is_not_zero),
 		cmocka_unit_test(lane_check_covers_header_and_entries),
 		cmocka_unit_test(lane_check_excludes_done_and_the_rest),
 		cmocka_unit_test(lane_check_of_another_lane_or_pool_differs),
 		cmocka_unit_test(a_lane_of_zeroes_is_invalid),
-		cmocka_unit_test(slab_class_and_length_fit_the_word),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

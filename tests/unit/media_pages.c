@@ -180,7 +180,7 @@ static void a_lane_entry_for_an_unused_page_is_refused(void **state)
 	const struct dp_lane_entry entry = {
 		32 * MIB + word_at(700),
 		dp_word_encode(dp_layout_seed(super.uuid), 8192 + 700,
-			       (struct dp_word) { DP_KIND_DATA, 4, 3 }),
+			       (struct dp_word) { DP_KIND_DATA, 4, 3, 0 }),
 	};
 
 	put_open_lane(f, 2, &entry, 1);

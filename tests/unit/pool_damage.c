@@ -556,13 +556,13 @@ static void open_refuses_overlapping_extents(void **state)
 {
 	struct fixture *f = *state;
 
-	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 1 });
+	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 1, 0 });
 	open_pool(f);
 	close_pool(f);
-	write_word(f, 1, 607, (struct dp_word) { DP_KIND_DATA, 1, 1 });
+	write_word(f, 1, 607, (struct dp_word) { DP_KIND_DATA, 1, 1, 0 });
 	assert_table_refused(f, 1, 607, "overlap");
 	write_word(f, 1, 607, free_word);
-	write_word(f, 1, 608, (struct dp_word) { DP_KIND_DATA, 1, 1 });
+	write_word(f, 1, 608, (struct dp_word) { DP_KIND_DATA, 1, 1, 0 });
 	open_pool(f);
 	close_pool(f);
 }
@@ -571,7 +571,7 @@ static void open_refuses_a_damaged_word_inside_an_extent(void **state)
 {
 	struct fixture *f = *state;
 
-	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 1 });
+	write_word(f, 1, 600, (struct dp_word) { DP_KIND_DATA, 8, 1, 0 });
 	write_raw(f, 1, 603, 0);
 	assert_table_refused(f, 1, 603, "fails its check");
 }
@@ -580,12 +580,12 @@ static void open_refuses_an_extent_past_the_segments_end(void **state)
 {
 	struct fixture *f = *state;
 
-	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 2, 1 });
+	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 2, 1, 0 });
 	open_pool(f);
 	close_pool(f);
-	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 3, 1 });
+	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 3, 1, 0 });
 	assert_table_refused(f, 0, 8190, "past the segment's end");
-	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 1 << 17, 1 });
+	write_word(f, 0, 8190, (struct dp_word) { DP_KIND_DATA, 1 << 17, 1, 0 });
 	assert_table_refused(f, 0, 8190, "past the segment's end");
 }
 
@@ -626,7 +626,7 @@ static void an_extent_in_a_hole_is_allocated_and_reads_as_zeroes(void **state)
 	struct daxpin_extent extent;
 	uint64_t bytes[2] = { 1, 1 };
 
-	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 100, 1 });
+	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 100, 1, 0 });
 	punch(f, 1, 6 * MIB);		/* blocks 1536 to 2047 */
 	punch_at(f, 1, 8 * MIB, 8192);	/* of a chunk that is free */
 	f->options.flags = DAXPIN_POOL_READONLY;
@@ -676,7 +676,7 @@ static void a_committed_batch_is_replayed_into_a_hole(void **state)
 	};
 	uint64_t now;
 
-	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 200, 1 });
+	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 200, 1, 0 });
 	punch(f, 1, 6 * MIB);
 	put_open_lane(f, 3, &entry, 1);
 	open_pool(f);
@@ -691,7 +691,7 @@ static void an_open_without_space_to_fill_holes_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 
-	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 100, 1 });
+	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 100, 1, 0 });
 	punch(f, 1, 6 * MIB);
 	is_full = true;
 	assert_open_fails(f, -ENOSPC, "2 MiB");
