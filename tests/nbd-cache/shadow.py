@@ -48,6 +48,7 @@ class Shadow:
         self.next = 0
         self.states = [[(0,) * SECTORS] for _ in range(blocks)]
         self.changed = set()	# blocks, since the last verify()
+        self.compared = 0	# blocks, by all calls of verify()
 
     def begin(self, number):
         """Adds what the operation makes of its blocks. Returns these."""
@@ -109,6 +110,7 @@ class Shadow:
             expect(found, f'block {block} is neither what was answered nor what '
                           f'was in flight: {name(data)}, not one of {states}')
             self.states[block] = [found[-1]]
+            self.compared += 1
         self.changed.clear()
 
     def save(self):
