@@ -49,6 +49,7 @@
 #define PHYSICAL_SHIFT	12
 #define SECTOR		512u		/* the unit of the driver */
 #define POLL_NS		10000000l
+#define TIMEOUT_MS	"1000"
 
 enum {
 	SIZE, POOL_SIZE, BLOCK, LOW, HIGH, LIMIT, WAIT, ID, QUEUES, DEPTH, LOGICAL,
@@ -74,6 +75,7 @@ static struct number {
 
 static const char *pool, *disk, *control;
 static bool recover, delete, accept_disk, degraded;
+static bool late;			/* see shorten_timeout() */
 
 /* A tag of a queue. */
 struct slot {
@@ -279,7 +281,8 @@ static int check_driver(void)
 		return fail(UBLK_CONTROL ": %s", strerror(-ret));
 	if ((features & RECOVERY) != RECOVERY)
 		return fail("the driver ublk_drv of this kernel cannot give a device to another server (UBLK_F_USER_RECOVERY_REISSUE): Linux 6.5 or later is needed");
-	if (!(features & UBLK_F_PER_IO_DAEMON) && numbers[DEPTH].value > 1) {
+	late = !(features & UBLK_F_PER_IO_DAEMON);
+	if (late && numbers[DEPTH].value > 1) {
 		numbers[DEPTH].value = 1;
 		say("each queue has one request at a time, since this kernel's ublk_drv has no UBLK_F_PER_IO_DAEMON (Linux 6.16)");
 	}
@@ -435,6 +438,26 @@ static void report_ready(void)
 		close(fd);
 }
 
+/*
+ * Before Linux 6.16 the driver learns that a server has died from the commands of the
+ * server that wait for a request. If the server had all requests of a queue, no command
+ * waits, and the driver learns it when one of these requests times out, by default
+ * after 30 s. The timeout has no effect on the requests of a server that lives.
+ */
+static void shorten_timeout(void)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/block/ublkb%u/queue/io_timeout",
+		 device.dev_id);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, TIMEOUT_MS, strlen(TIMEOUT_MS)) < 0)
+		fail("%s: %s: a recovery can take 30 s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+}
+
 static void start(void)
 {
 	int ret;
@@ -445,6 +468,8 @@ static void start(void)
 	if (ret)
 		die("the driver does not start the device", -ret);
 	unfinished = false;
+	if (late)
+		shorten_timeout();
 	report_ready();
 }
 
