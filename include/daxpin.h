@@ -645,6 +645,53 @@ int daxpin_foreach(struct daxpin_pool *pool,
 			     struct daxpin_extent extent, uint64_t size,
 			     void *arg), void *arg);
 
+/*
+ * The same for the live extents that begin in the range of pool addresses [addr,
+ * addr + length); length 0: to the pool's end. daxpin_segment() has the range of a
+ * segment. Any thread.
+ *
+ * -EINVAL	a range past the pool's end; fn is NULL
+ */
+int daxpin_foreach_in(struct daxpin_pool *pool, uint64_t addr, uint64_t length,
+		      int (*fn)(struct daxpin_pool *pool,
+				struct daxpin_extent extent, uint64_t size,
+				void *arg), void *arg);
+
+struct daxpin_copy_options {
+	size_t size;			/* sizeof(struct daxpin_copy_options) */
+	uint32_t flags;			/* must be 0 */
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
+};
+
+/*
+ * Reserve an extent of the same size as `from`, which is live or reserved, and copy its
+ * bytes to it, under a hold of `from`. They are durable when it returns 0: KEEP the
+ * copy with DAXPIN_OP_PERSISTED. What other threads or devices store in `from`
+ * meanwhile may be copied in part. After a failure nothing remains reserved. options
+ * may be NULL. Any thread.
+ *
+ * To move an extent, publish KEEP of the copy, SET of the words that name the extent,
+ * and RETIRE of the extent in one call.
+ *
+ * -EAGAIN	no free run has that length, but a job is reclaiming or refilling
+ *		space; or the gate of the extent's segment is closed; a
+ *		DAXPIN_EVENT_RETRY follows
+ * -EALREADY	the extent is retired
+ * -EBUSY	the extent is held exclusively
+ * -EINVAL	an unknown flag; an address that is no block of the pool
+ * -EIO		the medium is bad somewhere in the range; msync(2) failed
+ * -ENOMEM	out of memory
+ * -ENOSPC	no free run has that length; a DAXPIN_EVENT_RETRY follows when space
+ *		becomes free
+ * -EOVERFLOW	the extent has DAXPIN_HOLDS_MAX holds
+ * -EROFS	the pool is open for reading
+ * -ESTALE	the extent's generation has ended
+ */
+int daxpin_copy(struct daxpin_pool *pool, struct daxpin_extent from,
+		const struct daxpin_copy_options *options,
+		struct daxpin_extent *ret_extent);
+
 /* ------------------------------------------------------------------ holds */
 
 #define DAXPIN_HOLD_READ	0x1u	/* the device reads the memory */

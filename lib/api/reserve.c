@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include "core/allocate.h"
+#include "core/copy.h"
 #include "core/handle.h"
 #include "core/medium.h"
 #include "util/cancel.h"
@@ -69,6 +70,60 @@ DP_EXPORT int daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 	if (dp_find(pool, extent, &handle))
 		return -ESTALE;
 	return ret;
+}
+
+static const char *reserve_copy_errmsg(int error)
+{
+	switch (error) {
+	case -EAGAIN:
+		return "the gate of the extent's segment is closed: copy it again after DAXPIN_EVENT_RETRY";
+	case -EALREADY:
+		return "the extent is retired: there is nothing to move";
+	case -EBUSY:
+		return "the extent is held exclusively: copy it after the drop";
+	case -EROFS:
+		return "the pool is open for reading: open it for writing to copy an extent";
+	case -ESTALE:
+		return "the extent was freed, or the handle is from an earlier open of the pool";
+	default:
+		return daxpin_strerror(error);
+	}
+}
+
+static int reserve_copy(struct daxpin_pool *pool, struct daxpin_extent from,
+			const struct daxpin_copy_options *options,
+			struct daxpin_extent *ret_extent)
+{
+	const struct dp_errmsg *errmsg = DP_ERRMSG_OF(options);
+	struct dp_handle handle;
+	int ret;
+
+	if (options->flags)
+		return dp_fail(errmsg, -EINVAL, "flags 0x%x must be 0", options->flags);
+	if (!ret_extent)
+		return dp_fail(errmsg, -EINVAL, "ret_extent is NULL");
+	ret = dp_handle(pool, from, &handle);
+	if (ret == -EINVAL)
+		return dp_fail(errmsg, ret,
+			       "the address is not that of an extent of this pool");
+	if (!ret && pool->media.readonly)
+		ret = -EROFS;
+	return ret ? ret : dp_copy(pool, handle, ret_extent, errmsg);
+}
+
+DP_EXPORT int daxpin_copy(struct daxpin_pool *pool, struct daxpin_extent from,
+			  const struct daxpin_copy_options *user,
+			  struct daxpin_extent *ret_extent)
+{
+	DP_CANCEL_POINT();
+	struct daxpin_copy_options options = { .size = sizeof(options) };
+	int ret = user ? DP_TAKE_OPTIONS(&options, user) : 0;
+
+	if (!ret)
+		ret = dp_enter(pool);
+	if (!ret)
+		ret = reserve_copy(pool, from, &options, ret_extent);
+	return dp_end_errmsg(DP_ERRMSG_OF(&options), ret, reserve_copy_errmsg(ret));
 }
 
 DP_EXPORT int daxpin_extent_at(struct daxpin_pool *pool, uint64_t addr,
@@ -168,15 +223,17 @@ static uint32_t reserve_look_at(struct daxpin_pool *pool, uint64_t block,
 typedef int reserve_visitor(struct daxpin_pool *pool, struct daxpin_extent extent,
 			    uint64_t size, void *arg);
 
+/* Visit the extents that begin in blocks [block, end) of a segment. */
 static int reserve_visit_segment(struct daxpin_pool *pool, uint32_t segment,
+				 uint32_t block, uint32_t end,
 				 reserve_visitor *fn, void *arg)
 {
 	const struct dp_bits *bits = dp_spaces_bits(&pool->spaces, segment);
 	uint64_t first = (uint64_t)segment << dp_states_shift(&pool->states);
-	uint32_t end = dp_geometry_blocks(&pool->media.geometry, segment);
-	uint32_t block = dp_bits_find(bits, 0, end, false), blocks;
+	uint32_t blocks;
 	int ret = 0;
 
+	block = dp_bits_find(bits, block, end, false);
 	while (!ret && block < end) {
 		struct dp_state_view view;
 
@@ -186,7 +243,25 @@ static int reserve_visit_segment(struct daxpin_pool *pool, uint32_t segment,
 				 dp_extent(pool, first + block,
 					   view.generation),
 				 (uint64_t)blocks << DP_BLOCK_SHIFT, arg);
-		block = dp_bits_find(bits, block + blocks, end, false);
+		block += blocks;
+		block = block < end ? dp_bits_find(bits, block, end, false) : end;
+	}
+	return ret;
+}
+
+/* Visit the extents that begin in blocks [from, to) of the pool. */
+static int reserve_visit(struct daxpin_pool *pool, uint64_t from, uint64_t to,
+			 reserve_visitor *fn, void *arg)
+{
+	uint64_t next;
+	int ret = 0;
+
+	for (uint64_t at = from; !ret && at < to; at = next) {
+		uint32_t block, segment = dp_segment_of(pool, at, &block);
+
+		next = dp_min(at - block + pool->segment_mask + 1, to);
+		ret = reserve_visit_segment(pool, segment, block,
+					    next - at + block, fn, arg);
 	}
 	return ret;
 }
@@ -198,7 +273,22 @@ DP_EXPORT int daxpin_foreach(struct daxpin_pool *pool, reserve_visitor *fn, void
 
 	if (ret || !fn)
 		return ret ? ret : -EINVAL;
-	for (uint32_t i = 0; !ret && i < pool->media.geometry.segments; i++)
-		ret = reserve_visit_segment(pool, i, fn, arg);
-	return ret;
+	return reserve_visit(pool, 0, pool->block_end, fn, arg);
+}
+
+DP_EXPORT int daxpin_foreach_in(struct daxpin_pool *pool, uint64_t addr,
+				uint64_t length, reserve_visitor *fn, void *arg)
+{
+	DP_CANCEL_POINT();
+	uint64_t end, first = (addr >> DP_BLOCK_SHIFT) + !!(addr % DP_BLOCK_SIZE);
+	int ret = dp_enter(pool);
+
+	if (ret)
+		return ret;
+	end = pool->block_end << DP_BLOCK_SHIFT;
+	if (!fn || addr >= end || length > end - addr)
+		return -EINVAL;
+	end = length ? addr + length : end;
+	end = (end >> DP_BLOCK_SHIFT) + !!(end % DP_BLOCK_SIZE);
+	return reserve_visit(pool, first, end, fn, arg);
 }

@@ -95,6 +95,7 @@ int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
 	persist->flush = pmem2_get_flush_fn(persist->map);
 	persist->drain = pmem2_get_drain_fn(persist->map);
 	persist->set = pmem2_get_memset_fn(persist->map);
+	persist->copy = pmem2_get_memcpy_fn(persist->map);
 	return 0;
 fail:
 	/* libpmem2's own codes are beyond all errnos. */
@@ -173,6 +174,18 @@ int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size
 		return flush_pages(persist, from, size);
 	persist->flush(from, size);
 	return 0;
+}
+
+int dp_persist_copy_past(struct dp_persist *persist, void *to, const void *from,
+			 uint64_t size)
+{
+	if (persist->granularity != DP_GRANULARITY_PAGE) {
+		persist->copy(to, from, size,
+			      PMEM2_F_MEM_NONTEMPORAL | PMEM2_F_MEM_NODRAIN);
+		return 0;
+	}
+	memcpy(to, from, size);
+	return flush_pages(persist, to, size);
 }
 
 void dp_persist_fence(struct dp_persist *persist)

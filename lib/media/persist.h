@@ -28,6 +28,7 @@ struct dp_persist {
 	void (*flush)(const void *, size_t);
 	void (*drain)(void);
 	void *(*set)(void *, int, size_t, unsigned int);
+	void *(*copy)(void *, const void *, size_t, unsigned int);
 };
 
 void dp_persist_init(struct dp_persist *persist,
@@ -66,6 +67,11 @@ void dp_persist_copy(struct dp_persist *persist, void *to, const void *from,
 void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size);
 /* Zero a large range past the caches; durable when it returns. Not with PAGE. */
 void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);
+
+/* Copy a large range, past the caches if the granularity is not PAGE; durable after the
+ * next fence, without a flush. An error is that of msync(). */
+int dp_persist_copy_past(struct dp_persist *persist, void *to, const void *from,
+			 uint64_t size);
 
 /* Write the range back; durable after the next fence. */
 int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size);

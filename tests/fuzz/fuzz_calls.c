@@ -708,6 +708,31 @@ static void call_foreach(const struct call *call)
 	agree("foreach", daxpin_foreach(model.pool, walk_one, &walk),
 	      stop <= live ? (int)stop : 0);
 	agree("foreach: no fn", daxpin_foreach(model.pool, NULL, NULL), -EINVAL);
+	walk = (struct walk) { 0, 0, 0 };
+	agree("foreach_in", daxpin_foreach_in(model.pool, 0, 0, walk_one, &walk), 0);
+	expect(walk.seen == live, "%u extents in the range of all", walk.seen);
+	agree("foreach_in: too far",
+	      daxpin_foreach_in(model.pool, model.segments * 32ull * MIB, call->b,
+				walk_one, &walk), -EINVAL);
+}
+
+/* A copy has the tag of the original. No flush fails here: the copy would use up a
+ * generation of blocks that the model cannot know. */
+static void call_copy(const struct call *call)
+{
+	struct daxpin_extent from = handle_of(call), to;
+	struct m_generation *original = m_find(from), *copy;
+	int want = m_copy(from);
+
+	if (!want && count_going_on() >= GENERATIONS_FULL)
+		return;
+	agree("copy", daxpin_copy(model.pool, from, NULL, &to), want);
+	if (want)
+		return;
+	note_first_attempt();
+	copy = m_reserved(m_size(original), to);
+	copy->tag = original->tag;
+	check_payload(copy);
 }
 
 static void sum_holders(const struct daxpin_holder *holder, void *arg)
@@ -734,10 +759,11 @@ static void call_query(const struct call *call)
 	expect(holds < 0 || sum == (uint32_t)holds, "holders");
 	expect(!daxpin_ptr(model.pool, extent, call->b) ==
 	       (want || call->b >= m_size(generation)), "ptr");
-	if (want)
-		return;
-	expect(size == m_size(generation) && state == generation->state,
-	       "size or state");
+	if (!want)
+		expect(size == m_size(generation) && state == generation->state,
+		       "size or state");
+	if (call->flags & 0x10)
+		call_copy(call);
 }
 
 /* ------------------------------------------------------------------ holds */

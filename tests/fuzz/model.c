@@ -902,6 +902,25 @@ int m_persist(struct daxpin_extent extent, uint64_t offset, uint64_t length,
 	return ret;
 }
 
+/* The copy holds the extent for reading, and drops it. */
+int m_copy(struct daxpin_extent from)
+{
+	struct m_generation *generation;
+	int ret = bad_handle(from);
+
+	if (!ret && model.readonly)
+		ret = -EROFS;
+	if (!ret)
+		ret = m_hold(from, DAXPIN_HOLD_READ);
+	if (ret)
+		return ret;
+	generation = m_find(from);
+	if (generation->blocks > longest_run())
+		ret = -ENOSPC;
+	expect(m_drop(from) >= 0, "the hold of a copy");
+	return ret;
+}
+
 int m_extent_at(uint64_t addr, struct daxpin_extent *ret_extent)
 {
 	struct daxpin_extent extent = { addr, (model.epoch & 0xffffff)

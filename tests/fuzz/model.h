@@ -139,6 +139,8 @@ void m_published(const struct daxpin_op *ops, uint32_t count);
 int m_root(const char *name, struct daxpin_extent *ret_extent);
 int m_persist(struct daxpin_extent extent, uint64_t offset, uint64_t length,
 	      uint32_t fails_at);
+/* Whether a copy succeeds; the new generation is not made. */
+int m_copy(struct daxpin_extent from);
 int m_extent_at(uint64_t addr, struct daxpin_extent *ret_extent);
 
 int m_hold(struct daxpin_extent extent, uint32_t access);

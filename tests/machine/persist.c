@@ -118,6 +118,13 @@ int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size
 	return fail_flush(persist);
 }
 
+int dp_persist_copy_past(struct dp_persist *persist, void *to, const void *from,
+			 uint64_t size)
+{
+	put(to, from, size);
+	return dp_persist_flush(persist, to, size);
+}
+
 void dp_persist_fence(struct dp_persist *persist)
 {
 	(void)persist;

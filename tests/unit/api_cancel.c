@@ -226,6 +226,18 @@ static int run_foreach(struct context *s)
 	return daxpin_foreach(s->f.pool, found_extent, &called) || called != 1;
 }
 
+static int run_foreach_in(struct context *s)
+{
+	int called = 0;
+
+	return daxpin_foreach_in(s->f.pool, 0, 0, found_extent, &called) || called != 1;
+}
+
+static int run_copy(struct context *s)
+{
+	return daxpin_copy(s->f.pool, s->live, NULL, &s->extent);
+}
+
 static int run_wait_idle(struct context *s)
 {
 	return daxpin_wait_idle(s->f.pool, s->extent, daxpin_deadline_ms(2)) !=
@@ -459,6 +471,8 @@ static const struct call calls[] = {
 	  drop_labelled_and_cancel, false },
 	{ "holds", hold_one, run_holds, drop_and_cancel, true },
 	{ "foreach", NULL, run_foreach, must_work, true },
+	{ "foreach_in", NULL, run_foreach_in, must_work, true },
+	{ "copy", NULL, run_copy, cancel_one, true },
 	{ "wait_idle", hold_one, run_wait_idle, drop_and_cancel, true },
 	{ "pool_drain", hold_one, run_drain, drop_and_cancel, true },
 	{ "register", NULL, run_register, unregister_one, false },

@@ -133,6 +133,28 @@ static int call_publish(struct context *s, enum how how)
 	return ret;
 }
 
+static int call_copy(struct context *s, enum how how)
+{
+	OPTIONS(struct daxpin_copy_options);
+	struct daxpin_extent from, to = { 1, 1 };
+	int ret;
+
+	assert_int_equal(daxpin_reserve(s->f->pool, 4096, 0, &from), 0);
+	if (how == BAD)
+		from.gen++;
+	ret = daxpin_copy(s->f->pool, from, &options.o, &to);
+	if (how == BAD)
+		from.gen--;
+	assert_int_equal(daxpin_cancel(s->f->pool, from), 0);
+	if (ret) {
+		assert_int_equal(to.addr, 1);
+		return ret;
+	}
+	s->output = NULL;
+	assert_int_equal(daxpin_cancel(s->f->pool, to), 0);
+	return 0;
+}
+
 static int call_register(struct context *s, enum how how)
 {
 	OPTIONS(struct daxpin_registration_options, .label = "errmsg");
@@ -186,6 +208,7 @@ static const struct {
 	{ "repair", call_repair, NULL, false },
 	{ "repair_undo", call_undo, NULL, true },
 	{ "publish", call_publish, NULL, false },
+	{ "copy", call_copy, NULL, false },
 	{ "register", call_register, unregister, false },
 	{ "reclaim", call_reclaim, end_job, false },
 	{ "refill", call_refill, end_job, false },

@@ -24,6 +24,10 @@ int __real_dp_persist_flush(struct dp_persist *persist, const void *from,
 			    uint64_t size);
 int __wrap_dp_persist_flush(struct dp_persist *persist, const void *from,
 			    uint64_t size);
+int __real_dp_persist_copy_past(struct dp_persist *persist, void *to, const void *from,
+				uint64_t size);
+int __wrap_dp_persist_copy_past(struct dp_persist *persist, void *to, const void *from,
+				uint64_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
@@ -70,6 +74,13 @@ int __wrap_dp_persist_flush(struct dp_persist *persist, const void *from,
 		return __real_dp_persist_flush(persist, from, size);
 	persist->error = -EIO;
 	return -EIO;
+}
+
+int __wrap_dp_persist_copy_past(struct dp_persist *persist, void *to, const void *from,
+				uint64_t size)
+{
+	return seam.no_flush ? -EIO :
+	       __real_dp_persist_copy_past(persist, to, from, size);
 }
 
 static struct fixture *pool_of_test;	/* for `before` and `after` */
@@ -243,6 +254,40 @@ static void a_reserved_extent_that_went_bad_is_not_kept(void **state)
 	dp_invariants(f->pool);
 }
 
+/* The copy reads the bad block, fails and gives its space back; without the block it is
+ * copied. */
+static void an_extent_that_went_bad_is_not_copied(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent to = { 0, 0 };
+
+	for (uint64_t at = 0; at < 200; at += 199) {
+		struct daxpin_extent extent = live(f, 200 * BLOCK);
+		uint64_t before = free_bytes(f);
+
+		go_bad(extent, at, 1);
+		assert_int_equal(daxpin_copy(f->pool, extent, NULL, &to), -EIO);
+		assert_int_equal(to.addr, 0);
+		assert_int_equal(free_bytes(f), before);
+		assert_int_equal(daxpin_idle(f->pool, extent), 1);
+		dp_invariants(f->pool);
+	}
+	assert_int_equal(pool_info(f).bad_bytes, 2 * BLOCK);
+}
+
+static void a_copy_whose_msync_fails_reserves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent = live(f, 200 * BLOCK), to = { 0, 0 };
+	uint64_t before = free_bytes(f);
+
+	seam.no_flush = true;
+	assert_int_equal(daxpin_copy(f->pool, extent, NULL, &to), -EIO);
+	seam.no_flush = false;
+	assert_int_equal(to.addr, 0);
+	assert_int_equal(free_bytes(f), before);
+}
+
 static void without_memory_a_read_says_so_and_can_be_repeated(void **state)
 {
 	struct fixture *f = *state;
@@ -390,6 +435,8 @@ int main(void)
 		TEST(the_next_open_knows_nothing_of_it),
 		TEST(what_is_known_is_not_touched_again),
 		TEST(a_reserved_extent_that_went_bad_is_not_kept),
+		TEST(an_extent_that_went_bad_is_not_copied),
+		TEST(a_copy_whose_msync_fails_reserves_nothing),
 		TEST(without_memory_a_read_says_so_and_can_be_repeated),
 		TEST(an_extent_that_ends_meanwhile_is_not_quarantined),
 		TEST(a_page_of_the_table_that_cannot_be_read_is_not_used),
