@@ -11,17 +11,14 @@ int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 	if (ret)
 		return ret;
 	*ret_view = dp_state_read(&pool->states, ret_handle->block);
-	if (ret_view->generation != ret_handle->generation ||
-	    ret_view->state == DP_STATE_FREE)
-		return -ESTALE;
-	return 0;
+	return dp_state_view_is_current(*ret_view, ret_handle->generation) ? 0 : -ESTALE;
 }
 
 int dp_refuse_name(struct dp_states *states, struct dp_handle handle)
 {
 	struct dp_state_view view = dp_state_read(states, handle.block);
 
-	if (view.generation != handle.generation || view.state == DP_STATE_FREE)
+	if (!dp_state_view_is_current(view, handle.generation))
 		return -ESTALE;
 	if (view.state == DP_STATE_RETIRED)
 		return -EALREADY;

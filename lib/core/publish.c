@@ -11,7 +11,7 @@
  *	OPEN -> CLAIMED		[batch_claim]: the batch has every word that it
  *				will change: the publishing bit of extents that
  *				are kept or retired, the slot of roots (D2, D18);
- *				no word occurs twice [batch_list]
+ *				no word occurs twice
  *	CLAIMED -> DURABLE	[batch_persist_first]: the payloads of KEEPs and
  *				the names of new roots, and their fence (D1);
  *				[publish_write_one]: one word: store, flush,
@@ -35,9 +35,10 @@
  * that has a lane waits for nothing. Consecutive SETs in one extent share the hold of
  * the first of them: all holds of a batch are dropped together.
  *
- * Steps remain in the caller's order. A hash table of addresses finds the step that
- * changes a word, so a batch is not sorted, and up to STEPS_ON_STACK operations need no
- * allocation.
+ * Steps remain in the caller's order, and up to STEPS_ON_STACK operations need no
+ * allocation. A word that occurs twice is refused, because a lane's entries have no
+ * order. The second step that changes it finds what the first has: the publishing bit,
+ * the slot, or for a SET the lock. Only then does it search the batch for the first.
  *
  * The state of an extent counts the roots that name it. A ROOT adds to the count of its
  * extent before any word is written. batch_settle() removes the root from the count of
@@ -53,11 +54,6 @@
 #include "util/probe.h"
 
 #define STEPS_ON_STACK	16u
-/* A place in the table is 0 or a step's index + 1; at least half of them are 0. */
-#define TABLE_SIZE	512u
-
-static_assert(DP_LANE_ENTRIES <= UINT8_MAX, "an index + 1 fits a place");
-static_assert(DP_LANE_ENTRIES <= TABLE_SIZE / 2, "a search meets a 0");
 
 enum {				/* what a step has and must release */
 	HAS_CLAIM = 1,		/* the publishing bit */
@@ -91,9 +87,8 @@ struct batch {
 	struct step *step;
 	size_t count;
 	size_t begun;			/* steps that may have something to release */
+	size_t found;			/* by the last search for a claim */
 	const struct daxpin_op *failed;	/* NULL: no single operation */
-	uint8_t *table;			/* if there is more than one step */
-	uint32_t table_shift;
 	uint32_t types;			/* TYPE() of each step */
 	bool first;			/* payloads or names are written first */
 	struct target target;
@@ -139,8 +134,7 @@ static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 	return ret;
 }
 
-/* The address of a block's descriptor word, which is the key of a KEEP or RETIRE in the
- * table. */
+/* The address of a block's descriptor word, which a KEEP or RETIRE changes. */
 static inline uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t block)
 {
 	uint32_t in_segment;
@@ -156,52 +150,21 @@ static struct dp_root_word step_root_word(const struct step *step)
 	};
 }
 
-/* The place of a word in the table: its entry, or the empty place for it. */
-static uint8_t *batch_place(const struct batch *batch, uint64_t addr)
+/*
+ * The step that has claimed an extent, or NULL. The search begins behind the step that
+ * was found last, because SETs and ROOTs often name extents in the order of the KEEPs.
+ */
+static struct step *batch_claim_of(struct batch *batch, uint64_t block)
 {
-	uint32_t last = UINT32_MAX >> batch->table_shift;
-	uint32_t at = (uint32_t)(addr >> 3) * 0x9e3779b1u >> batch->table_shift;
-
-	while (batch->table[at] &&
-	       batch->step[batch->table[at] - 1].change.addr != addr)
-		at = (at + 1) & last;
-	return &batch->table[at];
-}
-
-/* The step of this batch that claims an extent, or NULL. */
-static struct step *batch_step_of(struct batch *batch, uint64_t block)
-{
-	uint8_t index;
-
-	/* No step claims extents, or there is a single step and no table. */
-	if (!(batch->types & TYPES_CLAIMED) || batch->count == 1)
-		return NULL;
-	index = *batch_place(batch, step_descriptor_addr(batch->pool, block));
-	return index ? &batch->step[index - 1] : NULL;
-}
-
-/* Refuse a word that occurs twice, because the entries of a lane have no order. */
-static int batch_list(struct batch *batch)
-{
-	uint32_t size = 2 * STEPS_ON_STACK;
-
-	if (batch->count == 1)
-		return 0;
-	while (size < 2 * batch->count)
-		size *= 2;
-	assert(size <= TABLE_SIZE);
-	batch->table_shift = 1 + __builtin_clz(size);
-	memset(batch->table, 0, size);
-	for (size_t i = 0; i < batch->count; i++) {
-		uint8_t *place = batch_place(batch, batch->step[i].change.addr);
-
-		if (*place) {
-			batch->failed = batch->step[i].op;
-			return -EINVAL;
+	for (size_t i = 0, at = batch->found; i < batch->begun; i++) {
+		at = at + 1 < batch->begun ? at + 1 : 0;
+		if (batch->step[at].handle.block == block &&
+		    batch->step[at].has & HAS_CLAIM) {
+			batch->found = at;
+			return &batch->step[at];
 		}
-		*place = i + 1;
 	}
-	return 0;
+	return NULL;
 }
 
 /* ------------------------------------------------------------ claim, release */
@@ -234,16 +197,30 @@ static int step_claim_slot(struct batch *batch, struct step *step)
 	return 0;
 }
 
-static void batch_choose_lock(struct batch *batch, uint64_t addr)
+/* Does an earlier SET of the batch change this word? */
+static bool batch_has_set(const struct batch *batch, uint64_t addr)
+{
+	for (size_t i = 0; i < batch->begun; i++)
+		if (batch->step[i].op->type == DAXPIN_OP_SET &&
+		    batch->step[i].change.addr == addr)
+			return true;
+	return false;
+}
+
+/* Choose the lock of a word. -EINVAL: the batch changes the word already. */
+static int batch_choose_lock(struct batch *batch, uint64_t addr)
 {
 	uint64_t lock = (addr >> 3) * 0x9e3779b97f4a7c15ull >> 52;
-	uint64_t used = 1ull << lock / 64;
+	uint64_t used = 1ull << lock / 64, bit = 1ull << lock % 64;
 
 	static_assert(DP_WORD_LOCKS == 1u << (64 - 52), "the hash's range");
 	if (!(batch->locks_used & used))
 		batch->locks[lock / 64] = 0;
+	else if (batch->locks[lock / 64] & bit && batch_has_set(batch, addr))
+		return -EINVAL;
 	batch->locks_used |= used;
-	batch->locks[lock / 64] |= 1ull << lock % 64;
+	batch->locks[lock / 64] |= bit;
+	return 0;
 }
 
 /* Find the address of the step's word; for a ROOT this claims its slot. */
@@ -258,8 +235,7 @@ static int step_find_word(struct batch *batch, struct step *step)
 		step->change = (struct dp_lane_entry) {
 			op->extent.addr + op->offset, op->value
 		};
-		batch_choose_lock(batch, step->change.addr);
-		return 0;
+		return batch_choose_lock(batch, step->change.addr);
 	default:
 		step->change.addr = step_descriptor_addr(batch->pool,
 							 step->handle.block);
@@ -302,7 +278,7 @@ static int step_claim_extent(struct batch *batch, struct step *step)
 			     keep ? DP_STATE_RESERVED : DP_STATE_LIVE,
 			     keep && !(step->op->flags & DAXPIN_OP_WRITERS));
 	if (ret)
-		return ret;
+		return batch_claim_of(batch, step->handle.block) ? -EINVAL : ret;
 	step->has = HAS_CLAIM;
 	return step_change_descriptor(batch->pool, step);
 }
@@ -311,8 +287,13 @@ static int step_claim_extent(struct batch *batch, struct step *step)
  * and -EINVAL if the batch retires it. */
 static int step_is_kept_here(struct batch *batch, const struct step *step)
 {
-	const struct step *other = batch_step_of(batch, step->handle.block);
+	const struct step *other;
 
+	/* Without a claim of any batch there is none of this one. */
+	if (!(batch->types & TYPES_CLAIMED) ||
+	    !dp_state_read(&batch->pool->states, step->handle.block).publishing)
+		return 0;
+	other = batch_claim_of(batch, step->handle.block);
 	if (!other || other->handle.generation != step->handle.generation)
 		return 0;
 	return other->op->type == DAXPIN_OP_KEEP ? 1 : -EINVAL;
@@ -441,8 +422,6 @@ static int batch_claim(struct batch *batch, const struct daxpin_op *ops)
 {
 	int ret = batch_begin(batch, ops);
 
-	if (!ret)
-		ret = batch_list(batch);
 	if (!ret && batch->types & TYPES_CLAIMED)
 		ret = batch_for_each(batch, step_claim);
 	if (!ret && batch->types & ~TYPE(DAXPIN_OP_KEEP))
@@ -683,6 +662,7 @@ static void batch_init(struct batch *batch, struct daxpin_pool *pool,
 	batch->pool = pool;
 	batch->count = count;
 	batch->begun = 0;
+	batch->found = 0;
 	batch->failed = NULL;
 	batch->types = 0;
 	batch->first = false;
@@ -708,14 +688,12 @@ int dp_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	       size_t count, size_t *failed)
 {
 	struct step few[STEPS_ON_STACK];
-	uint8_t table[TABLE_SIZE];
 	uint64_t locks[DP_WORD_LOCKS / 64];
 	struct batch batch;
 	int ret;
 
 	assert(count && count <= DP_LANE_ENTRIES && !pool->media.readonly);
 	batch_init(&batch, pool, count);
-	batch.table = table;
 	batch.locks = locks;
 	batch.step = few;
 	if (count > STEPS_ON_STACK)

@@ -211,9 +211,7 @@ struct dp_state_deferred dp_states_deferred(struct dp_states *states)
 	};
 }
 
-__attribute__((cold))
-void dp_state_after_swap(struct dp_states *states, uint64_t block, uint64_t was,
-			 uint64_t now)
+static inline void state_assert_change(uint64_t was, uint64_t now)
 {
 	/* I13, I15: the end of a generation leaves the next number, count 0 and no
 	 * flags. */
@@ -224,6 +222,13 @@ void dp_state_after_swap(struct dp_states *states, uint64_t block, uint64_t was,
 	/* D2: while a publish has a claim, the state does not change. */
 	assert(!(now & DP_WORD_PUBLISHING) ||
 	       dp_word_state(now) == dp_word_state(was));
+}
+
+__attribute__((cold))
+void dp_state_after_swap(struct dp_states *states, uint64_t block, uint64_t was,
+			 uint64_t now)
+{
+	state_assert_change(was, now);
 	if (dp_word_state(now) == DP_STATE_FREE &&
 	    dp_word_state(was) == DP_STATE_RETIRED)
 		atomic_fetch_sub_explicit(&states->deferred_blocks,
@@ -398,7 +403,8 @@ void dp_state_settle_retired(struct dp_states *states, uint64_t block)
 	} while (!state_swap(states, block, &word, next));
 	DP_PROBE_RETIRE(states, block << 12, dp_word_generation(word),
 			dp_word_count(next));
-	/* Without holds there are no waiters, so that nobody is to be woken. */
+	state_assert_change(word, next);
+	/* A thread waits only for holds, so none waits if there are none. */
 	if (dp_word_state(next) == DP_STATE_RETIRED)
 		state_defer(states, blocks);
 	else

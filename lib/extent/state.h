@@ -88,18 +88,6 @@ static inline uint32_t dp_states_shift(const struct dp_states *states)
 void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
 		      uint64_t generation, enum dp_state state);
 
-/* True if the block is the first of an extent of that generation, which has not
- * ended. */
-static inline bool dp_state_is_current(struct dp_states *states, uint64_t block,
-				       uint64_t generation)
-{
-	uint64_t word = atomic_load_explicit(&dp_state_at(states, block)->word,
-					     memory_order_acquire);
-
-	return dp_word_generation(word) == generation &&
-	       dp_word_state(word) != DP_STATE_FREE;
-}
-
 static inline struct dp_state_view dp_state_read(struct dp_states *states,
 						 uint64_t block)
 {
@@ -114,6 +102,21 @@ static inline struct dp_state_view dp_state_read(struct dp_states *states,
 		.writers = word & DP_WORD_WRITERS,
 		.exclusive = word & DP_WORD_EXCLUSIVE,
 	};
+}
+
+/* True if this state is one of an extent of that generation, which had not ended. */
+static inline bool dp_state_view_is_current(struct dp_state_view view,
+					    uint64_t generation)
+{
+	return view.generation == generation && view.state != DP_STATE_FREE;
+}
+
+/* True if the block is the first of an extent of that generation, which has not
+ * ended. */
+static inline bool dp_state_is_current(struct dp_states *states, uint64_t block,
+				       uint64_t generation)
+{
+	return dp_state_view_is_current(dp_state_read(states, block), generation);
 }
 
 static inline uint32_t dp_state_blocks(struct dp_states *states, uint64_t block)

@@ -135,7 +135,20 @@ static int floor_drop(struct floor_place *place, _Atomic uint64_t *count)
 	return 0;
 }
 
-static uint64_t floor_holds(struct worker *worker)
+/* What a label adds to a hold and its drop. */
+static int floor_label(struct floor_place *place)
+{
+	int ret = clock_gettime(CLOCK_MONOTONIC_COARSE, &place->since);
+
+	for (int i = 0; i < 2; i++) {
+		ret |= pthread_mutex_lock(&place->mutex);
+		ret |= pthread_mutex_unlock(&place->mutex);
+	}
+	return ret;
+}
+
+static inline __attribute__((always_inline))
+uint64_t floor_pairs(struct worker *worker, bool with_label)
 {
 	struct floor_place *place = &floor_places[worker->index];
 	uint64_t done = 0;
@@ -144,6 +157,8 @@ static uint64_t floor_holds(struct worker *worker)
 	do {
 		for (int i = 0; i < PAIRS; i++) {
 			ret |= floor_hold(place, &place->count);
+			if (with_label)
+				ret |= floor_label(place);
 			ret |= floor_drop(place, &place->count);
 		}
 		done += PAIRS;
@@ -152,26 +167,14 @@ static uint64_t floor_holds(struct worker *worker)
 	return done;
 }
 
+static uint64_t floor_holds(struct worker *worker)
+{
+	return floor_pairs(worker, false);
+}
+
 static uint64_t floor_labelled(struct worker *worker)
 {
-	struct floor_place *place = &floor_places[worker->index];
-	uint64_t done = 0;
-	int ret = 0;
-
-	do {
-		for (int i = 0; i < PAIRS; i++) {
-			ret |= floor_hold(place, &place->count);
-			ret |= clock_gettime(CLOCK_MONOTONIC_COARSE, &place->since);
-			ret |= pthread_mutex_lock(&place->mutex);
-			ret |= pthread_mutex_unlock(&place->mutex);
-			ret |= pthread_mutex_lock(&place->mutex);
-			ret |= pthread_mutex_unlock(&place->mutex);
-			ret |= floor_drop(place, &place->count);
-		}
-		done += PAIRS;
-	} while (!turn_is_over(worker));
-	must(ret, "floor");
-	return done;
+	return floor_pairs(worker, true);
 }
 
 static uint64_t hold(struct worker *worker)

@@ -130,7 +130,7 @@ MUTANTS = [
      'return left ? -EBUSY : 0;', 'return 0 * left;'),
     ('calls-word-twice', CALLS, 'lib/core/publish.c',
      'a batch may change one word twice',
-     '		if (*place) {', '		if (0) {'),
+     'batch_has_set(batch, addr))', 'batch_has_set(batch, addr) && 0)'),
     ('calls-event-lost', CALLS, 'lib/extent/state.c',
      'the last drop queues no event',
      'if (was & DP_WORD_WAITERS && !(now & DP_WORD_WAITERS))', 'if (0)'),

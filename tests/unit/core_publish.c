@@ -416,11 +416,58 @@ static void setting_one_word_twice_in_a_batch_is_einval(void **state)
 	assert_int_equal(state_of(f, new), DAXPIN_STATE_RESERVED);
 }
 
-/* The two SETs have every position, among any number of others. */
+static const size_t counts[] = { 2, 3, 15, 16, 17, 31, 32, 33, 64, 65,
+				 128, 129, DAXPIN_OPS_MAX };
+
+/* The last SET is of the same word as each of the others. */
 static void a_word_set_twice_is_found_in_a_batch_of_any_size(void **state)
 {
-	static const size_t counts[] = { 2, 3, 15, 16, 17, 31, 32, 33, 64, 65,
-					 128, 129, DAXPIN_OPS_MAX };
+	struct daxpin_op ops[DAXPIN_OPS_MAX];
+	struct fixture *f = *state;
+	struct daxpin_extent words = live(f, 8192);
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		size_t last = counts[i] - 1;
+
+		for (size_t j = 0; j <= last; j++)
+			ops[j] = set(words, j * 24 % 8192, j);
+		assert_int_equal(daxpin_publish(f->pool, ops, last + 1, NULL,
+						NULL), 0);
+		for (size_t j = 0; j < last; j++) {
+			ops[last].offset = ops[j].offset;
+			assert_fails_at(f, ops, last + 1, -EINVAL, last,
+					"sets the same word");
+		}
+	}
+}
+
+/* The KEEPs and the SETs are in opposite orders, then in the same. */
+static void a_batch_of_any_size_sets_words_of_what_it_keeps(void **state)
+{
+	struct daxpin_op ops[DAXPIN_OPS_MAX + 1];
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+		size_t half = counts[i] / 2;
+
+		for (size_t order = 0; order < 2; order++) {
+			for (size_t j = 0; j < half; j++) {
+				struct daxpin_extent new = reserve(f, 4096);
+
+				ops[j] = keep(new);
+				ops[order ? half + j : 2 * half - 1 - j] =
+					set(new, 8, j + 1);
+			}
+			assert_int_equal(daxpin_publish(f->pool, ops, 2 * half, NULL,
+							NULL), 0);
+			for (size_t j = 0; j < half; j++)
+				assert_int_equal(value_at(f, ops[j].extent, 8), j + 1);
+		}
+	}
+}
+
+static void an_extent_kept_twice_is_found_in_a_batch_of_any_size(void **state)
+{
 	struct daxpin_op ops[DAXPIN_OPS_MAX];
 	struct fixture *f = *state;
 
@@ -1037,6 +1084,10 @@ int main(void)
 		TEST(unused_fields_must_be_zero, fixture_setup),
 		TEST(setting_one_word_twice_in_a_batch_is_einval, fixture_setup),
 		TEST(a_word_set_twice_is_found_in_a_batch_of_any_size,
+		     fixture_setup),
+		TEST(a_batch_of_any_size_sets_words_of_what_it_keeps,
+		     fixture_setup),
+		TEST(an_extent_kept_twice_is_found_in_a_batch_of_any_size,
 		     fixture_setup),
 		TEST(a_root_can_be_moved_and_removed, fixture_setup),
 		TEST(an_extent_with_two_names_is_retired_after_both_are_removed,
