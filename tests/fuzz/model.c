@@ -569,7 +569,16 @@ static bool same_word(const struct daxpin_op *a, const struct daxpin_op *b)
 	return same_name(a->name, b->name);
 }
 
-/* Names are looked up in the order of the operations, and after them all words. */
+/* Does an earlier operation change the same word? */
+static bool is_second(const struct daxpin_op *ops, uint32_t i)
+{
+	for (uint32_t j = 0; j < i; j++)
+		if (same_word(&ops[i], &ops[j]))
+			return true;
+	return false;
+}
+
+/* Names are looked up and SETs compared in the order of the operations. */
 static int check_words(const struct daxpin_op *ops, uint32_t count)
 {
 	uint32_t roots = count_roots();
@@ -577,22 +586,18 @@ static int check_words(const struct daxpin_op *ops, uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		bool known = false;
 
+		if (moves(&ops[i]))
+			continue;
+		if (is_second(ops, i))
+			return -EINVAL;
 		if (ops[i].type != DAXPIN_OP_ROOT)
 			continue;
-		for (uint32_t j = 0; j < i; j++)
-			if (ops[j].type == DAXPIN_OP_ROOT &&
-			    same_word(&ops[i], &ops[j]))
-				return -EINVAL;
 		known = find_root(model.root, ops[i].name);
 		if (!known && clears(&ops[i]))
 			return -ENOENT;
 		if (!known && roots++ == M_ROOTS)
 			return -ENOSPC;
 	}
-	for (uint32_t i = 0; i < count; i++)
-		for (uint32_t j = 0; j < i; j++)
-			if (same_word(&ops[i], &ops[j]))
-				return -EINVAL;
 	return 0;
 }
 
@@ -700,7 +705,7 @@ static struct m_errors check(const struct daxpin_op *ops, uint32_t count)
 		return errors;
 	for (uint32_t i = 0; i < count; i++)
 		if (moves(&ops[i]))
-			may(&errors, claim(&ops[i]));
+			may(&errors, is_second(ops, i) ? -EINVAL : claim(&ops[i]));
 	for (uint32_t i = 0, before = errors.count; !before && i < count; i++)
 		may(&errors, check_last(ops, count, &ops[i]));
 	return errors;
