@@ -38,7 +38,7 @@ struct daxpin_pool {
 	struct dp_jobs jobs;
 	struct dp_lanes lanes;
 	struct dp_roots roots;
-	struct dp_short_lock word_lock[DP_WORD_LOCKS];
+	struct dp_polled_lock word_lock[DP_WORD_LOCKS];
 	uint64_t epoch;			/* all of it; gen has the low 24 bits */
 	uint64_t gen_epoch;		/* these bits, where gen has them */
 	struct dp_log log;

@@ -456,7 +456,7 @@ static int step_release(struct batch *batch, struct step *step)
 
 /* Call fn for each lock of the batch. */
 static void batch_for_each_lock(struct batch *batch,
-				void (*fn)(struct dp_short_lock *))
+				void (*fn)(struct dp_polled_lock *))
 {
 	static_assert(DP_WORD_LOCKS / 64 <= 64, "a bit for each word");
 	for (uint64_t used = batch->locks_used; used; used &= used - 1) {
@@ -625,12 +625,12 @@ static int batch_write_and_settle(struct batch *batch)
 		batch_for_each(batch, step_release);
 		return ret;
 	}
-	batch_for_each_lock(batch, dp_short_lock_take);
+	batch_for_each_lock(batch, dp_polled_lock_take);
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
 		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);
-	batch_for_each_lock(batch, dp_short_lock_release);
+	batch_for_each_lock(batch, dp_polled_lock_release);
 	/* After a failure, the kept error prevents later publishes from writing. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));
 	if (ret)

@@ -41,7 +41,6 @@ void dp_holders_init(struct dp_holders *holders)
 	memset(holders, 0, sizeof(*holders));
 	pthread_mutex_init(&holders->mutex, NULL);
 	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++) {
-		pthread_mutex_init(&holders->shard[i].mutex, NULL);
 		holders->shard[i].list = &holders->shard[i].only_list;
 		holders->shard[i].lists = 1;
 	}
@@ -51,11 +50,9 @@ void dp_holders_fini(struct dp_holders *holders)
 {
 	assert(!holders->registrations);
 	pthread_mutex_destroy(&holders->mutex);
-	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++) {
+	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++)
 		if (holders->shard[i].lists > 1)
 			free(holders->shard[i].list);
-		pthread_mutex_destroy(&holders->shard[i].mutex);
-	}
 }
 
 static struct daxpin_hold **shard_list(const struct dp_holder_shard *shard,
@@ -91,7 +88,7 @@ static void shard_link_again(struct dp_holder_shard *shard,
 }
 
 /*
- * Under the mutex: keep the lists short, so that the holders of an extent are found in
+ * Under the lock: keep the lists short, so that the holders of an extent are found in
  * the same time however many holds there are. If there is no memory the lists remain,
  * and are only slower.
  */
@@ -124,19 +121,19 @@ void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
 	hold->since_ns = dp_os_now_coarse_ns();
 	hold->shard = dp_holder_shard(hold->extent.addr);
 	shard = &holders->shard[hold->shard];
-	pthread_mutex_lock(&shard->mutex);
+	dp_polled_lock_take(&shard->lock);
 	shard_link(shard, hold);
 	shard->holds++;
 	shard_grow(shard);
-	pthread_mutex_unlock(&shard->mutex);
+	dp_polled_lock_release(&shard->lock);
 }
 
 /*
- * Two mistakes of callers are detected under the mutex. If two threads drop one struct,
+ * Two mistakes of callers are detected under the lock. If two threads drop one struct,
  * the second finds that prev is NULL. If the struct is a copy, *prev is not its
  * address; but prev of a copy may also point to freed memory, and daxpin.h forbids the
  * drop of such a copy. A hold of another pool is detected before, because its list is
- * under that pool's mutex.
+ * under that pool's lock.
  */
 int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 {
@@ -146,7 +143,7 @@ int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 	if (hold->owner != holders || hold->shard != dp_holder_shard(hold->extent.addr))
 		return -EINVAL;
 	shard = &holders->shard[hold->shard];
-	pthread_mutex_lock(&shard->mutex);
+	dp_polled_lock_take(&shard->lock);
 	listed = hold->prev && *hold->prev == hold;
 	if (listed) {
 		*hold->prev = hold->next;
@@ -156,7 +153,7 @@ int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
 		hold->access = 0;
 		shard->holds--;
 	}
-	pthread_mutex_unlock(&shard->mutex);
+	dp_polled_lock_release(&shard->lock);
 	return listed ? 0 : -EINVAL;
 }
 
@@ -425,7 +422,7 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
 /*
  * If there are very many holds, neither the head of a list nor its first hold is in the
  * processor's caches, and the address of the hold is in the head. This prefetches the
- * heads, or the first holds, of several extents together. The mutex keeps the lists in
+ * heads, or the first holds, of several extents together. The lock keeps the lists in
  * place.
  */
 static void holders_fetch(struct dp_holders *holders, const struct dp_held *held,
@@ -437,12 +434,12 @@ static void holders_fetch(struct dp_holders *holders, const struct dp_held *held
 			&holders->shard[dp_holder_shard(addr)];
 		struct daxpin_hold **list;
 
-		pthread_mutex_lock(&shard->mutex);
+		dp_polled_lock_take(&shard->lock);
 		list = shard_list(shard, addr);
 		__builtin_prefetch(heads ? (void *)list : *list);
 		if (!heads && *list)
 			__builtin_prefetch(&(*list)->label);
-		pthread_mutex_unlock(&shard->mutex);
+		dp_polled_lock_release(&shard->lock);
 	}
 }
 
@@ -454,7 +451,7 @@ static uint32_t holders_report(struct dp_holders *holders, const struct dp_held 
 		&holders->shard[dp_holder_shard(extent.addr)];
 	uint32_t count = 0;
 
-	pthread_mutex_lock(&shard->mutex);
+	dp_polled_lock_take(&shard->lock);
 	for (struct daxpin_hold *hold = *shard_list(shard, extent.addr); hold;
 	     hold = hold->next) {
 		if (hold->extent.addr != extent.addr ||
@@ -470,7 +467,7 @@ static uint32_t holders_report(struct dp_holders *holders, const struct dp_held 
 			.label = hold->label,
 			.segment = held->segment }, arg);
 	}
-	pthread_mutex_unlock(&shard->mutex);
+	dp_polled_lock_release(&shard->lock);
 	return count;
 }
 
@@ -510,7 +507,7 @@ static bool list_find_older(const struct daxpin_hold *hold, uint64_t begin,
 		any = true;
 		*oldest_ns = hold->since_ns;
 		*ret_hold = *hold;
-		/* The label is valid: a drop of this hold waits for the mutex. */
+		/* The label is valid: a drop of this hold waits for the lock. */
 		snprintf(label, DAXPIN_LABEL_MAX, "%s", hold->label);
 	}
 	return any;
@@ -523,11 +520,11 @@ static bool holder_find_older(struct dp_holder_shard *shard, uint64_t begin,
 {
 	bool any = false;
 
-	pthread_mutex_lock(&shard->mutex);
+	dp_polled_lock_take(&shard->lock);
 	for (uint32_t i = 0; i < shard->lists; i++)
 		any |= list_find_older(shard->list[i], begin, end, oldest_ns,
 				       ret_hold, label);
-	pthread_mutex_unlock(&shard->mutex);
+	dp_polled_lock_release(&shard->lock);
 	return any;
 }
 
@@ -536,7 +533,7 @@ bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 		       char label[DAXPIN_LABEL_MAX])
 {
 	uint64_t oldest_ns = UINT64_MAX;
-	struct daxpin_hold hold;
+	struct daxpin_hold hold = { .access = 0 };
 	bool any = false;
 
 	for (uint32_t i = 0; i < DP_HOLDER_SHARDS; i++)

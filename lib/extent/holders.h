@@ -10,13 +10,14 @@
 #include <pthread.h>
 #include <daxpin.h>
 #include "extent/event.h"
+#include "os/short_lock.h"
 #include "util/util.h"
 
 #define DP_HOLDER_SHARDS 64u
 
 /* private to holders.c */
 struct dp_holder_shard {
-	pthread_mutex_t mutex;
+	struct dp_polled_lock lock;
 	struct daxpin_hold *only_list;	/* of a shard with few holds */
 	struct daxpin_hold **list;	/* by address; &only_list, or allocated */
 	uint32_t lists;			/* a power of two */

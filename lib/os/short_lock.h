@@ -59,4 +59,48 @@ static inline void dp_short_lock_release(struct dp_short_lock *lock)
 		dp_os_futex_wake((void *)&lock->state);
 }
 
+/*
+ * The same with one locked operation instead of two: a release is a store, so it cannot
+ * learn whether a thread sleeps for the lock. Such a thread therefore sleeps for
+ * DP_POLLED_LOCK_NS and tries again. Take and release are acquire and release, and
+ * order nothing else.
+ */
+#define DP_POLLED_LOCK_NS	50000u
+
+struct dp_polled_lock {
+	_Atomic uint32_t taken;
+};
+
+static inline bool dp_polled_lock_try(struct dp_polled_lock *lock)
+{
+	return !atomic_exchange_explicit(&lock->taken, 1, memory_order_acquire);
+}
+
+__attribute__((cold, noinline, unused))
+static void dp_polled_lock_wait(struct dp_polled_lock *lock)
+{
+	for (unsigned int i = 0;; i++) {
+		if (!atomic_load_explicit(&lock->taken, memory_order_relaxed) &&
+		    dp_polled_lock_try(lock))
+			return;
+		if (i < DP_SHORT_LOCK_SPINS)
+			dp_cpu_relax();
+		else
+			dp_os_futex_wait((void *)&lock->taken, 1,
+					 dp_os_now_ns() + DP_POLLED_LOCK_NS);
+	}
+}
+
+static inline void dp_polled_lock_take(struct dp_polled_lock *lock)
+{
+	if (!dp_polled_lock_try(lock))
+		dp_polled_lock_wait(lock);
+}
+
+static inline void dp_polled_lock_release(struct dp_polled_lock *lock)
+{
+	assert(atomic_load_explicit(&lock->taken, memory_order_relaxed));
+	atomic_store_explicit(&lock->taken, 0, memory_order_release);
+}
+
 #endif

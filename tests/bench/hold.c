@@ -14,7 +14,7 @@
  *		floor: what a hold and its drop cannot do without. That is two calls
  *		with a CAS each, after a test of the word; a store to a counter of the
  *		thread's own before one and after the other; a load of the gate; and
- *		with `labelled` in each call a mutex without contention, and once the
+ *		with `labelled` in each call a lock without contention, and once the
  *		coarse clock. With `random` each word is found by a handle in memory
  *		one-thread: daxpin itself, against --threads N of it
  *
@@ -99,7 +99,7 @@ static uint64_t two_cas(struct worker *worker)
 static struct floor_place {
 	_Alignas(LINE) _Atomic uint64_t count;
 	_Alignas(LINE) _Atomic uint64_t inc, dec;
-	_Alignas(LINE) pthread_mutex_t mutex;
+	_Alignas(LINE) _Atomic uint32_t lock;
 	struct timespec since;
 } floor_places[WORKERS_MAX];
 static _Alignas(LINE) _Atomic uint32_t floor_gate;
@@ -141,8 +141,8 @@ static int floor_label(struct floor_place *place)
 	int ret = clock_gettime(CLOCK_MONOTONIC_COARSE, &place->since);
 
 	for (int i = 0; i < 2; i++) {
-		ret |= pthread_mutex_lock(&place->mutex);
-		ret |= pthread_mutex_unlock(&place->mutex);
+		ret |= atomic_exchange_explicit(&place->lock, 1, memory_order_acquire);
+		atomic_store_explicit(&place->lock, 0, memory_order_release);
 	}
 	return ret;
 }
@@ -405,7 +405,6 @@ static void make_places(bool near, bool same)
 	for (int i = 0; i < bench.threads; i++) {
 		struct place *place = &places[i];
 
-		pthread_mutex_init(&floor_places[i].mutex, NULL);
 		make_place(place, i);
 		if (near)
 			place->extent = neighbours[i];

@@ -146,7 +146,7 @@ int dp_lane_run'''),
 	if (!ret)
 		ret = batch->count > 1 ? batch_write(batch) :
 		      publish_write_one(batch->pool, batch->step[0].change);
-	batch_for_each_lock(batch, dp_short_lock_release);
+	batch_for_each_lock(batch, dp_polled_lock_release);
 	/* After a failure, the kept error prevents later publishes from writing. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));
 	if (ret)
@@ -157,7 +157,7 @@ int dp_lane_run'''),
      '''	batch_settle(batch);
 	ret = batch->count > 1 ? batch_write(batch) :
 	      publish_write_one(batch->pool, batch->step[0].change);
-	batch_for_each_lock(batch, dp_short_lock_release);
+	batch_for_each_lock(batch, dp_polled_lock_release);
 	(void)step_drop_hold;
 	return ret;'''),
     ('claim-dropped-early', SIM, 'lib/core/publish.c',

@@ -24,6 +24,7 @@ EPOCH = ['tests/unit/pool_epoch']
 DEFRAG = ['tests/unit/pool_defrag']
 SHUTDOWNS = ['tests/unit/media_shutdowns']
 HOLDER = ['tests/unit/owner_lock_holder']
+POLLED = ['tests/unit/os_short_lock']
 WINDOW = ['tests/unit/rdma_window']
 OWNER = ['tests/unit/owner_owner']
 PLACE = ['tests/unit/owner_place']
@@ -1246,6 +1247,19 @@ void dp_persist_wipe''',
      '''	for (size_t i = 0; i < batch->begun && i < STEPS_ON_STACK; i++)
 		if (batch->step[i].op->type == DAXPIN_OP_SET &&''',
      'a_word_set_twice_is_found_in_a_batch_of_any_size'),
+    ('polled-lock-of-two', POLLED, 'lib/os/short_lock.h',
+     'two threads have one lock',
+     'return !atomic_exchange_explicit(&lock->taken, 1, memory_order_acquire);',
+     '''bool was = atomic_load(&lock->taken);
+
+	atomic_store(&lock->taken, 1);
+	return !was;''',
+     'threads_that_count_under_the_lock_lose_nothing'),
+    ('polled-lock-is-awaited', POLLED, 'lib/os/short_lock.h',
+     'a thread sleeps for a lock whose release wakes no thread',
+     'dp_os_now_ns() + DP_POLLED_LOCK_NS);',
+     'UINT64_MAX);',
+     'a_thread_that_sleeps_for_the_lock_takes_it_after_the_release'),
     ('a-gap-is-left', PUBLISH, 'lib/media/root.c',
      'names in slots after one that is removed are lost',
      '''		root_set_place(roots, gap, what);

@@ -213,9 +213,9 @@ static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
 	pthread_mutex_lock(&pool->events.mutex);
 	pthread_mutex_lock(&pool->holders.mutex);
 	pthread_mutex_lock(&pool->roots.mutex);
-	pthread_mutex_lock(&pool->holders.shard[a].mutex);
+	dp_polled_lock_take(&pool->holders.shard[a].lock);
 	if (a != b)
-		pthread_mutex_lock(&pool->holders.shard[b].mutex);
+		dp_polled_lock_take(&pool->holders.shard[b].lock);
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		pool->spaces.space[i].lock.state = 1;
 	pool->spaces.caches.mode = 1;
