@@ -192,9 +192,10 @@ int dp_lane_run'''),
 		if (view'''),
     ('set-without-lock', SIM, 'lib/core/publish.c',
      'two open lanes name one word',
-     '''		batch_choose_lock(batch, step->change.addr);
+     '''		return batch_choose_lock(batch, step->change.addr);
 ''',
      '''		(void)batch_choose_lock;
+		return 0;
 '''),
     ('root-slot-not-claimed', SIM, 'lib/media/root.c',
      'two batches change one root',
