@@ -1250,11 +1250,8 @@ void dp_persist_wipe''',
     ('polled-lock-of-two', POLLED, 'lib/os/short_lock.h',
      'two threads have one lock',
      'return !atomic_exchange_explicit(&lock->taken, 1, memory_order_acquire);',
-     '''bool was = atomic_load(&lock->taken);
-
-	atomic_store(&lock->taken, 1);
-	return !was;''',
-     'threads_that_count_under_the_lock_lose_nothing'),
+     'return atomic_exchange_explicit(&lock->taken, 1, memory_order_acquire) < 2;',
+     'a_thread_that_sleeps_for_the_lock_takes_it_after_the_release'),
     ('polled-lock-is-awaited', POLLED, 'lib/os/short_lock.h',
      'a thread sleeps for a lock whose release wakes no thread',
      'dp_os_now_ns() + DP_POLLED_LOCK_NS);',
