@@ -353,6 +353,7 @@ enum daxpin_structure {
 	DAXPIN_STRUCTURE_LANE,		/* redo lanes of batches */
 	DAXPIN_STRUCTURE_ROOT,
 	DAXPIN_STRUCTURE_DATA,		/* published extents */
+	DAXPIN_STRUCTURE_SLAB,		/* which objects of a slab are live */
 };
 
 enum daxpin_severity {
@@ -395,7 +396,7 @@ struct daxpin_check_summary {
 	unsigned char uuid[16];
 	int unclean;
 	uint32_t ignored_files;
-	uint64_t extents;		/* published and intact */
+	uint64_t extents;		/* published and intact, without slabs */
 	uint64_t extent_bytes;
 	uint64_t free_bytes;
 	uint64_t hole_bytes;
@@ -405,7 +406,9 @@ struct daxpin_check_summary {
 	uint32_t lanes_torn;		/* normal after a power failure */
 	uint32_t lanes_open;		/* batches to be completed */
 	uint32_t roots;
-	uint32_t roots_stale;		/* their extents are gone */
+	uint32_t roots_stale;		/* their extents or objects are gone */
+	uint64_t slabs;			/* extents of 64 KiB with small objects */
+	uint64_t objects;		/* live ones, and those that may be live */
 };
 
 /*

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Checks lanes, roots and descriptor tables as they will be once the open lanes
- * are applied: audit_lanes.c, audit_roots.c, audit_pages.c and audit_tables.c, in this
- * order.
+ * are applied: audit_lanes.c, audit_roots.c, audit_pages.c, audit_slabs.c and
+ * audit_tables.c, in this order.
  */
 #ifndef DP_AUDIT_H
 #define DP_AUDIT_H
@@ -10,12 +10,14 @@
 #include "check/report.h"
 #include "extent/bits.h"
 #include "media/lane.h"
+#include "media/slab.h"
 
 struct dp_audit_root {
 	uint64_t block;
 	uint32_t gen;
 	uint32_t slot;
-	bool found;			/* the extent that the root names */
+	uint64_t object;		/* the pool address of an object, or 0 */
+	bool found;			/* the extent or object that the root names */
 };
 
 struct dp_audit {
@@ -76,5 +78,10 @@ void dp_audit_apply_lanes(struct dp_audit *audit);
 struct dp_audit_root *dp_audit_root_of(struct dp_audit *audit, uint64_t block);
 /* Mark the roots that name that block and generation as found: the extent exists. */
 void dp_audit_mark_roots(struct dp_audit *audit, uint64_t block, uint32_t gen);
+/* Mark the roots that name objects in [addr, addr + size) for which fn returns true. */
+void dp_audit_mark_object_roots(struct dp_audit *audit, uint64_t addr, uint64_t size,
+				bool (*fn)(void *arg, uint64_t addr), void *arg);
+/* Check the words of a slab of the present segment, and count its live objects. */
+int dp_audit_slab(struct dp_audit *audit, uint32_t block, uint32_t class);
 
 #endif

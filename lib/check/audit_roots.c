@@ -60,6 +60,7 @@ static int audit_root(struct dp_audit *audit, uint32_t slot)
 		return clear_root(audit, slot, "the name fails its check");
 	audit->root[audit->roots++] = (struct dp_audit_root) {
 		.block = word.block, .gen = word.gen, .slot = slot,
+		.object = word.object,
 	};
 	audit->report->summary.roots++;
 	return 0;
@@ -102,8 +103,8 @@ int dp_audit_root_slots(struct dp_audit *audit)
 	return ret;
 }
 
-/* The first root that names the block, or NULL. */
-struct dp_audit_root *dp_audit_root_of(struct dp_audit *audit, uint64_t block)
+/* The index of the first root that names the block or one behind it. */
+static uint32_t roots_from(const struct dp_audit *audit, uint64_t block)
 {
 	uint32_t low = 0, high = audit->roots;
 
@@ -115,8 +116,15 @@ struct dp_audit_root *dp_audit_root_of(struct dp_audit *audit, uint64_t block)
 		else
 			high = middle;
 	}
-	return low < audit->roots && audit->root[low].block == block ?
-	       &audit->root[low] : NULL;
+	return low;
+}
+
+struct dp_audit_root *dp_audit_root_of(struct dp_audit *audit, uint64_t block)
+{
+	uint32_t index = roots_from(audit, block);
+
+	return index < audit->roots && audit->root[index].block == block ?
+	       &audit->root[index] : NULL;
 }
 
 void dp_audit_mark_roots(struct dp_audit *audit, uint64_t block, uint32_t gen)
@@ -125,7 +133,20 @@ void dp_audit_mark_roots(struct dp_audit *audit, uint64_t block, uint32_t gen)
 
 	for (root = dp_audit_root_of(audit, block);
 	     root && root < end && root->block == block; root++)
-		root->found |= root->gen == (gen & DP_ROOT_GEN_MASK);
+		root->found |= !root->object &&
+			       root->gen == (gen & DP_ROOT_GEN_MASK);
+}
+
+void dp_audit_mark_object_roots(struct dp_audit *audit, uint64_t addr, uint64_t size,
+				bool (*fn)(void *arg, uint64_t addr), void *arg)
+{
+	for (uint32_t i = roots_from(audit, addr >> DP_BLOCK_SHIFT);
+	     i < audit->roots &&
+	     audit->root[i].block < (addr + size) >> DP_BLOCK_SHIFT; i++) {
+		struct dp_audit_root *root = &audit->root[i];
+
+		root->found |= root->object && fn(arg, root->object);
+	}
 }
 
 void dp_audit_skip_table(struct dp_audit *audit, uint32_t index)
@@ -137,25 +158,32 @@ void dp_audit_skip_table(struct dp_audit *audit, uint32_t index)
 					index;
 }
 
+static int report_stale(struct dp_audit *audit, const struct dp_audit_root *root)
+{
+	const struct daxpin_finding finding = {
+		.structure = DAXPIN_STRUCTURE_ROOT,
+		.severity = DAXPIN_SEVERITY_NOTE,
+		.offset = DP_ROOTS_OFFSET + root->slot * sizeof(struct dp_root),
+		.length = sizeof(struct dp_root),
+	};
+
+	audit->report->summary.roots_stale++;
+	if (root->object)
+		return dp_report_finding(audit->report, finding,
+					 "root slot %u is stale: no object at 0x%llx, which it names, is live",
+					 root->slot, (unsigned long long)root->object);
+	return dp_report_finding(audit->report, finding,
+				 "root slot %u is stale: the extent at 0x%llx that it names is gone",
+				 root->slot,
+				 (unsigned long long)root->block << DP_BLOCK_SHIFT);
+}
+
 int dp_audit_roots(struct dp_audit *audit)
 {
 	int ret = 0;
 
-	for (uint32_t i = 0; !ret && i < audit->roots; i++) {
-		const struct dp_audit_root *root = &audit->root[i];
-
-		if (root->found)
-			continue;
-		audit->report->summary.roots_stale++;
-		ret = dp_report_finding(audit->report, (struct daxpin_finding) {
-				.structure = DAXPIN_STRUCTURE_ROOT,
-				.severity = DAXPIN_SEVERITY_NOTE,
-				.offset = DP_ROOTS_OFFSET +
-					  root->slot * sizeof(struct dp_root),
-				.length = sizeof(struct dp_root),
-			}, "root slot %u is stale: the extent at 0x%llx that it names is gone",
-			root->slot,
-			(unsigned long long)root->block << DP_BLOCK_SHIFT);
-	}
+	for (uint32_t i = 0; !ret && i < audit->roots; i++)
+		if (!audit->root[i].found)
+			ret = report_stale(audit, &audit->root[i]);
 	return ret;
 }

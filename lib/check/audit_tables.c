@@ -290,15 +290,13 @@ static int on_word(void *arg, uint32_t block, struct dp_word word)
 		summary->used_words++;
 		return 0;
 	}
-	if (word.kind == DP_KIND_SLAB)
-		return dp_fail(audit->errmsg, -EPROTONOSUPPORT,
-			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
-			       audit->table.segment, block);
 	want_chunks(audit, block, word.blocks);
 	/* If a block is taken, it belongs to an extent that overlaps this one. The scan
 	 * reports an overlap as damage. */
 	if (dp_bits_take(&audit->bits, block, word.blocks))
 		return dp_bits_quarantine(&audit->bits, block, word.blocks);
+	if (word.kind == DP_KIND_SLAB)
+		return dp_audit_slab(audit, block, word.class);
 	summary->extents++;
 	summary->extent_bytes += (uint64_t)word.blocks << DP_BLOCK_SHIFT;
 	dp_audit_mark_roots(audit, audit->table.first_block + block, word.gen);

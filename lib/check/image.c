@@ -88,13 +88,6 @@ static int image_read_supers(struct dp_image *image)
 	return ret;
 }
 
-/* What is mapped and copied of a segment's file; size 0: only its superblocks. */
-static uint64_t image_meta_size(const struct dp_image *image, uint64_t size)
-{
-	return size ? dp_geometry_meta_size(&image->pool.geometry) :
-		      DP_CHUNK_SIZE;
-}
-
 static int image_read_meta(struct dp_image *image)
 {
 	uint64_t size = dp_geometry_meta_size(&image->pool.geometry);
@@ -201,8 +194,7 @@ static int image_map_file(struct dp_image *image, uint64_t size,
 		ret = dp_source_chunks(&image->pool.source, image->segment_fd,
 				       length, image->chunk, errmsg);
 	if (!ret)
-		ret = image_map_range(image, image_meta_size(image, size),
-				      errmsg);
+		ret = image_map_range(image, length, errmsg);
 	if (!ret)
 		ret = dp_badblocks_of_file(&image->pool.badblocks,
 					   image->segment_fd, length,

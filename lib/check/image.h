@@ -21,7 +21,7 @@ struct dp_image {
 	uint32_t index;
 	struct dp_file own;		/* of a later segment */
 	int segment_fd;			/* of `own` or of the first file; -1: none */
-	struct dp_map map;		/* the device, or the file's metadata */
+	struct dp_map map;		/* the device, or the segment's file */
 	char *base;			/* of the segment, mapped */
 	char *copy;			/* the metadata; unreadable pages are zeroes */
 	bool unreadable[DP_IMAGE_PAGES];

@@ -21,7 +21,7 @@ int dp_patches_add(struct dp_patches *patches, uint32_t segment,
 	uint8_t *bytes;
 
 	assert(length && length <= LENGTH_MAX);
-	assert(offset + length <= DP_META_SIZE_MAX);
+	assert(offset + length <= DP_SEGMENT_SIZE_MAX);
 	more = realloc(patches->patch, (patches->count + 1) * sizeof(*more));
 	bytes = malloc(2 * length);
 	if (more)
@@ -143,7 +143,7 @@ static int patch_parse_one(struct dp_patches *patches, const char **at)
 		   &skip) != 3 || (*at)[skip] != '\n')
 		return -EINVAL;
 	if (segment >= DP_SEGMENTS_MAX || !length || length > LENGTH_MAX ||
-	    offset > DP_META_SIZE_MAX - length)
+	    offset > DP_SEGMENT_SIZE_MAX - length)
 		return -EINVAL;
 	next = patch_get_bytes(*at + skip + 1, "old", old, length);
 	next = next ? patch_get_bytes(next, "new", new, length) : NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Changes to a pool's metadata, collected before the first is made: the place, the old
- * bytes and the new bytes of each. They can be written as text: a repair writes that as
- * its backup, which dp_repair_undo() reads.
+ * Changes to a pool's metadata and to the words of its slabs, collected before the
+ * first is made: the place, the old bytes and the new bytes of each. They can be
+ * written as text: a repair writes that as its backup, which dp_repair_undo() reads.
  */
 #ifndef DP_PATCH_H
 #define DP_PATCH_H

@@ -58,13 +58,29 @@ static int repair_go_to(struct dp_image *image, uint32_t segment,
 						 segment), errmsg);
 }
 
-/* BACKED if all chunks of the metadata are, and SHARED if any of them is. */
-static uint8_t repair_meta_flags(const struct dp_image *image)
+/* The chunks that are allocated together before the first store to one of them: those
+ * of the metadata, or the chunk that has the words of a slab. */
+struct chunks {
+	uint32_t begin, end;
+	const char *what;		/* for a message */
+};
+
+static struct chunks repair_chunks_at(const struct dp_image *image, uint64_t offset)
+{
+	uint32_t meta = dp_geometry_meta_chunks(&image->pool.geometry);
+	uint32_t chunk = offset >> DP_CHUNK_SHIFT;
+
+	if (chunk < meta)
+		return (struct chunks) { 0, meta, "metadata" };
+	return (struct chunks) { chunk, chunk + 1, "slabs in one chunk" };
+}
+
+/* BACKED if all these chunks are, and SHARED if any of them is. */
+static uint8_t repair_flags(const struct dp_image *image, struct chunks chunks)
 {
 	uint8_t all = DP_CHUNK_BACKED, any = 0;
 
-	for (uint32_t i = 0;
-	     i < dp_geometry_meta_chunks(&image->pool.geometry); i++) {
+	for (uint32_t i = chunks.begin; i < chunks.end; i++) {
 		all &= image->chunk[i];
 		any |= image->chunk[i];
 	}
@@ -72,23 +88,24 @@ static uint8_t repair_meta_flags(const struct dp_image *image)
 }
 
 /* A store to a hole or to a shared block needs a new block, and is SIGBUS if the
- * filesystem is full. So the metadata gets its blocks before the first store to the
- * segment. */
-static int repair_allocate_missing(struct dp_image *image,
+ * filesystem is full. So these chunks get their blocks before the first store to
+ * them. */
+static int repair_allocate_missing(struct dp_image *image, uint64_t offset,
 				   struct dp_wait_policy *policy,
 				   const struct dp_errmsg *errmsg)
 {
-	const struct dp_geometry *geometry = &image->pool.geometry;
-	uint64_t size = dp_geometry_meta_size(geometry);
+	struct chunks chunks = repair_chunks_at(image, offset);
+	uint64_t at = (uint64_t)chunks.begin << DP_CHUNK_SHIFT;
+	uint64_t size = (uint64_t)(chunks.end - chunks.begin) << DP_CHUNK_SHIFT;
 	struct dp_blocks blocks = {
 		.policy = policy, .total_bytes = size,
 	};
 	const struct dp_source *source = &image->pool.source;
 	struct dp_blocks_range range = {
-		.fd = image->segment_fd, .size = size,
-		.mapped = source->kind == DP_SOURCE_SHMEM ? image->base : NULL,
+		.fd = image->segment_fd, .offset = at, .size = size,
+		.mapped = source->kind == DP_SOURCE_SHMEM ? image->base + at : NULL,
 	};
-	uint8_t flags = repair_meta_flags(image);
+	uint8_t flags = repair_flags(image, chunks);
 	int ret = 0;
 
 	if (source->kind == DP_SOURCE_FSDAX && flags & DP_CHUNK_SHARED)
@@ -97,10 +114,11 @@ static int repair_allocate_missing(struct dp_image *image,
 		ret = dp_blocks_allocate(&blocks, range);
 	if (ret)
 		return dp_fail(errmsg, ret,
-			       "segment %u of %s: its metadata (%llu MiB) are in a hole or shared by a reflink, and cannot be given blocks: %s",
-			       image->index, source->path,
+			       "segment %u of %s: its %s (%llu MiB) are in a hole or shared by a reflink, and cannot be given blocks: %s",
+			       image->index, source->path, chunks.what,
 			       (unsigned long long)size >> 20, strerror(-ret));
-	memset(image->chunk, DP_CHUNK_BACKED, dp_geometry_meta_chunks(geometry));
+	memset(image->chunk + chunks.begin, DP_CHUNK_BACKED,
+	       chunks.end - chunks.begin);
 	return 0;
 }
 
@@ -262,7 +280,9 @@ static int repair_apply(struct dp_image *image,
 		ret = repair_go_to(image, patches->patch[i].segment,
 				   request->errmsg);
 		if (!ret)
-			ret = repair_allocate_missing(image, &request->policy,
+			ret = repair_allocate_missing(image,
+						      patches->patch[i].offset,
+						      &request->policy,
 						      request->errmsg);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
@@ -302,9 +322,14 @@ int dp_repair(struct dp_report *report, struct dp_pool_request *request,
 static int repair_verify(struct dp_image *image, const struct dp_patch *patch,
 			 const struct dp_errmsg *errmsg)
 {
+	uint64_t size = dp_geometry_size(&image->pool.geometry, patch->segment);
 	uint8_t now[DP_BLOCK_SIZE];
 	int ret = repair_go_to(image, patch->segment, errmsg);
 
+	if (!ret && patch->offset + patch->length > size)
+		return dp_fail(errmsg, -EUCLEAN,
+			       "the pool's segment %u ends before offset 0x%llx; it was left untouched",
+			       patch->segment, (unsigned long long)patch->offset);
 	if (!ret)
 		ret = dp_badblocks_read(&image->view, patch->offset, now,
 					patch->length);
@@ -347,8 +372,9 @@ static int repair_put_back(struct dp_image *image,
 	for (size_t i = patches->count; !ret && i--;) {
 		ret = repair_go_to(image, patches->patch[i].segment, errmsg);
 		if (!ret)
-			ret = repair_allocate_missing(image, &request->policy,
-						      errmsg);
+			ret = repair_allocate_missing(image,
+						      patches->patch[i].offset,
+						      &request->policy, errmsg);
 		if (!ret)
 			ret = repair_store(image, &patches->patch[i],
 					   patches->patch[i].old);

@@ -26,7 +26,8 @@ __attribute__((format(printf, 3, 4)))
 int dp_report_finding(struct dp_report *report, struct daxpin_finding finding,
 		      const char *format, ...);
 
-/* Add a change of the loaded segment's metadata to the repair. */
+/* Add a change of the loaded segment's metadata, or of a word of a slab, to the
+ * repair. */
 int dp_report_patch(struct dp_report *report, uint64_t offset, const void *new,
 		    uint32_t length);
 

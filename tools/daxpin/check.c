@@ -108,6 +108,7 @@ static const char *const structure_name[] = {
 	[DAXPIN_STRUCTURE_LANE] = "lane",
 	[DAXPIN_STRUCTURE_ROOT] = "root",
 	[DAXPIN_STRUCTURE_DATA] = "data",
+	[DAXPIN_STRUCTURE_SLAB] = "slab",
 };
 
 static const char *const severity_name[] = {
@@ -177,6 +178,8 @@ static void print_summary(const struct daxpin_check_summary *s)
 	       s->unclean ? "not closed" : "closed");
 	printf("%" PRIu64 " extent(s) of %s, %s free\n", s->extents,
 	       size_text(s->extent_bytes, a), size_text(s->free_bytes, b));
+	printf("%" PRIu64 " object(s) in %" PRIu64 " slab(s) of 64 KiB\n", s->objects,
+	       s->slabs);
 	printf("%s in holes, %s quarantined, %s bad\n",
 	       size_text(s->hole_bytes, a), size_text(s->quarantined_bytes, b),
 	       size_text(s->bad_bytes, c));
@@ -211,6 +214,8 @@ static void json_summary(struct json *json,
 	json_number(json, "lanes_open", s->lanes_open);
 	json_number(json, "roots", s->roots);
 	json_number(json, "roots_stale", s->roots_stale);
+	json_number(json, "slabs", s->slabs);
+	json_number(json, "objects", s->objects);
 	json_end_object(json);
 }
 
