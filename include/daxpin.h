@@ -201,6 +201,13 @@ struct daxpin_pool_options {
 	 */
 	void (*log)(const char *message, void *arg);
 	void *log_arg;
+	/*
+	 * How large daxpin_pool_grow() may make the pool while it is open:
+	 * addresses are reserved for that much, without memory. 0: four times
+	 * its size, and at least 64 GiB, or its size alone if RLIMIT_AS is set
+	 * or there are no addresses. A device: all of it.
+	 */
+	uint64_t max_size;
 };
 
 struct daxpin_pool_info {
@@ -241,6 +248,8 @@ struct daxpin_pool_info {
 	uint64_t deferred_frees;	/* extents that became free at a drop */
 	uint64_t publishes;		/* successful calls */
 	uint64_t no_space;		/* reserves that found no free run */
+	uint64_t max_bytes;		/* to which daxpin_pool_grow() can enlarge
+					   the pool while it is open */
 };
 
 /*
@@ -338,6 +347,34 @@ int daxpin_pool_close(struct daxpin_pool *pool);
  * -ETIMEDOUT	an extent is still held at the deadline
  */
 int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns);
+
+/*
+ * Grow the pool to at least `size` bytes, by whole segments, while it is in use. All
+ * new segments become a part of it, or none, even if the process is killed or power
+ * fails meanwhile. Attached rings and protection domains use them without a new attach.
+ * A reserve that was refused for lack of space may succeed then (DAXPIN_EVENT_RETRY). A
+ * device must have been made larger before the open. options may be NULL; only
+ * deadline_ns, progress, log and errmsg are used, as by daxpin_pool_create(). Any
+ * thread.
+ *
+ * -EBUSY	another call grows, shrinks or closes the pool
+ * -ECANCELED	progress returned non-zero; the pool is as before
+ * -EEXIST	the directory has a file with the name of a new segment
+ * -EFBIG	a segment's file would be larger than RLIMIT_FSIZE
+ * -EINVAL	size is not larger than the pool, or more than 16384 segments
+ * -EIO		the medium cannot be written, or is bad where metadata would lie
+ * -EMFILE	too few free descriptors: one for each segment is needed
+ * -ENOMEM	out of memory
+ * -ENOSPC	the filesystem or the device has too little space; or the open has
+ *		reserved too few addresses: open the pool with max_size
+ * -EOPNOTSUPP	the last segment is shorter than the others
+ * -EROFS	the pool is open for reading
+ * -ESTALE	as daxpin_pool_close()
+ * -ETIMEDOUT	the deadline passed while blocks were allocated
+ * -EUCLEAN	the pool was opened with DAXPIN_POOL_DEGRADED
+ */
+int daxpin_pool_grow(struct daxpin_pool *pool, uint64_t size,
+		     const struct daxpin_pool_options *options);
 
 /* Describe the pool; set ret_info->size first. The figures are snapshots. Any
  * thread. */

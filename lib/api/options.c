@@ -106,6 +106,7 @@ static void options_fill_request(struct dp_options *options, const char *path)
 		.granularity = copy->granularity,
 		.pool_size = copy->pool_size,
 		.segment_size = copy->segment_size,
+		.max_size = copy->max_size,
 		.policy = {
 			.deadline_ns = copy->deadline_ns,
 			.progress = copy->progress || copy->log ?

@@ -167,17 +167,10 @@ static bool pool_is_busy(struct daxpin_pool *pool)
 	return false;
 }
 
-DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
+static int pool_close(struct daxpin_pool *pool)
 {
-	DP_UNCANCELLED();
 	int ret;
 
-	if (!pool)
-		return 0;
-	if (dp_enter(pool)) {
-		dp_close_inherited(pool);
-		return 0;
-	}
 	pool_close_gates(pool);
 	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {
@@ -192,6 +185,25 @@ DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
 	dp_pool_tear_down(&pool->media);
 	dp_discard(pool);
 	return 0;
+}
+
+DP_EXPORT int daxpin_pool_close(struct daxpin_pool *pool)
+{
+	DP_UNCANCELLED();
+	int ret;
+
+	if (!pool)
+		return 0;
+	if (dp_enter(pool)) {
+		dp_close_inherited(pool);
+		return 0;
+	}
+	if (atomic_exchange(&pool->resizing, true))
+		return -EBUSY;
+	ret = pool_close(pool);
+	if (ret)
+		atomic_store(&pool->resizing, false);
+	return ret;
 }
 
 DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)
@@ -243,7 +255,8 @@ static struct daxpin_pool_info pool_info_now(struct daxpin_pool *pool)
 			 (media->degraded ? DAXPIN_POOL_DEGRADED : 0),
 		.segment_size = media->geometry.segment_size,
 		.epoch = media->super.epoch,
-		.media_bytes = media->super.pool_size,
+		.media_bytes = dp_pool_size(&pool->media),
+		.max_bytes = dp_geometry_begin(&media->geometry, media->geometry.most),
 		.usable_bytes = (pool->data_blocks - quarantined) << DP_BLOCK_SHIFT,
 		.free_bytes = dp_spaces_free_count(&pool->spaces) << DP_BLOCK_SHIFT,
 		.largest_extent = dp_geometry_size(&media->geometry, 0) -

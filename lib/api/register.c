@@ -141,7 +141,7 @@ static int register_make(struct daxpin_pool *pool, uint32_t segment,
 	if (ret)
 		return ret;
 	registration = dp_registration_make(
-		pool, pool->media.geometry.segments, segment,
+		pool, pool->media.geometry.most, segment,
 		options->flags & DAXPIN_REGISTRATION_BY_SEGMENT,
 		options->label);
 	if (!registration)

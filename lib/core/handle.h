@@ -44,19 +44,21 @@ struct daxpin_pool {
 	struct dp_log log;
 	uint32_t *owner_page;		/* reads 0 in a forked child */
 	/* Computed from the geometry once, because each call reads them. */
-	uint64_t block_end;		/* the end of the last segment */
+	_Atomic uint64_t block_end;	/* the end of the last segment */
 	uint64_t segment_mask;		/* of a block's index in its segment */
 	uint32_t meta_blocks;		/* at the beginning of each segment */
 	uint32_t extent_blocks_max;	/* of one extent */
-	uint64_t data_blocks;		/* without metadata */
+	_Atomic uint64_t data_blocks;	/* without metadata */
 	uint64_t quarantined_blocks;	/* damaged, or of a segment from another time;
 					   without bad blocks */
-	uint64_t unaligned_chunks;
+	_Atomic uint64_t unaligned_chunks;
 	uint64_t shared_chunks;
 	uint64_t sparse_chunks;		/* chunks in use that have holes */
 	/* Counts for daxpin_pool_info(), since the open. */
 	struct dp_published published[DP_THREAD_SLOT_SHARED + 1];
 	_Atomic uint64_t no_space;	/* reserves that found no space */
+	_Atomic bool resizing;		/* a call adds or removes segments, or a close
+					   has begun */
 };
 
 static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");
@@ -95,7 +97,8 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 	uint64_t in_segment = block & pool->segment_mask;
 
 	/* There are no gaps: only the last segment may be shorter than the others. */
-	if (extent.addr % DP_BLOCK_SIZE || block >= pool->block_end ||
+	if (extent.addr % DP_BLOCK_SIZE ||
+	    block >= atomic_load_explicit(&pool->block_end, memory_order_acquire) ||
 	    in_segment < pool->meta_blocks)
 		return -EINVAL;
 	ret_handle->block = block;

@@ -30,6 +30,7 @@
 #include "core/recover.h"
 #include "os/os.h"
 #include "pool/create.h"
+#include "pool/grow.h"
 #include "pool/own.h"
 
 static int recover_mark_owner(struct daxpin_pool *pool)
@@ -173,7 +174,8 @@ static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 {
 	const struct dp_badblocks *list =
 		dp_segment_badblocks(&pool->media.segments, index);
-	uint64_t size = dp_geometry_size(&pool->media.geometry, index);
+	const struct dp_table *table = dp_segment_table(&pool->media.segments, index);
+	uint64_t size = (uint64_t)table->blocks << DP_BLOCK_SHIFT;
 	uint64_t at = dp_geometry_meta_size(&pool->media.geometry), bad = 0;
 	struct dp_badblocks_run run;
 	int ret = 0;
@@ -221,6 +223,22 @@ static int recover_segment(struct daxpin_pool *pool, uint32_t index,
 	return dp_epochs_is_foreign(&pool->media.epochs, index) ?
 	       recover_quarantine_segment(pool, index) :
 	       recover_scan_segment(&rebuild);
+}
+
+int dp_recover_added(struct daxpin_pool *pool, uint32_t index)
+{
+	uint32_t blocks = dp_segment_table(&pool->media.segments, index)->blocks;
+	uint64_t bad;
+	int ret = dp_spaces_add(&pool->spaces, index, blocks);
+
+	if (ret)
+		return ret;
+	dp_bits_clear(dp_spaces_bits(&pool->spaces, index), 0, pool->meta_blocks);
+	ret = recover_quarantine_bad(pool, index, &bad);
+	if (ret)
+		return ret;
+	dp_bits_close_off(dp_spaces_bits(&pool->spaces, index));
+	return dp_spaces_open(&pool->spaces, index);
 }
 
 /* Is it a word that a batch can change: a descriptor, a root, or data (by SET)? */
@@ -380,14 +398,15 @@ static int recover_rebuild(struct daxpin_pool *pool,
 	uint32_t segments = pool->media.geometry.segments;
 	uint64_t per_segment = pool->media.geometry.segment_size >> DP_BLOCK_SHIFT;
 	uint32_t shift = __builtin_ctzll(per_segment);
-	int ret = dp_spaces_init(&pool->spaces, segments, shift, &pool->events);
+	uint32_t most = pool->media.geometry.most;
+	int ret = dp_spaces_init(&pool->spaces, segments, most, shift, &pool->events);
 
 	recover_derive(pool);
 	if (ret)
 		return ret;
 	dp_jobs_init(&pool->jobs, &pool->media, &pool->spaces, &pool->states,
 		     &pool->events, &pool->holders);
-	ret = dp_states_init(&pool->states, segments, shift, &pool->spaces,
+	ret = dp_states_init(&pool->states, segments, most, shift, &pool->spaces,
 			     &pool->events);
 	if (!ret)
 		ret = recover_init_directories(pool);
@@ -434,6 +453,8 @@ static int recover_take_over(struct daxpin_pool *pool,
 
 	if (!pool->media.readonly)
 		ret = dp_lanes_recover(&pool->lanes, epoch);
+	if (!ret && !pool->media.readonly)
+		ret = dp_pool_remove_unfinished(&pool->media, errmsg);
 	return ret ? ret : dp_pool_own(&pool->media, errmsg);
 }
 

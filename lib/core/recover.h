@@ -20,4 +20,8 @@ void dp_discard(struct daxpin_pool *pool);
  * open. */
 void dp_close_inherited(struct daxpin_pool *pool);
 
+/* Build the free space of a segment that a grow adds, which no claim finds yet. On
+ * failure dp_spaces_remove() frees it. -ENOMEM. */
+int dp_recover_added(struct daxpin_pool *pool, uint32_t index);
+
 #endif

@@ -23,9 +23,10 @@
  *	I33	freeing waits for no other thread
  */
 #include <errno.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 #include "extent/spaces.h"
 #include "extent/thread_slot.h"
+#include "os/os.h"
 #include "util/cancel.h"
 
 #define REFILL_BLOCKS	256u		/* blocks of a refill of a cache, at most */
@@ -57,24 +58,33 @@ static uint32_t spaces_step(uint32_t segments)
 	return step;
 }
 
-int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift,
-		   struct dp_events *events)
+static uint64_t spaces_size(const struct dp_spaces *spaces)
+{
+	return (uint64_t)spaces->most * sizeof(*spaces->space);
+}
+
+int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t most,
+		   uint32_t shift, struct dp_events *events)
 {
 	uint64_t blocks = (uint64_t)segments << shift;
+	void *base;
 	int ret;
 
 	/* A block's index fits the 32 bits that caches and root words have for it. */
-	assert(segments && blocks <= UINT32_MAX + 1ull);
+	assert(segments && segments <= most &&
+	       (uint64_t)most << shift <= UINT32_MAX + 1ull);
 	memset(spaces, 0, sizeof(*spaces));
 	spaces->segments = segments;
+	spaces->most = most;
 	spaces->shift = shift;
 	spaces->step = spaces_step(segments);
-	spaces->space = aligned_alloc(DP_CACHE_LINE,
-				      (size_t)segments * sizeof(*spaces->space));
-	if (!spaces->space)
-		return -ENOMEM;
-	memset(spaces->space, 0, (size_t)segments * sizeof(*spaces->space));
-	ret = dp_longest_init(&spaces->longest, segments);
+	/* Anonymous memory is zeroed, and is allocated only where it is used. */
+	ret = dp_os_map(NULL, spaces_size(spaces), PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, &base);
+	if (ret)
+		return ret;
+	spaces->space = base;
+	ret = dp_longest_init(&spaces->longest, most);
 	if (!ret)
 		ret = dp_caches_init(&spaces->caches,
 				     dp_min(blocks / CACHED_PART, DP_CACHE_BLOCKS),
@@ -90,8 +100,28 @@ void dp_spaces_fini(struct dp_spaces *spaces)
 		dp_space_fini(&spaces->space[i]);
 	dp_longest_fini(&spaces->longest);
 	dp_caches_fini(&spaces->caches);
-	free(spaces->space);
+	dp_os_unmap(spaces->space, spaces_size(spaces));
 	spaces->space = NULL;
+}
+
+/*
+ * Threads search the segments below the number that they read here. Each reads it once
+ * for a search, with acquire, so it finds what was stored before: the segment's bits,
+ * runs and bound. `step` only spreads the threads, so it need not fit `segments`.
+ */
+void dp_spaces_grow(struct dp_spaces *spaces, uint32_t segments)
+{
+	assert(segments > spaces->segments && segments <= spaces->most);
+	spaces->step = spaces_step(segments);
+	atomic_store(&spaces->segments, segments);
+}
+
+void dp_spaces_remove(struct dp_spaces *spaces, uint32_t segment)
+{
+	assert(segment >= spaces->segments && segment < spaces->most);
+	dp_longest_set(&spaces->longest, segment, 0);
+	dp_space_fini(&spaces->space[segment]);
+	memset(&spaces->space[segment], 0, sizeof(spaces->space[segment]));
 }
 
 int dp_spaces_add(struct dp_spaces *spaces, uint32_t segment, uint32_t blocks)
@@ -138,9 +168,10 @@ static bool spaces_claim_in(struct dp_spaces *spaces, uint32_t from, uint32_t to
 static bool spaces_claim_run(struct dp_spaces *spaces, uint32_t blocks,
 			     uint64_t *ret_block)
 {
-	uint32_t first = dp_thread_slot() * spaces->step % spaces->segments;
+	uint32_t segments = spaces->segments;
+	uint32_t first = dp_thread_slot() * spaces->step % segments;
 
-	return spaces_claim_in(spaces, first, spaces->segments, blocks, ret_block) ||
+	return spaces_claim_in(spaces, first, segments, blocks, ret_block) ||
 	       spaces_claim_in(spaces, 0, first, blocks, ret_block);
 }
 

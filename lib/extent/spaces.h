@@ -13,9 +13,10 @@
 /* private to spaces.c */
 struct dp_spaces {
 	struct dp_space *space;		/* one per segment */
-	uint32_t segments;
+	_Atomic uint32_t segments;	/* whose space can be claimed */
+	uint32_t most;			/* for which there is memory */
 	uint32_t shift;			/* log2 of blocks per segment */
-	uint32_t step;			/* see spaces_step() */
+	_Atomic uint32_t step;		/* see spaces_step() */
 	_Atomic bool quarantine;	/* a block is in quarantine, or a thread has
 					   tried to quarantine one */
 	struct dp_longest longest;
@@ -23,9 +24,9 @@ struct dp_spaces {
 	DP_ALIGNED _Atomic uint32_t returns;	/* see space.c */
 };
 
-/* -ENOMEM. */
-int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t shift,
-		   struct dp_events *events);
+/* most: how many segments dp_spaces_grow() may set. -ENOMEM. */
+int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t most,
+		   uint32_t shift, struct dp_events *events);
 void dp_spaces_fini(struct dp_spaces *spaces);
 
 /* At open, by one thread: after dp_spaces_add() the caller marks a segment's taken
@@ -33,6 +34,11 @@ void dp_spaces_fini(struct dp_spaces *spaces);
  * -ENOMEM. */
 int dp_spaces_add(struct dp_spaces *spaces, uint32_t segment, uint32_t blocks);
 int dp_spaces_open(struct dp_spaces *spaces, uint32_t segment);
+/* Let the space of segments be claimed that were added and opened while the pool was in
+ * use. */
+void dp_spaces_grow(struct dp_spaces *spaces, uint32_t segments);
+/* Free the memory of a segment that was added and whose space cannot be claimed. */
+void dp_spaces_remove(struct dp_spaces *spaces, uint32_t segment);
 static inline struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces,
 					     uint32_t segment)
 {

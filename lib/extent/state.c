@@ -97,9 +97,10 @@ static bool state_swap(struct dp_states *states, uint64_t block, uint64_t *word,
 
 /* ------------------------------------------------------------ the tables */
 
-static uint64_t state_table_size(const struct dp_states *states)
+/* Bytes of the states of so many segments. */
+static uint64_t state_table_size(const struct dp_states *states, uint32_t segments)
 {
-	return states->block_count * sizeof(*states->state);
+	return ((uint64_t)segments << states->block_shift) * sizeof(*states->state);
 }
 
 /*
@@ -113,32 +114,77 @@ static void state_use_huge_pages(void *base, uint64_t size)
 		dp_os_advise(base, size, MADV_HUGEPAGE);
 }
 
-int dp_states_init(struct dp_states *states, uint32_t segments,
+/*
+ * Reserve the addresses of `most` segments, of which those not in use have no memory
+ * and may not be accessed: a writable mapping would count as memory in use where the
+ * kernel overcommits none. (An access past the table is then SIGSEGV.)
+ */
+static int state_reserve(const struct dp_states *states, void **ret_base)
+{
+	return dp_os_map(NULL, state_table_size(states, states->most), PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, ret_base);
+}
+
+int dp_states_prepare(struct dp_states *states, uint32_t segments)
+{
+	uint64_t begin = state_table_size(states, states->mapped);
+	uint64_t end = state_table_size(states, segments);
+	void *base;
+	int ret;
+
+	assert(segments <= states->most);
+	/* What was mapped before, by a grow that failed or for a segment that was
+	 * removed, keeps its words: no generation may come again in this epoch. */
+	if (end <= begin)
+		return 0;
+	/* Anonymous memory is zeroed: every extent is FREE, of generation 0. */
+	ret = dp_os_map((char *)states->state + begin, end - begin,
+			PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+			MAP_NORESERVE | MAP_FIXED, -1, &base);
+	if (ret)
+		return ret;
+	state_use_huge_pages(base, end - begin);
+	states->mapped = segments;
+	return 0;
+}
+
+/* A call compares a block with this number before it uses the block's word. It is
+ * stored with release after the words were mapped, and read with acquire. */
+void dp_states_grow(struct dp_states *states, uint32_t segments)
+{
+	assert(segments <= states->mapped);
+	atomic_store_explicit(&states->block_count,
+			      (uint64_t)segments << states->block_shift,
+			      memory_order_release);
+}
+
+int dp_states_init(struct dp_states *states, uint32_t segments, uint32_t most,
 		   uint32_t segment_shift, struct dp_spaces *spaces,
 		   struct dp_events *events)
 {
 	void *base;
 	int ret;
 
-	assert(segments && segment_shift < 32);
+	assert(segments && segments <= most && segment_shift < 32);
 	assert(segment_shift >= 9);	/* dp_state_at() permutes within 512 */
 	states->block_count = (uint64_t)segments << segment_shift;
 	states->block_shift = segment_shift;
+	states->most = most;
+	states->mapped = 0;
 	states->spaces = spaces;
 	states->events = events;
-	/* Anonymous memory is zeroed: every extent is FREE, of generation 0. */
-	ret = dp_os_map(NULL, state_table_size(states), PROT_READ | PROT_WRITE,
-			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, &base);
+	ret = state_reserve(states, &base);
 	if (ret)
 		return ret;
-	state_use_huge_pages(base, state_table_size(states));
-	ret = dp_gates_init(&states->gates, segments);
-	if (ret) {
-		dp_os_unmap(base, state_table_size(states));
-		return ret;
-	}
 	states->state = base;
-	return 0;
+	ret = dp_states_prepare(states, segments);
+	if (!ret)
+		ret = dp_gates_init(&states->gates, most);
+	if (!ret)
+		return 0;
+	dp_os_unmap(base, state_table_size(states, most));
+	states->state = NULL;
+	return ret;
 }
 
 void dp_states_fini(struct dp_states *states)
@@ -146,7 +192,7 @@ void dp_states_fini(struct dp_states *states)
 	if (!states->state)
 		return;
 	dp_gates_fini(&states->gates);
-	dp_os_unmap(states->state, state_table_size(states));
+	dp_os_unmap(states->state, state_table_size(states, states->most));
 	states->state = NULL;
 }
 

@@ -23,8 +23,10 @@ struct dp_extent_state {
 
 /* private to state.c */
 struct dp_states {
-	uint64_t block_count;		/* in all segments, gaps included */
+	_Atomic uint64_t block_count;	/* in all segments, gaps included */
 	uint32_t block_shift;		/* log2 of blocks per segment */
+	uint32_t most;			/* segments for which there are addresses */
+	uint32_t mapped;		/* segments for which there is memory */
 	struct dp_extent_state *state;
 	struct dp_gates gates;
 	struct dp_spaces *spaces;	/* not owned */
@@ -47,7 +49,8 @@ dp_state_at(const struct dp_states *states, uint64_t block)
 	/* 32 in 8 lines */
 	uint64_t index = block ^ (block & 3) << 3 ^ (block >> 9 & 15) << 5;
 
-	assert(block < states->block_count);
+	assert(block < atomic_load_explicit(&states->block_count,
+					    memory_order_relaxed));
 	return &states->state[index];
 }
 
@@ -67,16 +70,21 @@ struct dp_state_view {
 	bool exclusive;			/* held exclusively */
 };
 
-int dp_states_init(struct dp_states *states, uint32_t segments,
+/* most: how many segments dp_states_grow() may set. */
+int dp_states_init(struct dp_states *states, uint32_t segments, uint32_t most,
 		   uint32_t segment_shift, struct dp_spaces *spaces,
 		   struct dp_events *events);
 void dp_states_fini(struct dp_states *states);
+/* While the pool is in use: map memory for the states of more segments, -ENOMEM; then
+ * let calls use them. */
+int dp_states_prepare(struct dp_states *states, uint32_t segments);
+void dp_states_grow(struct dp_states *states, uint32_t segments);
 
 /* The number of blocks of all segments, gaps included, and log2 of the blocks per
  * segment. They are inline, because each hold and drop calls them. */
 static inline uint64_t dp_states_blocks(const struct dp_states *states)
 {
-	return states->block_count;
+	return atomic_load_explicit(&states->block_count, memory_order_acquire);
 }
 
 static inline uint32_t dp_states_shift(const struct dp_states *states)

@@ -97,6 +97,11 @@ int dp_os_unlink(int dir, const char *name)
 	return os_result(unlinkat(dir, name, 0));
 }
 
+int dp_os_rename(int dir, const char *from, const char *to)
+{
+	return os_result(renameat(dir, from, dir, to));
+}
+
 int dp_os_rmdir(const char *path)
 {
 	return os_result(rmdir(path));

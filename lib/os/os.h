@@ -31,6 +31,7 @@ struct dp_os_file_id {
 int dp_os_file_id(int fd, struct dp_os_file_id *ret_id);
 int dp_os_mkdir(const char *path, unsigned int mode);
 int dp_os_unlink(int dir, const char *name);
+int dp_os_rename(int dir, const char *from, const char *to);
 int dp_os_rmdir(const char *path);
 int dp_os_fsync(int fd);
 /* Write back all data of the file's filesystem, stores through mappings included. */

@@ -305,14 +305,14 @@ int dp_blocks_allocate_missing(struct dp_segments *segments,
 /* -------------------------------------------------------------------- a create */
 
 /* The bytes of the segments' files that are not allocated yet. */
-static int blocks_missing(const struct dp_segments *segments,
+static int blocks_missing(const struct dp_segments *segments, uint32_t first,
 			  uint64_t *ret_bytes)
 {
 	struct stat st;
 	int ret = 0;
 
 	*ret_bytes = 0;
-	for (uint32_t i = 0; !ret && i < dp_segments_count(segments); i++) {
+	for (uint32_t i = first; !ret && i < dp_segments_count(segments); i++) {
 		uint64_t size = blocks_size_of(segments, i);
 
 		ret = dp_os_fstat(dp_segment_fd(segments, i), &st);
@@ -341,23 +341,25 @@ static int blocks_find_room(const struct dp_segments *segments, uint64_t missing
 }
 
 /* Fail before the filesystem is filled, if it reports its free space. */
-static int blocks_check_room(const struct dp_segments *segments,
+static int blocks_check_room(const struct dp_segments *segments, uint32_t first,
 			     const struct dp_errmsg *errmsg)
 {
 	uint64_t missing = 0, room = UINT64_MAX;
-	int ret = blocks_missing(segments, &missing);
+	int ret = blocks_missing(segments, first, &missing);
 
 	if (!ret)
 		ret = blocks_find_room(segments, missing, &room);
 	if (ret || missing <= room)
 		return ret;
 	return dp_fail(errmsg, -ENOSPC,
-		       "%s: the pool needs %llu bytes, and its filesystem has %llu left: free some space, or create a smaller pool",
-		       segments->source->path, (unsigned long long)missing,
-		       (unsigned long long)room);
+		       "%s: the %s %llu bytes, and its filesystem has %llu left: free some space, or %s",
+		       segments->source->path, first ? "new segments need" :
+		       "pool needs", (unsigned long long)missing,
+		       (unsigned long long)room,
+		       first ? "grow the pool by less" : "create a smaller pool");
 }
 
-int dp_blocks_create(struct dp_segments *segments,
+int dp_blocks_create(struct dp_segments *segments, uint32_t first,
 		     struct dp_wait_policy *policy,
 		     const struct dp_errmsg *errmsg)
 {
@@ -367,16 +369,17 @@ int dp_blocks_create(struct dp_segments *segments,
 
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
 		return 0;
-	ret = blocks_check_room(segments, errmsg);
+	ret = blocks_check_room(segments, first, errmsg);
 	if (ret)
 		return ret;
-	for (uint32_t i = 0; i < dp_segments_count(segments); i++)
+	for (uint32_t i = first; i < dp_segments_count(segments); i++)
 		blocks.total_bytes += blocks_size_of(segments, i);
 	blocks_begin(&blocks, segments, &falloc);
-	for (uint32_t i = 0; !ret && i < dp_segments_count(segments); i++)
+	for (uint32_t i = first; !ret && i < dp_segments_count(segments); i++)
 		ret = dp_blocks_allocate(&blocks, blocks_range_of(
 			segments, i, 0, blocks_size_of(segments, i)));
 	blocks_end(&blocks);
 	return ret ? blocks_fail(&blocks, ret, segments->source->path,
-				 "of the new pool", errmsg) : 0;
+				 first ? "of the new segments" : "of the new pool",
+				 errmsg) : 0;
 }

@@ -39,9 +39,10 @@ int dp_blocks_allocate_here(struct dp_blocks_range range);
 
 /* ------------------------------------------------------------- of a whole pool */
 
-/* Give the files of a create, which are mapped, their size and all their blocks. A pool
- * that cannot fit is refused before the first block is allocated. */
-int dp_blocks_create(struct dp_segments *segments,
+/* Give the files of a create, or of a grow those from the segment `first` on, which are
+ * mapped, their size and all their blocks. What cannot fit is refused before the first
+ * block is allocated. */
+int dp_blocks_create(struct dp_segments *segments, uint32_t first,
 		     struct dp_wait_policy *policy,
 		     const struct dp_errmsg *errmsg);
 /*

@@ -240,7 +240,8 @@ static struct dp_super create_new_super(const struct dp_pool *pool,
 		.epoch = pool->super.epoch,
 		.open_id = pool->super.open_id,
 		.segment_size = pool->geometry.segment_size,
-		.size = dp_geometry_size(&pool->geometry, index),
+		.size = (uint64_t)dp_segment_table(&pool->segments, index)->blocks <<
+			DP_BLOCK_SHIFT,
 		.index = index,
 	};
 
@@ -263,7 +264,7 @@ static int create_wipe(struct dp_pool *pool, char *from, uint64_t size)
  */
 static int create_wipe_metadata(struct dp_pool *pool, uint32_t index)
 {
-	char *base = dp_geometry_base(&pool->geometry, index);
+	char *base = dp_segment_table(&pool->segments, index)->base;
 	int ret;
 
 	if (!index)
@@ -277,12 +278,12 @@ static int create_wipe_metadata(struct dp_pool *pool, uint32_t index)
 	return ret;
 }
 
-/* Write all metadata of a segment; of segment 0 all but its superblock. */
-static int create_format_segment(struct dp_pool *pool, uint32_t index)
+int dp_pool_format_segment(struct dp_pool *pool, uint32_t index, uint32_t flags)
 {
 	struct dp_super super = create_new_super(pool, index);
 	int ret;
 
+	super.flags = flags;
 	ret = create_wipe_metadata(pool, index);
 	if (!ret)
 		ret = dp_source_file_id(&pool->source,
@@ -294,7 +295,7 @@ static int create_format_segment(struct dp_pool *pool, uint32_t index)
 		ret = dp_table_format(dp_segment_table(&pool->segments, index));
 	dp_persist_fence(&pool->persist);
 	if (!ret && index)
-		ret = dp_super_write(dp_geometry_base(&pool->geometry, index),
+		ret = dp_super_write(dp_segment_table(&pool->segments, index)->base,
 				     &pool->persist, &super);
 	return ret;
 }
@@ -318,7 +319,7 @@ static int create_format_pool(struct dp_pool *pool, uint64_t size)
 	if (!ret)
 		ret = dp_super_write(base, &pool->persist, &super);
 	for (uint32_t i = 0; !ret && i < pool->geometry.segments; i++)
-		ret = create_format_segment(pool, i);
+		ret = dp_pool_format_segment(pool, i, 0);
 	if (ret)
 		return ret;
 	super.flags = 0;
@@ -328,14 +329,14 @@ static int create_format_pool(struct dp_pool *pool, uint64_t size)
 }
 
 /* The files' sizes and names must survive a power cut like the stores. */
-static int create_sync_files(struct dp_pool *pool,
-			     const struct dp_errmsg *errmsg)
+int dp_pool_sync_files(struct dp_pool *pool, uint32_t first,
+		       const struct dp_errmsg *errmsg)
 {
 	int ret = 0;
 
 	if (pool->source.dir < 0)
 		return 0;
-	for (uint32_t i = 0; !ret && i < pool->geometry.segments; i++)
+	for (uint32_t i = first; !ret && i < dp_segments_count(&pool->segments); i++)
 		ret = dp_os_fsync(dp_segment_fd(&pool->segments, i));
 	if (!ret)
 		ret = dp_os_fsync(pool->source.dir);
@@ -344,12 +345,12 @@ static int create_sync_files(struct dp_pool *pool,
 }
 
 /* Metadata has a fixed place, and a store to a bad block may be SIGBUS. */
-static int create_check_medium(const struct dp_pool *pool,
-			       const struct dp_errmsg *errmsg)
+int dp_pool_check_medium(const struct dp_pool *pool, uint32_t first,
+			 const struct dp_errmsg *errmsg)
 {
 	struct dp_badblocks_run run;
 
-	for (uint32_t i = 0; i < pool->geometry.segments; i++) {
+	for (uint32_t i = first; i < dp_segments_count(&pool->segments); i++) {
 		if (!dp_badblocks_find(
 			    dp_segment_badblocks(&pool->segments, i), 0,
 			    dp_geometry_meta_size(&pool->geometry), &run))
@@ -408,9 +409,9 @@ static int create_locked(struct dp_pool *pool, struct dp_pool_request *request)
 	if (!ret)
 		ret = dp_pool_map(pool, request, size, true);
 	if (!ret)
-		ret = create_check_medium(pool, request->errmsg);
+		ret = dp_pool_check_medium(pool, 0, request->errmsg);
 	if (!ret)
-		ret = create_sync_files(pool, request->errmsg);
+		ret = dp_pool_sync_files(pool, 0, request->errmsg);
 	if (!ret)
 		ret = create_format_pool(pool, size);
 	return ret ? ret : dp_epochs_check(&pool->epochs, &pool->segments,

@@ -23,6 +23,11 @@
 
 #define ATTEMPTS	100u		/* while others create and remove the file */
 
+static uint32_t file_name(const struct dp_file *file)
+{
+	return file->index | (file->is_new ? DP_SOURCE_NEW : 0);
+}
+
 /* ------------------------------------------------------------------ opening */
 
 /* If the first open fails with -EEXIST, the second finds the file, unless it was
@@ -33,11 +38,11 @@ static int file_make_or_open(struct dp_file *file,
 	int fd = -ENOENT;
 
 	for (unsigned int i = 0; fd == -ENOENT && i < ATTEMPTS; i++) {
-		fd = dp_source_open(source, file->index,
+		fd = dp_source_open(source, file_name(file),
 				    O_RDWR | O_CREAT | O_EXCL);
 		file->made = fd >= 0;
 		if (fd == -EEXIST)
-			fd = dp_source_open(source, file->index, O_RDWR);
+			fd = dp_source_open(source, file_name(file), O_RDWR);
 		else if (fd == -ENOENT)
 			return fd;	/* the directory was removed */
 	}
@@ -47,9 +52,17 @@ static int file_make_or_open(struct dp_file *file,
 static int file_open_name(struct dp_file *file, const struct dp_source *source,
 			  enum dp_file_access access)
 {
+	int fd;
+
 	if (access == DP_FILE_MAKE && source->kind != DP_SOURCE_DEVDAX)
 		return file_make_or_open(file, source);
-	return dp_source_open(source, file->index,
+	if (access == DP_FILE_NEW) {
+		fd = dp_source_open(source, file_name(file),
+				    O_RDWR | O_CREAT | O_EXCL);
+		file->made = fd >= 0;
+		return fd;
+	}
+	return dp_source_open(source, file_name(file),
 			      access == DP_FILE_READ ? O_RDONLY : O_RDWR);
 }
 
@@ -73,7 +86,7 @@ static void file_remove_unknown(const struct dp_file *file,
 	if (!file->made || dp_os_flock(fd, LOCK_EX | LOCK_NB))
 		return;
 	if (!dp_os_fstat(fd, &stat) && !stat.st_size)
-		dp_source_remove(source, file->index, fd);
+		dp_source_remove(source, file_name(file), fd);
 	dp_os_flock(fd, LOCK_UN);
 }
 
@@ -94,7 +107,7 @@ static int file_claim(struct dp_file *file, const struct dp_source *source,
 	if (dp_lock_claim(&file->lock, fd, &stat))
 		return file_claimed(source, file->index, errmsg);
 	file->names = stat.st_nlink;
-	ret = dp_source_judge(source, file->index, fd, &stat, to_be_made,
+	ret = dp_source_judge(source, file_name(file), fd, &stat, to_be_made,
 			      errmsg);
 	if (ret && file->made)
 		dp_file_undo(file, source);
@@ -108,7 +121,7 @@ static bool file_is_claimed(const struct dp_file *file,
 {
 	struct stat stat;
 
-	return !dp_source_stat_segment(source, file->index, &stat) &&
+	return !dp_source_stat_segment(source, file_name(file), &stat) &&
 	       dp_claim_exists(&stat);
 }
 
@@ -122,8 +135,9 @@ static int file_open_and_claim(struct dp_file *file,
 	if (fd == -ENOENT)
 		return fd;
 	if (fd < 0)
-		return dp_source_cannot_open(source, file->index, fd, errmsg);
-	return file_claim(file, source, fd, access == DP_FILE_MAKE, errmsg);
+		return dp_source_cannot_open(source, file_name(file), fd, errmsg);
+	return file_claim(file, source, fd,
+			  access == DP_FILE_MAKE || access == DP_FILE_NEW, errmsg);
 }
 
 int dp_file_open(struct dp_file *file, const struct dp_source *source,
@@ -133,12 +147,13 @@ int dp_file_open(struct dp_file *file, const struct dp_source *source,
 	int ret;
 
 	memset(file, 0, sizeof(*file));
-	file->index = index;
+	file->index = index & ~DP_SOURCE_NEW;
+	file->is_new = access == DP_FILE_NEW || index & DP_SOURCE_NEW;
 	ret = dp_lock_init(&file->lock);
 	if (ret)
 		return ret;
 	if (file_is_claimed(file, source))
-		ret = file_claimed(source, index, errmsg);
+		ret = file_claimed(source, file->index, errmsg);
 	else
 		ret = file_open_and_claim(file, source, access, errmsg);
 	if (ret)
@@ -154,7 +169,7 @@ static bool file_is_still_there(const struct dp_file *file,
 {
 	struct stat stat;
 
-	return !dp_source_stat_segment(source, file->index, &stat) &&
+	return !dp_source_stat_segment(source, file_name(file), &stat) &&
 	       dp_lock_is_of(&file->lock, &stat);
 }
 
@@ -226,10 +241,26 @@ void dp_file_undo(struct dp_file *file, const struct dp_source *source)
 	if (!file_lock_for_undo(file))
 		return;
 	if (file->made && !file->size_before)
-		dp_source_remove(source, file->index, fd);
+		dp_source_remove(source, file_name(file), fd);
 	else if (!dp_os_fstat(fd, &stat) &&
 		 (uint64_t)stat.st_size > file->size_before)
 		dp_os_truncate(fd, file->size_before);
+}
+
+int dp_file_rename(struct dp_file *file, const struct dp_source *source)
+{
+	int ret;
+
+	assert(file->is_new && dp_lock_is_taken(&file->lock));
+	ret = dp_source_rename(source, file->index);
+	file->is_new = ret;
+	return ret;
+}
+
+void dp_file_remove(const struct dp_file *file, const struct dp_source *source)
+{
+	assert(dp_lock_is_taken(&file->lock));
+	dp_source_remove(source, file_name(file), dp_file_fd(file));
 }
 
 void dp_file_close(struct dp_file *file)

@@ -15,6 +15,7 @@ struct dp_file {
 	uint32_t index;
 	uint64_t names;			/* hard links */
 	bool made;			/* by this process, O_EXCL */
+	bool is_new;			/* it has the name of a new file */
 	bool size_is_known;
 	uint64_t size_before;		/* when the lock was taken */
 };
@@ -23,16 +24,19 @@ enum dp_file_access {
 	DP_FILE_READ,
 	DP_FILE_WRITE,
 	DP_FILE_MAKE,			/* create it if it is missing */
+	DP_FILE_NEW,			/* create it under the name of a new file */
 };
 
 /*
  * Open, judge and claim the file of segment `index`; of a device the node, with index
- * 0. A failure leaves nothing behind.
+ * 0. With DP_SOURCE_NEW in the index, or DP_FILE_NEW, it is the new file. A failure
+ * leaves nothing behind.
  *
  * -EBUSY		this process has it open, under this name or another
  * -ENOENT		it does not exist, and access is not DP_FILE_MAKE; without
  *			a sentence
  * -EMEDIUMTYPE, -EOPNOTSUPP, -EPERM  as dp_judge_file(), dp_judge_filesystem()
+ * -EEXIST		DP_FILE_NEW: it exists
  * others		of the system call
  */
 int dp_file_open(struct dp_file *file, const struct dp_source *source,
@@ -54,6 +58,10 @@ bool dp_file_was_empty(const struct dp_file *file);
  * restore its size. If another process uses the file now, it is left alone.
  */
 void dp_file_undo(struct dp_file *file, const struct dp_source *source);
+/* Give a new file its final name: -EEXIST if that exists. */
+int dp_file_rename(struct dp_file *file, const struct dp_source *source);
+/* Remove the name of a file that is locked. */
+void dp_file_remove(const struct dp_file *file, const struct dp_source *source);
 /* Unlock and close it. */
 void dp_file_close(struct dp_file *file);
 

@@ -50,6 +50,16 @@ int dp_map_file(struct dp_map *map, uint64_t offset, uint64_t size, int fd,
 			 type | MAP_FIXED, fd, &base);
 }
 
+int dp_map_clear(struct dp_map *map, uint64_t offset, uint64_t size)
+{
+	void *base;
+
+	assert(offset + size <= map->size);
+	return dp_os_map(map->base + offset, size, PROT_NONE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+			 -1, &base);
+}
+
 int dp_map_peek(int fd, uint64_t size, void **ret_base)
 {
 	return dp_os_map(NULL, size, PROT_READ, MAP_SHARED, fd, ret_base);

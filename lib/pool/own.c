@@ -188,6 +188,16 @@ int dp_pool_set_segments(struct dp_pool *pool, uint32_t segments)
 	return ret;
 }
 
+uint64_t dp_pool_size(struct dp_pool *pool)
+{
+	uint64_t size;
+
+	pthread_mutex_lock(&pool->super_mutex);
+	size = pool->super.pool_size;
+	pthread_mutex_unlock(&pool->super_mutex);
+	return size;
+}
+
 /* The others are marked first, because CLEAN means that all are closed. */
 static int pool_mark_clean(struct dp_pool *pool)
 {

@@ -32,6 +32,9 @@ void dp_pool_forget_rdma(struct dp_pool *pool,
  */
 int dp_pool_set_segments(struct dp_pool *pool, uint32_t segments);
 
+/* The size of the medium, as on media. */
+uint64_t dp_pool_size(struct dp_pool *pool);
+
 /*
  * Mark the pool as closed, when no DMA of this process can reach it any more.
  * Afterwards the pool can only be read, even after an error; a second call returns 0.

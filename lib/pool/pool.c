@@ -17,6 +17,8 @@
 #include "pool/pool.h"
 #include "pool/remains.h"
 
+#define MAX_SIZE_DEFAULT	(64ull << 30)
+
 /* ------------------------------------------------------- finding and locking */
 
 int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
@@ -265,6 +267,28 @@ int dp_pool_allocate_missing(struct dp_pool *pool, struct dp_wait_policy *policy
 	return dp_blocks_allocate_missing(&pool->segments, policy, errmsg);
 }
 
+/*
+ * How many segments the pool may get while it is open. Reserved addresses have no
+ * memory and no page tables, but they count against RLIMIT_AS. So without a wish the
+ * pool gets four times its size, and at least 64 GiB, if there is no such limit; and
+ * what it has if even that fails (dp_segments_map()). On a device all of it is mapped
+ * anyway. If the last segment is short, no other can follow.
+ */
+static uint32_t pool_choose_most(const struct dp_pool *pool, uint64_t wanted)
+{
+	const struct dp_geometry *geometry = &pool->geometry;
+	uint64_t size = geometry->segment_size, most = geometry->segments;
+
+	if (pool->readonly || pool->degraded || geometry->last_size < size)
+		return most;
+	if (pool->source.kind == DP_SOURCE_DEVDAX)
+		wanted = pool->source.device_size;
+	else if (!wanted && dp_os_limit(DP_LIMIT_MAPPED) == UINT64_MAX)
+		wanted = 4 * most * size < MAX_SIZE_DEFAULT ? MAX_SIZE_DEFAULT :
+							      4 * most * size;
+	return wanted / size <= most ? most : dp_min(wanted / size, DP_SEGMENTS_MAX);
+}
+
 int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
 			  bool create)
 {
@@ -272,6 +296,8 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
 	int ret;
 
 	request->segments = pool->geometry.segments;
+	pool->geometry.most = pool_choose_most(pool, request->max_size);
+	segments->need_most = request->max_size;
 	segments->source = &pool->source;
 	segments->persist = &pool->persist;
 	segments->medium = &pool->badblocks;
@@ -296,6 +322,8 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 	if (extra < 0)
 		return pool_cannot_list(pool, extra, request->errmsg);
 	pool->ignored_files = extra;
+	if (pool->source.kind == DP_SOURCE_DEVDAX)
+		size = pool->source.device_size;
 	ret = dp_segments_map(segments, size, &pool->geometry, create,
 			      request->errmsg);
 	if (!ret && (create ? dp_segments_have_old_files(segments) :
@@ -303,7 +331,7 @@ int dp_pool_map(struct dp_pool *pool, struct dp_pool_request *request,
 		ret = pool_pass_barrier(pool, &request->policy,
 					request->errmsg);
 	if (!ret && create)
-		ret = dp_blocks_create(segments, &request->policy,
+		ret = dp_blocks_create(segments, 0, &request->policy,
 				       request->errmsg);
 	if (!ret)
 		ret = dp_segments_list(segments, request->errmsg);
@@ -351,8 +379,7 @@ int dp_pool_check_super(const struct dp_pool *pool,
 	    super->segments > DP_SEGMENTS_MAX ||
 	    super->pool_size > DP_SEGMENTS_MAX * DP_SEGMENT_SIZE_MAX ||
 	    super->segments !=
-		    dp_geometry_of(super->pool_size, super->segment_size)
-			    .segments ||
+		    dp_geometry_count(super->pool_size, super->segment_size) ||
 	    super->size > super->segment_size || super->size % DP_CHUNK_SIZE ||
 	    !dp_super_set_is_valid(super) ||
 	    super->owner.contexts > DP_RDMA_CONTEXTS_MAX)
@@ -420,10 +447,10 @@ int dp_pool_check_device(const struct dp_pool *pool,
 			 const struct dp_errmsg *errmsg)
 {
 	if (pool->source.kind != DP_SOURCE_DEVDAX ||
-	    pool->source.device_size == pool->super.pool_size)
+	    pool->source.device_size >= pool->super.pool_size)
 		return 0;
 	return dp_fail(errmsg, -EUCLEAN,
-		       "%s has %llu bytes, but its pool was created on %llu: the device was reconfigured; the pool was left untouched",
+		       "%s has %llu bytes, and its pool has %llu: the device was made smaller; the pool was left untouched",
 		       pool->source.path,
 		       (unsigned long long)pool->source.device_size,
 		       (unsigned long long)pool->super.pool_size);

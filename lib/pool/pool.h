@@ -67,6 +67,7 @@ struct dp_pool_request {
 	uint32_t granularity;		/* enum dp_granularity, 0 automatic */
 	uint64_t pool_size;
 	uint64_t segment_size;
+	uint64_t max_size;		/* for which to reserve addresses; 0: default */
 	uint32_t segments;		/* set as soon as known, for messages */
 	struct dp_wait_policy policy;
 	const struct dp_errmsg *errmsg;
@@ -128,7 +129,8 @@ int dp_pool_check_super(const struct dp_pool *pool,
 int dp_pool_check_uuid(const struct dp_pool *pool,
 		       const struct dp_super *super, const uint8_t uuid[16],
 		       const struct dp_errmsg *errmsg);
-/* -EUCLEAN unless the pool of pool->super was created on a device of this size. */
+/* -EUCLEAN if the device has become smaller than the pool of pool->super. One that has
+ * become larger has room for a grow. */
 int dp_pool_check_device(const struct dp_pool *pool,
 			 const struct dp_errmsg *errmsg);
 

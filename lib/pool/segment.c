@@ -61,18 +61,31 @@ uint64_t dp_geometry_default_segment_size(uint64_t size)
 	return segment_size;
 }
 
+/* The bytes of a short last segment, or 0. */
+static uint64_t geometry_rest(uint64_t size, uint64_t segment_size)
+{
+	uint64_t rest = size % segment_size & ~(DP_CHUNK_SIZE - 1);
+
+	return rest >= DP_SEGMENT_SIZE_MIN ? rest : 0;
+}
+
+uint32_t dp_geometry_count(uint64_t size, uint64_t segment_size)
+{
+	return dp_min(size / segment_size + !!geometry_rest(size, segment_size),
+		      UINT32_MAX);
+}
+
 struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size)
 {
-	uint64_t rest;
-	bool last;
+	uint64_t rest = geometry_rest(size, segment_size);
+	uint32_t segments = dp_geometry_count(size, segment_size);
 
 	assert(dp_geometry_segment_size_is_valid(segment_size));
-	rest = size % segment_size & ~(DP_CHUNK_SIZE - 1);
-	last = rest >= DP_SEGMENT_SIZE_MIN;
 	return (struct dp_geometry) {
 		.segment_size = segment_size,
-		.last_size = last ? rest : segment_size,
-		.segments = dp_min(size / segment_size + last, UINT32_MAX),
+		.last_size = rest ? rest : segment_size,
+		.segments = segments,
+		.most = segments,
 	};
 }
 
@@ -158,7 +171,8 @@ int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 
 	assert(geometry->segments && geometry->segments <= DP_SEGMENTS_MAX);
 	assert(!segments->all && segments->source);
-	segments->all = calloc(geometry->segments, sizeof(*segments->all));
+	assert(geometry->most >= geometry->segments);
+	segments->all = calloc(geometry->most, sizeof(*segments->all));
 	if (!segments->all)
 		return -ENOMEM;
 	segments->first = first;
@@ -339,17 +353,31 @@ static int segment_no_addresses(int error, uint64_t range,
 		       (unsigned long long)dp_os_limit(DP_LIMIT_LOCKED) >> 10);
 }
 
+/* Reserve the addresses of geometry->most segments. */
+static int segment_reserve(struct dp_segments *segments,
+			   const struct dp_geometry *geometry, uint64_t size,
+			   uint64_t *ret_range)
+{
+	*ret_range = dp_geometry_begin(geometry, geometry->most);
+	if (segments->source->kind == DP_SOURCE_DEVDAX && *ret_range < size)
+		*ret_range = size;	/* the whole device is one mapping */
+	return dp_map_reserve(&segments->range, *ret_range,
+			      segments->source->align);
+}
+
 int dp_segments_map(struct dp_segments *segments, uint64_t size,
 		    struct dp_geometry *geometry, bool create,
 		    const struct dp_errmsg *errmsg)
 {
-	uint64_t range = dp_geometry_begin(geometry, geometry->segments);
+	uint64_t range;
 	int ret;
 
 	assert(segments->opened == geometry->segments && segments->persist);
-	if (segments->source->kind == DP_SOURCE_DEVDAX && range < size)
-		range = size;
-	ret = dp_map_reserve(&segments->range, range, segments->source->align);
+	ret = segment_reserve(segments, geometry, size, &range);
+	if (ret && !segments->need_most && geometry->most > geometry->segments) {
+		geometry->most = geometry->segments;
+		ret = segment_reserve(segments, geometry, size, &range);
+	}
 	if (ret)
 		return segment_no_addresses(ret, range, errmsg);
 	geometry->base = segments->range.base;
@@ -357,18 +385,107 @@ int dp_segments_map(struct dp_segments *segments, uint64_t size,
 	return segment_map_all(segments, size, create, errmsg);
 }
 
+static void segment_close(struct dp_segment *segment)
+{
+	dp_file_close(&segment->own);
+	free(segment->chunk);
+	dp_pages_fini(&segment->pages);
+	dp_badblocks_fini(&segment->badblocks);
+}
+
 void dp_segments_close(struct dp_segments *segments)
 {
 	dp_map_release(&segments->range);
-	for (uint32_t i = 0; i < segments->opened; i++) {
-		dp_file_close(&segments->all[i].own);
-		free(segments->all[i].chunk);
-		dp_pages_fini(&segments->all[i].pages);
-		dp_badblocks_fini(&segments->all[i].badblocks);
-	}
+	for (uint32_t i = 0; i < segments->opened; i++)
+		segment_close(&segments->all[i]);
 	free(segments->all);
 	segments->all = NULL;
 	segments->opened = 0;
+}
+
+/* ------------------------------------------------------------ while it is open */
+
+static int segment_exists(const struct dp_segments *segments, uint32_t index,
+			  const struct dp_errmsg *errmsg)
+{
+	char name[DP_SEGMENT_NAME_SIZE];
+
+	dp_source_segment_name(index, name);
+	return dp_fail(errmsg, -EEXIST,
+		       "%s/%s exists and is not a segment of this pool: move it elsewhere",
+		       segments->source->path, name);
+}
+
+static int segment_make(struct dp_segments *segments, uint32_t index,
+			struct dp_wait_policy *policy,
+			const struct dp_errmsg *errmsg)
+{
+	struct dp_segment *segment = &segments->all[index];
+	struct stat stat;
+	int ret;
+
+	if (dp_source_stat_segment(segments->source, index, &stat) != -ENOENT)
+		return segment_exists(segments, index, errmsg);
+	ret = dp_file_open(&segment->own, segments->source, index, DP_FILE_NEW,
+			   errmsg);
+	if (ret)
+		return ret;
+	segment->file = &segment->own;
+	ret = segment_lock(segments, index, policy, errmsg);
+	return ret ? ret : segment_check_kind(segments, index, errmsg);
+}
+
+int dp_segments_add(struct dp_segments *segments, struct dp_wait_policy *policy,
+		    const struct dp_errmsg *errmsg)
+{
+	uint32_t index = segments->opened;
+	int ret = 0;
+
+	assert(index < segments->divided.most && !segments->readonly);
+	memset(&segments->all[index], 0, sizeof(segments->all[index]));
+	segments->divided.segments = index + 1;
+	segments->opened = index + 1;
+	segment_describe(segments, index);
+	if (segments->source->kind != DP_SOURCE_DEVDAX)
+		ret = segment_make(segments, index, policy, errmsg);
+	return ret ? ret : segment_map(segments, index, true, errmsg);
+}
+
+int dp_segments_rename(struct dp_segments *segments, uint32_t first,
+		       const struct dp_errmsg *errmsg)
+{
+	int ret = 0;
+
+	for (uint32_t i = first; !ret && i < segments->opened; i++) {
+		if (!segments->all[i].file)
+			continue;
+		ret = dp_file_rename(&segments->all[i].own, segments->source);
+		if (ret == -EEXIST)
+			return segment_exists(segments, i, errmsg);
+	}
+	return !ret ? 0 :
+	       dp_fail(errmsg, ret, "a new file of %s cannot be renamed: %s",
+		       segments->source->path, strerror(-ret));
+}
+
+/* The mapping ends last: if that fails the addresses stay mapped to a file that was
+ * removed, and a later grow maps another one there. */
+void dp_segments_cut(struct dp_segments *segments, uint32_t count, bool remove)
+{
+	while (segments->opened > count) {
+		uint32_t index = segments->opened - 1;
+		struct dp_segment *segment = &segments->all[index];
+
+		if (remove)
+			dp_file_undo(&segment->own, segments->source);
+		segments->opened = index;
+		segments->divided.segments = index;
+		segment_close(segment);
+		if (segment->file)
+			dp_map_clear(&segments->range,
+				     dp_geometry_begin(&segments->divided, index),
+				     segment->size);
+	}
 }
 
 /* ---------------------------------------------------------------- backing */

@@ -22,7 +22,8 @@ struct dp_geometry {
 	char *base;			/* pool address 0, when mapped */
 	uint64_t segment_size;		/* a power of two */
 	uint64_t last_size;		/* of the last segment, which may be less */
-	uint32_t segments;
+	_Atomic uint32_t segments;	/* only grows; see core/grow.c */
+	uint32_t most;			/* for which there are addresses and tables */
 };
 
 bool dp_geometry_segment_size_is_valid(uint64_t size);
@@ -36,6 +37,8 @@ uint64_t dp_geometry_default_segment_size(uint64_t size);
  * without segments, or with more than DP_SEGMENTS_MAX.
  */
 struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size);
+/* The number of segments alone. */
+uint32_t dp_geometry_count(uint64_t size, uint64_t segment_size);
 
 /* Bytes of a segment. */
 static inline uint64_t dp_geometry_size(const struct dp_geometry *geometry,
@@ -100,11 +103,12 @@ struct dp_segments {
 	const struct dp_badblocks *medium;	/* its bad blocks */
 	uint64_t seed;
 	bool readonly;
+	bool need_most;			/* fail if geometry->most has no addresses */
 	/* Private to segment.c. */
 	struct dp_file *first;		/* the device, or segment 0 */
 	struct dp_geometry divided;
 	struct dp_map range;
-	uint32_t opened;		/* segments whose files are open */
+	_Atomic uint32_t opened;	/* segments whose files are open */
 	struct dp_segment *all;
 };
 
@@ -141,6 +145,22 @@ int dp_segment_find_badblocks(struct dp_segments *segments, uint32_t index,
 void dp_segments_close(struct dp_segments *segments);
 /* After a create that failed: dp_file_undo() for all files except for the first. */
 void dp_segments_undo(struct dp_segments *segments);
+
+/*
+ * While the pool is open: make the file of the next segment, under the name of a new
+ * file, lock it and map it. Other threads must not use it before pool->geometry counts
+ * it. On failure dp_segments_cut() undoes it.
+ *
+ * -EEXIST  a file with its name, or its new name, exists
+ */
+int dp_segments_add(struct dp_segments *segments, struct dp_wait_policy *policy,
+		    const struct dp_errmsg *errmsg);
+/* Give the files of the segments from `first` on their final names. */
+int dp_segments_rename(struct dp_segments *segments, uint32_t first,
+		       const struct dp_errmsg *errmsg);
+/* Close and unmap the segments from `count` on, and remove their files if `remove` is
+ * set. Nothing may use them. */
+void dp_segments_cut(struct dp_segments *segments, uint32_t count, bool remove);
 
 /* -ESTALE: a file is shorter than its mapping, so that a store may be SIGBUS. */
 int dp_segments_check_sizes(const struct dp_segments *segments);

@@ -17,11 +17,15 @@
 #include "pool/source.h"
 
 #define SEGMENT_PREFIX	"segment."
+#define NEW_SUFFIX	".new"
 
 void dp_source_segment_name(uint32_t index, char name[DP_SEGMENT_NAME_SIZE])
 {
+	const char *suffix = index & DP_SOURCE_NEW ? NEW_SUFFIX : "";
+
+	index &= ~DP_SOURCE_NEW;
 	assert(index < DP_SEGMENTS_MAX);
-	snprintf(name, DP_SEGMENT_NAME_SIZE, SEGMENT_PREFIX "%04u", index);
+	snprintf(name, DP_SEGMENT_NAME_SIZE, SEGMENT_PREFIX "%04u%s", index, suffix);
 }
 
 static bool source_is_same(const struct stat *one, const struct stat *other)
@@ -440,33 +444,65 @@ int dp_source_classify(struct dp_source *source, int fd)
 	return 0;
 }
 
-struct extra_count {
+int dp_source_rename(const struct dp_source *source, uint32_t index)
+{
+	char from[DP_SEGMENT_NAME_SIZE], to[DP_SEGMENT_NAME_SIZE];
+	struct stat stat;
+
+	assert(source->kind != DP_SOURCE_DEVDAX);
+	dp_source_segment_name(index | DP_SOURCE_NEW, from);
+	dp_source_segment_name(index, to);
+	return dp_source_stat_segment(source, index, &stat) == -ENOENT ?
+	       dp_os_rename(source->dir, from, to) : -EEXIST;
+}
+
+struct extra_search {
 	uint32_t segments;
-	int extra;
+	int (*fn)(uint32_t index, void *arg);
+	void *arg;
 };
 
-static int source_count_extra(const char *name, void *arg)
+static int source_find_extra(const char *name, void *arg)
 {
-	struct extra_count *count = arg;
+	struct extra_search *search = arg;
 	char expected[DP_SEGMENT_NAME_SIZE];
 	unsigned int index;
 
 	if (sscanf(name, SEGMENT_PREFIX "%u", &index) != 1 ||
-	    index >= DP_SEGMENTS_MAX || index < count->segments)
+	    index >= DP_SEGMENTS_MAX)
 		return 0;
+	dp_source_segment_name(index | DP_SOURCE_NEW, expected);
+	if (!strcmp(name, expected))
+		return search->fn(index | DP_SOURCE_NEW, search->arg);
 	dp_source_segment_name(index, expected);
-	count->extra += !strcmp(name, expected);
+	return index < search->segments || strcmp(name, expected) ? 0 :
+	       search->fn(index, search->arg);
+}
+
+int dp_source_each_extra(const struct dp_source *source, uint32_t segments,
+			 int (*fn)(uint32_t index, void *arg), void *arg)
+{
+	struct extra_search search = { segments, fn, arg };
+
+	return source->dir < 0 ? 0 :
+	       dp_os_list(source->dir, source_find_extra, &search);
+}
+
+static int source_count_extra(uint32_t index, void *arg)
+{
+	int *extra = arg;
+
+	*extra += !(index & DP_SOURCE_NEW);
 	return 0;
 }
 
 int dp_source_extra_files(const struct dp_source *source, uint32_t segments)
 {
-	struct extra_count count = { segments, 0 };
-	int ret = 0;
+	int extra = 0;
+	int ret = dp_source_each_extra(source, segments, source_count_extra,
+				       &extra);
 
-	if (source->dir >= 0)
-		ret = dp_os_list(source->dir, source_count_extra, &count);
-	return ret ? ret : count.extra;
+	return ret ? ret : extra;
 }
 
 /* ----------------------------------------------------------------- chunks */

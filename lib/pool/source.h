@@ -47,6 +47,12 @@ void dp_source_close(struct dp_source *source);
 /* Remove the directory that dp_source_find() made, if it is empty. */
 void dp_source_unmake(struct dp_source *source);
 
+/*
+ * Added to an index: the file of a segment that a grow has not added yet, which has a
+ * name of its own. For functions that use the name alone.
+ */
+#define DP_SOURCE_NEW	0x80000000u
+
 #define DP_SEGMENT_NAME_SIZE 24
 void dp_source_segment_name(uint32_t index, char name[DP_SEGMENT_NAME_SIZE]);
 
@@ -80,6 +86,13 @@ int dp_source_file_id(const struct dp_source *source, int fd,
  * kinds. */
 int dp_source_classify(struct dp_source *source, int fd);
 
+/* Give the new file of a segment its final name, unless that exists: -EEXIST. */
+int dp_source_rename(const struct dp_source *source, uint32_t index);
+
+/* Call fn for each file of a segment that is new, with DP_SOURCE_NEW, and for each
+ * other one whose index is not below `segments`. Ends when fn does not return 0. */
+int dp_source_each_extra(const struct dp_source *source, uint32_t segments,
+			 int (*fn)(uint32_t index, void *arg), void *arg);
 /* The number of segment files whose index is not below `segments`, or -errno. */
 int dp_source_extra_files(const struct dp_source *source, uint32_t segments);
 

@@ -74,20 +74,33 @@ static void attach_tombstone(struct daxpin_rdma *rdma)
 		attach_destroy(oldest.handle);
 }
 
+/* The pool address past the last segment that the pool has, or may get by a grow while
+ * it is open: there are no keys past it. 0: there are no segments. */
+static uint64_t attach_end(struct daxpin_pool *pool,
+			   const struct daxpin_pool_info *info)
+{
+	struct daxpin_segment last;
+
+	if (info->max_bytes > info->segments * info->segment_size)
+		return info->max_bytes;
+	return daxpin_segment(pool, info->segments - 1, &last) ? 0 :
+	       last.addr + last.size;
+}
+
 static int attach_create(struct daxpin_pool *pool, struct ibv_pd *pd,
 			 const struct daxpin_pool_info *info,
 			 const struct daxpin_rdma_options *o,
 			 struct daxpin_rdma **ret_rdma)
 {
-	struct daxpin_segment last = { 0 };
-	size_t bytes = attach_bytes(info->segments);
+	uint64_t end = attach_end(pool, info);
+	uint32_t most = dp_round_up(end, info->segment_size) / info->segment_size;
+	size_t bytes = attach_bytes(most);
 	struct daxpin_rdma *rdma;
 	int ret;
 
 	assert(info->segments > 0 && info->segment_size > 0);
-	ret = daxpin_segment(pool, info->segments - 1, &last);
-	if (ret)
-		return ret;
+	if (!end)
+		return -EINVAL;
 	rdma = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (rdma == MAP_FAILED)
@@ -99,9 +112,9 @@ static int attach_create(struct daxpin_pool *pool, struct ibv_pd *pd,
 	}
 	rdma->pool = pool;
 	rdma->pd = pd;
-	rdma->segments = info->segments;
+	rdma->segments = most;
 	rdma->segment_size = info->segment_size;
-	rdma->end = last.addr + last.size;
+	rdma->end = end;
 	dp_local_keys_init(rdma);
 	dp_accesses_init(rdma);
 	dp_backing_init(rdma);

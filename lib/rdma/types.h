@@ -112,8 +112,9 @@ struct daxpin_rdma {
 	struct daxpin_registration *regions;	/* for regions that the program
 						   makes itself, or NULL */
 	uint64_t segment_size;
-	uint64_t end;			/* pool address past the last segment */
-	uint32_t segments;
+	uint64_t end;			/* pool address past the last segment that the
+					   pool may have while it is open */
+	uint32_t segments;		/* up to there */
 	struct dp_local_keys keys;
 	struct dp_accesses accesses;
 	struct dp_backing backing;

@@ -55,7 +55,7 @@ void dp_uring_table_info(const struct daxpin_uring *uring,
 	const struct dp_uring_table *table = &uring->table;
 
 	info->fixed_segments = table->filled;
-	info->plain_segments = uring->segments - table->filled;
+	info->plain_segments = dp_uring_count_segments(uring) - table->filled;
 	info->fallback = table->last_error;
 	info->registered_bytes = table->filled_bytes;
 	info->buffer_slot = table->first_number;
@@ -310,7 +310,7 @@ int dp_uring_table_prepare(struct daxpin_uring *uring, uint32_t index)
 {
 	const struct dp_uring_table *table = &uring->table;
 
-	assert(index < uring->segments);
+	assert(index < uring->most);
 	if (!table->is_open)
 		return -EOPNOTSUPP;
 	return table->segment_of[index].slot_index < 0 ?
@@ -346,6 +346,8 @@ static int slots_fill_all(struct daxpin_uring *uring, bool is_service)
 {
 	int ret = 0, failed = 0;
 
+	/* A prep finds the addresses of segments that a grow has added without this. */
+	uring->segments = dp_uring_count_segments(uring);
 	/* A service call does not raise the limit that a lack of memory has set. */
 	if (!is_service)
 		uring->table.fill_limit = uring->table.slot_count;
@@ -459,13 +461,15 @@ static int slots_allocate(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
 
-	table->segment_of = calloc(uring->segments, sizeof(*table->segment_of));
+	char *base = slots_segment_at(uring, 0).base;
+
+	table->segment_of = calloc(uring->most, sizeof(*table->segment_of));
 	table->slot_of = calloc(table->slot_count + 1, sizeof(*table->slot_of));
 	if (!table->segment_of || !table->slot_of)
 		return -ENOMEM;		/* dp_uring_table_free() frees the other */
-	for (uint32_t i = 0; i < uring->segments; i++) {
+	for (uint32_t i = 0; i < uring->most; i++) {
 		table->segment_of[i].mapped_base =
-			slots_segment_at(uring, i).base;
+			base + ((uint64_t)i << uring->segment_shift);
 		slots_set_state(table, i, -1);
 	}
 	for (uint32_t i = 0; i < table->slot_count; i++)
@@ -493,8 +497,8 @@ static void slots_choose_size(struct daxpin_uring *uring,
 	table->slot_count = options->buffer_slots;
 	table->is_own = !(options->flags & DAXPIN_URING_BUFFER_RANGE);
 	if (table->is_own &&
-	    (!table->slot_count || table->slot_count > uring->segments))
-		table->slot_count = uring->segments;
+	    (!table->slot_count || table->slot_count > uring->most))
+		table->slot_count = uring->most;
 	if (table->is_own && table->slot_count > DAXPIN_URING_SLOTS_MAX)
 		table->slot_count = DAXPIN_URING_SLOTS_MAX;
 	if (!table->is_own)

@@ -65,7 +65,7 @@ static inline int dp_uring_slot_use(struct daxpin_uring *uring, uint32_t segment
 	const struct dp_uring_segment *state = &table->segment_of[segment];
 	struct dp_uring_slot *slot;
 
-	assert(segment < uring->segments);
+	assert(segment < uring->most);
 	if (state->slot_index < 0 || state->is_leaving) {
 		dp_uring_slot_missed(uring, segment);
 		return -1;
@@ -92,7 +92,7 @@ static inline void dp_uring_slot_release(struct daxpin_uring *uring, int number)
 static inline char *dp_uring_segment_base(const struct daxpin_uring *uring,
 					  uint32_t segment)
 {
-	assert(segment < uring->segments);
+	assert(segment < uring->most);
 	return uring->table.segment_of[segment].mapped_base;
 }
 

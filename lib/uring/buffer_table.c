@@ -55,3 +55,13 @@ int dp_uring_refuse_memory(uint64_t bytes, const struct daxpin_uring_options *op
 		       "fixed buffers for the pool need %llu KiB; %s: raise it (ulimit -l; systemd: LimitMEMLOCK=), give CAP_IPC_LOCK, or leave out DAXPIN_URING_NEED_FIXED",
 		       (unsigned long long)bytes >> 10, dp_memlock_text(text));
 }
+
+uint32_t dp_uring_count_segments(const struct daxpin_uring *uring)
+{
+	struct daxpin_segment segment;
+	uint32_t count = uring->segments;
+
+	while (count < uring->most && !daxpin_segment(uring->pool, count, &segment))
+		count++;
+	return count;
+}

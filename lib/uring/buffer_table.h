@@ -14,6 +14,8 @@ int dp_uring_make_table(const struct dp_uring_link *link, uint32_t slots,
 int dp_uring_take_range(const struct dp_uring_link *link, uint32_t first,
 			uint32_t count,
 			const struct daxpin_uring_options *options);
+/* The segments that the pool has now: a grow adds some. */
+uint32_t dp_uring_count_segments(const struct daxpin_uring *uring);
 /* Returns -ENOMEM, and writes to errmsg how many bytes an attach must register. */
 int dp_uring_refuse_memory(uint64_t bytes,
 			   const struct daxpin_uring_options *options);

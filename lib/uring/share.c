@@ -210,7 +210,7 @@ static struct dp_uring_share *share_of(struct daxpin_uring *uring)
 
 	if (!sharing->share &&
 	    (!sharing->error || share_is_shortage(sharing->error)))
-		sharing->error = share_join(uring->pool, uring->segments,
+		sharing->error = share_join(uring->pool, uring->most,
 					    &sharing->share);
 	return sharing->error ? NULL : sharing->share;
 }

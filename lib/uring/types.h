@@ -74,7 +74,8 @@ struct daxpin_uring {
 					   register buffers */
 	bool has_vectors;		/* the kernel knows READV_FIXED */
 	bool has_send_zc;
-	uint32_t segments;
+	uint32_t segments;		/* that the ring knows of */
+	uint32_t most;			/* that the pool may have while it is open */
 	uint32_t segment_shift;		/* log2 of a segment's size */
 	uint64_t needed_bytes;		/* of all segments */
 	struct dp_uring_requests requests;

@@ -28,8 +28,11 @@
  * cache lines, since an fsync() of the directory writes back the names, and one of the
  * file its size.
  */
+#define MACHINE_NAMED	1u		/* values of `there` */
+#define MACHINE_NEW	2u		/* the name of a new file */
+
 struct machine_inode {
-	uint64_t there;			/* the name is in the directory */
+	uint64_t there;			/* the name is in the directory, or 0 */
 	uint64_t unused_0[7];
 	uint64_t size;
 	uint64_t unused_1[7];

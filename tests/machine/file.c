@@ -17,18 +17,30 @@
 
 #define EXTRA_FIRST	4000u
 
-/* Returns the file with this name, or the number of files if there is none. */
-static uint32_t file_of(const char *name)
+static void name_of(uint32_t file, uint64_t there, char name[DP_SEGMENT_NAME_SIZE])
+{
+	dp_source_segment_name(file | (there == MACHINE_NEW ? DP_SOURCE_NEW : 0), name);
+}
+
+/* Returns the file with this name, whose `there` would be *ret_there, or the number of
+ * files if there is none. */
+static uint32_t file_of(const char *name, uint64_t *ret_there)
 {
 	char expected[DP_SEGMENT_NAME_SIZE];
-	uint32_t i = 0;
 
-	for (; i < machine.disk->files; i++) {
-		dp_source_segment_name(i, expected);
-		if (!strcmp(name, expected))
-			break;
-	}
-	return i;
+	for (uint32_t i = 0; i < machine.disk->files; i++)
+		for (uint64_t there = MACHINE_NAMED; there <= MACHINE_NEW; there++) {
+			name_of(i, there, expected);
+			*ret_there = there;
+			if (!strcmp(name, expected))
+				return i;
+		}
+	return machine.disk->files;
+}
+
+static bool has_name(uint32_t file, uint64_t there)
+{
+	return file < machine.disk->files && machine_inode(file)->there == there;
 }
 
 static bool is_there(uint32_t file)
@@ -38,11 +50,12 @@ static bool is_there(uint32_t file)
 
 /* ------------------------------------------------------------------- names */
 
-static void make_file(uint32_t file)
+static void make_file(uint32_t file, uint64_t there)
 {
 	struct machine_inode *inode = machine_inode(file);
 
-	machine_set(&inode->there, 1);
+	expect(!inode->there, "a file has two names");
+	machine_set(&inode->there, there);
 	machine_set(&inode->size, 0);
 	machine_set(&inode->shared, 0);
 	for (uint32_t i = 0; i < MACHINE_CHUNKS; i++)
@@ -52,16 +65,17 @@ static void make_file(uint32_t file)
 
 static int open_segment(const char *name, int flags)
 {
-	uint32_t file = file_of(name);
+	uint64_t there;
+	uint32_t file = file_of(name, &there);
 
 	if (file == machine.disk->files)
 		return -ENOENT;
-	if (is_there(file) && flags & O_EXCL)
+	if (has_name(file, there) && flags & O_EXCL)
 		return -EEXIST;
-	if (!is_there(file) && !(flags & O_CREAT))
+	if (!has_name(file, there) && !(flags & O_CREAT))
 		return -ENOENT;
-	if (!is_there(file))
-		make_file(file);
+	if (!has_name(file, there))
+		make_file(file, there);
 	return machine_handle_new(MACHINE_HANDLE_SEGMENT, file);
 }
 
@@ -109,8 +123,11 @@ int dp_os_stat(const char *path, struct stat *ret_stat)
 
 int dp_os_lstat(int dir, const char *name, struct stat *ret_stat)
 {
+	uint64_t there;
+	uint32_t file = file_of(name, &there);
+
 	machine_handle(dir);
-	return stat_file(file_of(name), ret_stat);
+	return has_name(file, there) ? stat_file(file, ret_stat) : -ENOENT;
 }
 
 int dp_os_fstat(int fd, struct stat *ret_stat)
@@ -146,14 +163,30 @@ int dp_os_mkdir(const char *path, unsigned int mode)
 
 int dp_os_unlink(int dir, const char *name)
 {
-	uint32_t file = file_of(name);
+	uint64_t there;
+	uint32_t file = file_of(name, &there);
 
 	expect(machine_handle(dir)->kind == MACHINE_HANDLE_POOL, "unlink elsewhere");
-	if (!is_there(file))
+	if (!has_name(file, there))
 		return -ENOENT;
 	expect(machine_handle_locks(file), "a name is removed without its lock");
 	machine_set(&machine_inode(file)->there, 0);
 	machine_set(&machine_inode(file)->size, 0);
+	machine.changes++;
+	return 0;
+}
+
+int dp_os_rename(int dir, const char *from, const char *to)
+{
+	uint64_t there, after;
+	uint32_t file = file_of(from, &there);
+
+	expect(machine_handle(dir)->kind == MACHINE_HANDLE_POOL, "rename elsewhere");
+	expect(file_of(to, &after) == file, "a file is renamed to another segment");
+	if (!has_name(file, there))
+		return -ENOENT;
+	expect(machine_handle_locks(file), "a file is renamed without its lock");
+	machine_set(&machine_inode(file)->there, after);
 	machine.changes++;
 	return 0;
 }
@@ -173,7 +206,7 @@ int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg)
 	if (machine_handle(dir)->kind != MACHINE_HANDLE_POOL)
 		return 0;
 	for (uint32_t i = 0; !ret && i < machine.disk->files; i++) {
-		dp_source_segment_name(i, name);
+		name_of(i, machine_inode(i)->there, name);
 		if (is_there(i))
 			ret = fn(name, arg);
 	}

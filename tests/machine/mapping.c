@@ -17,6 +17,13 @@
 
 static struct machine_mapping mappings[MAPPINGS];
 
+static void forget(const char *from, uint64_t size)
+{
+	for (uint32_t i = 0; i < MAPPINGS; i++)
+		if (mappings[i].at >= from && mappings[i].at < from + size)
+			mappings[i].size = 0;
+}
+
 /* Anonymous mappings that were unmapped, for reuse. */
 static struct {
 	void *base;
@@ -137,10 +144,16 @@ static void *map_anonymous(void *at, uint64_t size, int protection, int flags)
 {
 	void *base = NULL;
 
-	if (is_in_place() && protection == PROT_NONE)
+	if (flags & MAP_FIXED)
+		forget(at, size);
+	if (is_in_place() && flags & MAP_FIXED)
+		return at;
+	if (is_in_place() && protection == PROT_NONE && flags & MAP_NORESERVE)
 		return machine.disk->memory;
-	if (is_in_place())
+	if (is_in_place()) {
 		base = take_parked(size);
+		protection = PROT_READ | PROT_WRITE;
+	}
 	return base ? base : mmap(at, size, protection, flags, -1, 0);
 }
 
@@ -182,11 +195,7 @@ static bool park(void *base, uint64_t size)
 
 void dp_os_unmap(void *base, uint64_t size)
 {
-	char *from = base;
-
-	for (uint32_t i = 0; i < MAPPINGS; i++)
-		if (mappings[i].at >= from && mappings[i].at < from + size)
-			mappings[i].size = 0;
+	forget(base, size);
 	expect(machine.mapped >= size, "unmapped twice");
 	machine.mapped -= size;
 	if (!is_of_disk(base) && !park(base, size))

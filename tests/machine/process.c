@@ -93,8 +93,8 @@ uint64_t dp_os_descriptor_limit(void)
 
 uint64_t dp_os_limit(enum dp_limit which)
 {
-	(void)which;
-	return UINT64_MAX;
+	/* So that an open reserves no addresses beyond the pool, unless asked. */
+	return which == DP_LIMIT_MAPPED ? 1ull << 46 : UINT64_MAX;
 }
 
 int dp_os_pid_exists(int pid)

@@ -428,11 +428,11 @@ static int set_up(void **state)
 
 	(void)state;
 	world.ms = ms ? strtoull(ms, NULL, 0) : 1000;
-	assert_int_equal(dp_spaces_init(&world.spaces, 1, SHIFT, &world.events), 0);
+	assert_int_equal(dp_spaces_init(&world.spaces, 1, 1, SHIFT, &world.events), 0);
 	assert_int_equal(dp_spaces_add(&world.spaces, 0, 1u << SHIFT), 0);
 	assert_int_equal(dp_spaces_open(&world.spaces, 0), 0);
 	assert_int_equal(dp_events_init(&world.events), 0);
-	assert_int_equal(dp_states_init(&world.states, 1, SHIFT, &world.spaces,
+	assert_int_equal(dp_states_init(&world.states, 1, 1, SHIFT, &world.spaces,
 					&world.events), 0);
 	assert_int_equal(dp_spaces_claim(&world.spaces, 1, &block), 0);
 	world.block = block;

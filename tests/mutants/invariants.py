@@ -21,6 +21,7 @@ ABANDON = ['tests/unit/uring_abandon', 'shmem']
 REVOKE = ['tests/unit/rdma_revoke']
 OUTSIDE = ['tests/unit/pool_outside']
 EPOCH = ['tests/unit/pool_epoch']
+GROW = ['tests/unit/pool_grow']
 DEFRAG = ['tests/unit/pool_defrag']
 SHUTDOWNS = ['tests/unit/media_shutdowns']
 HOLDER = ['tests/unit/owner_lock_holder']
@@ -788,11 +789,21 @@ void dp_persist_wipe''',
      'create_is_eexist_if_another_process_made_a_pool_meanwhile'),
     ('later-segments-unlocked', OUTSIDE, 'lib/pool/segment.c',
      'only the first segment is locked',
-     '''	ret = segment_lock(segments, index, policy, errmsg);
-	return ret ? ret :''',
-     '''	if (create)
+     '''		return ret;
+	segment->file = &segment->own;
+	ret = segment_lock(segments, index, policy, errmsg);
+	return ret ? ret : segment_check_kind(segments, index, errmsg);
+}
+
+int dp_segments_open(''',
+     '''		return ret;
+	segment->file = &segment->own;
+	if (create)
 		ret = segment_lock(segments, index, policy, errmsg);
-	return ret ? ret :''',
+	return ret ? ret : segment_check_kind(segments, index, errmsg);
+}
+
+int dp_segments_open(''',
      'a_file_that_is_a_segment_of_two_pools_has_one_owner'),
     ('claimed-twice', OUTSIDE, 'lib/owner/claim.c',
      'a process opens a file of two pools twice',
@@ -970,6 +981,50 @@ void dp_persist_wipe''',
 		dp_os_touch(image->segment_fd);''',
      '''''',
      'a_repair_sets_the_time_of_the_file_that_it_writes_to'),
+    ('unfinished-files-stay', GROW, 'lib/core/recover.c',
+     'the files of a grow that a crash interrupted remain',
+     '''		ret = dp_pool_remove_unfinished(&pool->media, errmsg);''',
+     '''		ret = 0;''',
+     'a_grow_that_dies_leaves_the_old_size_or_the_new'),
+    ('any-extra-file-is-removed', GROW, 'lib/pool/grow.c',
+     'an open removes each segment file that the pool does not count',
+     '''	    (index & DP_SOURCE_NEW ||
+	     grow_is_unfinished(''',
+     '''	    (true ||
+	     grow_is_unfinished(''',
+     'an_open_removes_no_file_that_may_be_a_backup'),
+    ('used-segment-is-removed', GROW, 'lib/pool/grow.c',
+     'an open removes a segment of the pool that has extents',
+     '''raw[i], &bits) || bits)''',
+     '''raw[i], &bits))''',
+     'an_open_removes_no_file_that_may_be_a_backup'),
+    ('counted-before-it-is-named', GROW, 'lib/pool/grow.c',
+     'the superblock counts a new segment before its file has its name',
+     '''	int ret = dp_segments_rename(&pool->segments, first, errmsg);
+''',
+     '''	int ret = dp_pool_set_segments(pool, dp_segments_count(&pool->segments));
+
+	if (!ret)
+		ret = dp_segments_rename(&pool->segments, first, errmsg);
+''',
+     'a_grow_that_dies_leaves_the_old_size_or_the_new'),
+    ('new-segment-is-not-counted', GROW, 'lib/pool/grow.c',
+     'a grow does not change the superblock',
+     '''	ret = dp_pool_set_segments(pool, dp_segments_count(&pool->segments));
+	if (!ret)''',
+     '''	ret = 0 * dp_segments_count(&pool->segments);
+	if (!ret)''',
+     'an_extent_in_a_new_segment_survives'),
+    ('new-files-not-in-anchor', GROW, 'lib/pool/grow.c',
+     'no ring keeps the file of a new segment locked',
+     '''			ret = dp_anchor_add(&pool->anchor, &fd, 1, errmsg);''',
+     '''			ret = 0;''',
+     'rings_keep_the_new_files_locked'),
+    ('two-grows-at-once', GROW, 'lib/core/grow.c',
+     'a second grow works on the same segments',
+     '''	if (atomic_exchange(&pool->resizing, true))''',
+     '''	if (atomic_exchange(&pool->resizing, true) && 0)''',
+     'a_second_grow_and_a_close_during_a_grow_are_busy'),
     ('clean-over-another-open', EPOCH, 'lib/pool/own.c',
      'a process that was suspended marks the pool of its successor as clean',
      '''	       now.open_id == super->open_id ? 0 : -ESTALE;''',

@@ -75,8 +75,8 @@ MUTANTS = [
      'uint64_t at = 0, bad = 0;'),
     ('create-over-bad', TEST, 'lib/pool/create.c',
      'metadata is written over bad blocks',
-     'ret = create_check_medium(pool, request->errmsg);',
-     '(void)create_check_medium;'),
+     'ret = dp_pool_check_medium(pool, 0, request->errmsg);',
+     '(void)dp_pool_check_medium;'),
     ('create-over-unreadable', TEST, 'lib/pool/create.c',
      'a read error is reported as another error',
      '''	if (ret && ret != -EMEDIUMTYPE && ret != -EUCLEAN &&

@@ -22,7 +22,8 @@ static void begin(uint32_t segments, uint32_t shift)
 {
 	all = segments << shift;
 	memset(&spaces, 0, sizeof(spaces));
-	assert_int_equal(dp_spaces_init(&spaces, segments, shift, &events), 0);
+	assert_int_equal(dp_spaces_init(&spaces, segments, segments, shift, &events),
+			 0);
 	for (uint32_t i = 0; i < segments; i++) {
 		assert_int_equal(dp_spaces_add(&spaces, i, 1u << shift), 0);
 		assert_int_equal(dp_spaces_open(&spaces, i), 0);

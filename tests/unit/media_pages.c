@@ -273,7 +273,7 @@ static void the_default_segment_size_grows_with_the_pool(void **state)
 	assert_int_equal(dp_geometry_default_segment_size(65 * gib), 512 * MIB);
 	assert_int_equal(dp_geometry_default_segment_size(1024 * gib), gib);
 	assert_int_equal(dp_geometry_default_segment_size(16384 * gib), gib);
-	assert_int_equal(dp_geometry_of(16384 * gib, gib).segments, 16384);
+	assert_int_equal(dp_geometry_count(16384 * gib, gib), 16384);
 }
 
 #define TEST(name) \
