@@ -260,6 +260,16 @@ int dp_lane_run'''),
      '''		ret = dp_table_format(dp_segment_table(&pool->segments, index));
 	dp_persist_fence(&pool->persist);''',
      '''		ret = dp_table_format(dp_segment_table(&pool->segments, index));'''),
+    ('new-name-not-durable', SIM, 'lib/pool/grow.c',
+     'the superblock counts a new segment before its name is durable',
+     '''		ret = dp_os_fsync(pool->source.dir);
+	if (ret) {''',
+     '''		ret = 0;
+	if (ret) {'''),
+    ('new-file-not-durable', SIM, 'lib/pool/grow.c',
+     'the superblock counts a new segment before its file has its size',
+     '''		     dp_pool_sync_files(pool, pool->geometry.segments, errmsg);''',
+     '''		     0;'''),
     ('unclean-not-written', SIM, 'lib/pool/own.c',
      'a pool whose owner died seems clean',
      '''	super->flags |= DP_SUPER_UNCLEAN | DP_SUPER_OPENING;

@@ -58,6 +58,87 @@ static void run_rdma(struct world *world)
 	world_close(world);
 }
 
+/* No file of a grow remains, except for those of the pool. */
+static void check_files(struct world *world)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	daxpin_pool_info(world->pool, &info);
+	for (uint32_t i = 0; i < MEDIA_SEGMENTS; i++)
+		if (machine_inode(i)->there != (i < info.segments ? MACHINE_NAMED : 0))
+			world_wrong(world, "the file of segment %u has the name %u in a pool of %u segments",
+				    i, (unsigned int)machine_inode(i)->there,
+				    info.segments);
+}
+
+/* An extent that fits only into the new segment is kept after the grow. */
+static void run_grow(struct world *world)
+{
+	struct world_extent extent;
+
+	world->may_grow = true;
+	recover(world);
+	if (world_is_wrong(world))
+		return;
+	check_files(world);
+	if (!world->level)
+		world_ready(world);
+	if (world_prepare(world, 1, &extent))
+		return;
+	world_keep(world, &extent, DAXPIN_OP_PERSISTED);
+	if (world_grow(world) ||
+	    world_prepare(world, world->level ? 1 : 7000, &extent))
+		return;
+	world_keep(world, &extent, DAXPIN_OP_PERSISTED);
+	world_retire(world, &extent);
+}
+
+static void run_grow_and_close(struct world *world)
+{
+	world->may_grow = true;
+	recover(world);
+	if (world_is_wrong(world))
+		return;
+	check_files(world);
+	if (world_grow(world))
+		return;
+	world_ready(world);
+	world_close(world);
+	if (!world_is_wrong(world))
+		world_open(world);
+}
+
+/* One grows, one keeps and retires. */
+static void act_grow(uint32_t actor, void *arg)
+{
+	struct world *world = arg;
+	struct world_extent extent;
+
+	if (!actor) {
+		world_grow(world);
+		return;
+	}
+	for (uint32_t i = 0; i < 2; i++) {
+		if (world_prepare(world, 2, &extent))
+			return;
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
+		world_retire(world, &extent);
+	}
+}
+
+static void run_grow_beside(struct world *world)
+{
+	world->may_grow = true;
+	recover(world);
+	if (world_is_wrong(world))
+		return;
+	check_files(world);
+	if (world->level)
+		return;
+	world_ready(world);
+	world->points = schedule_run(&world->schedule, 2, act_grow, world);
+}
+
 static const struct kind list[] = {
 	{ "create", "a new pool, one segment", 1, 3, 1, 1, 100,
 	  NULL, run_create, NULL },
@@ -79,6 +160,12 @@ static const struct kind list[] = {
 	  setup_left_pool, run_close_and_open, NULL },
 	{ "rdma", "verbs contexts recorded and removed", 1, 3, 1, 1, 100,
 	  setup_pool, run_rdma, NULL },
+	{ "grow", "a keep, a grow by a segment, and a keep there", 1, 3, 1, 2, 150,
+	  setup_pool, run_grow, NULL },
+	{ "grow-close", "a grow, a clean close, and an open after it", 1, 2, 1, 1, 50,
+	  setup_left_pool, run_grow_and_close, NULL },
+	{ "grow-beside", "a grow, while another keeps and retires", 1, 1, 2, 1, 100,
+	  setup_pool, run_grow_beside, NULL },
 };
 
 const struct kind_list kinds_pool = { list, sizeof(list) / sizeof(list[0]) };

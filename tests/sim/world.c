@@ -80,6 +80,11 @@ static uint64_t epoch_of(struct daxpin_pool *pool)
 	return info.epoch;
 }
 
+static uint64_t max_size(const struct world *world)
+{
+	return world->may_grow ? MEDIA_SEGMENTS * MEDIA_SEGMENT_SIZE : 0;
+}
+
 int world_create(struct world *world, bool overwrite)
 {
 	char errmsg[300] = "";
@@ -88,6 +93,7 @@ int world_create(struct world *world, bool overwrite)
 		.flags = overwrite ? DAXPIN_POOL_OVERWRITE : 0,
 		.pool_size = world->segments * MEDIA_SEGMENT_SIZE,
 		.segment_size = MEDIA_SEGMENT_SIZE,
+		.max_size = max_size(world),
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct history *history = &world->history;
@@ -113,6 +119,7 @@ int world_open_until(struct world *world, uint64_t deadline_ns)
 	char errmsg[300] = "";
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .deadline_ns = deadline_ns,
+		.max_size = max_size(world),
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct history *history = &world->history;
@@ -154,6 +161,25 @@ int world_close(struct world *world)
 	else
 		world->pool = NULL;
 	history_return(&world->history, op, ret);
+	return ret;
+}
+
+int world_grow(struct world *world)
+{
+	char errmsg[300] = "";
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
+	};
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	int ret;
+
+	daxpin_pool_info(world->pool, &info);
+	if (info.segments == MEDIA_SEGMENTS)
+		return 0;
+	ret = daxpin_pool_grow(world->pool, max_size(world), &options);
+	if (ret)
+		world_wrong(world, "grow: %s (%d)", errmsg, ret);
 	return ret;
 }
 

@@ -30,6 +30,7 @@ struct world {
 	uint32_t points;		/* of the schedule that was run */
 	uint64_t random;
 	uint32_t segments;		/* of pools that it creates */
+	bool may_grow;			/* opens reserve addresses for all segments */
 	struct schedule schedule;
 	struct world_extent slot[WORLD_SLOTS];	/* for the kind to use */
 	char wrong[400];		/* an error of the library */
@@ -59,6 +60,8 @@ int world_open_until(struct world *world, uint64_t deadline_ns);
 /* The process dies and another begins; other processes continue. */
 void world_kill(struct world *world);
 int world_close(struct world *world);
+/* Grows the pool to all segments of the medium, unless it has them already. */
+int world_grow(struct world *world);
 int world_record_rdma(struct world *world, uint32_t device, uint32_t number);
 void world_forget_rdma(struct world *world, uint32_t device, uint32_t number);
 
