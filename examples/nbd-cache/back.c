@@ -115,17 +115,6 @@ static void start(struct cache *cache, struct piece *piece, struct ring *ring)
 				  offset);
 }
 
-/* The disk, or the extent, has failed. */
-static bool is_memory_bad(struct cache *cache, const struct piece *piece)
-{
-	char *buffer = piece->extent.addr ? malloc(cache->block) : NULL;
-	bool bad = buffer && daxpin_read(cache->pool, piece->extent, 0,
-					 cache->block, buffer) == -EIO;
-
-	free(buffer);
-	return bad;
-}
-
 /* What the disk has is durable, or this piece has an error. */
 static int end(struct cache *cache, struct piece *piece)
 {
@@ -133,7 +122,7 @@ static int end(struct cache *cache, struct piece *piece)
 		.block = piece->block, .old = piece->word,
 		.word = piece->word & WORD_ZERO ? 0 : piece->word & ~WORD_DIRTY,
 	};
-	bool bad = piece->error && is_memory_bad(cache, piece), same;
+	bool bad = piece->error && cache_is_bad(cache, piece->extent), same;
 
 	if (bad)
 		change.word = WORD_LOST;

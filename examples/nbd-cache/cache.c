@@ -87,6 +87,18 @@ int cache_hold(struct cache *cache, uint64_t word, struct daxpin_extent *ret_ext
 	return ret;
 }
 
+/* A request with this extent, or {0, 0}, has failed: has the memory, and not the disk? If
+ * it has, the library does not reserve it again. */
+bool cache_is_bad(struct cache *cache, struct daxpin_extent extent)
+{
+	char *buffer = extent.addr ? malloc(cache->block) : NULL;
+	bool bad = buffer && daxpin_read(cache->pool, extent, 0, cache->block,
+					 buffer) == -EIO;
+
+	free(buffer);
+	return bad;
+}
+
 static int add_ops(struct cache *cache, const struct change *change,
 		   struct daxpin_op *ops, size_t *count)
 {
@@ -242,8 +254,8 @@ static uint64_t least(uint64_t a, uint64_t b)
 static void run_cut(struct cache *cache, struct run *run, unsigned int count)
 {
 	run->count = count;
-	run->bytes = least(run->bytes, (run->block + count) * cache->block -
-				       run->offset);
+	run->bytes = count ? least(run->bytes, (run->block + count) * cache->block -
+					       run->offset) : 0;
 }
 
 static void run_begin(struct cache *cache, struct run *run, uint64_t bytes,
@@ -417,7 +429,8 @@ static unsigned int count_missing(struct cache *cache, const struct run *run)
 	return count;
 }
 
-/* The words are 0 and locked. Makes clean blocks of what can be read of the disk. */
+/* The words are 0 and locked. Makes clean blocks of what can be read of the disk. If the
+ * memory of an extent is bad, cuts the run before its block, which is then read again. */
 static int fetch(struct cache *cache, struct run *run, char *to)
 {
 	struct change change[RUN];
@@ -437,8 +450,11 @@ static int fetch(struct cache *cache, struct run *run, char *to)
 		       count);
 		to += count;
 	}
+	if (error && cache_is_bad(cache, run->fresh[done]))
+		error = 0;
 	run_cancel(cache, run, ret ? 0 : done);
 	cache->misses += done;
+	run_cut(cache, run, done);
 	return ret ? ret : error;
 }
 
@@ -468,7 +484,7 @@ static int read_missing(struct cache *cache, char *to, uint64_t bytes,
 	if (missing)
 		ret = fetch(cache, &run, to);
 	run_unlock(cache, run.block, locked);
-	*ret_done = missing ? run.bytes : 0;
+	*ret_done = run.bytes;
 	return ret;
 }
 

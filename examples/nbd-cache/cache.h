@@ -70,6 +70,7 @@ enum cache_operation {
  *
  * -EBUSY	another process has the pool open, or a cache or a mount has the disk
  * -EINVAL	an option or the disk's size is invalid
+ * -EIO		the pool's memory of the index is bad
  * -EMEDIUMTYPE	the cache is of another disk, size or block size, or has another id; or
  *		there is no pool
  * -ENOSPC	the pool has no space for the index

@@ -192,11 +192,24 @@ static int record_disk(struct opening *o, struct daxpin_extent root)
 	return daxpin_publish(o->cache->pool, ops, sizeof(o->disk) / 8, NULL, NULL);
 }
 
+/* Reads the header or the index through the library, because a load from bad memory is
+ * a signal. */
+static int read_meta(struct opening *o, struct daxpin_extent extent, uint64_t offset,
+		     uint64_t size, void *to)
+{
+	int ret = daxpin_read(o->cache->pool, extent, offset, size, to);
+
+	if (ret == -EIO)
+		return fail(o, ret, "the pool's memory of the index of the cache in %s is bad; what is dirty is lost, so make a new cache in another pool",
+			    o->options->pool);
+	return ret;
+}
+
 static int find_index(struct opening *o, struct daxpin_extent root)
 {
 	struct cache *cache = o->cache;
 	struct header header;
-	int ret = daxpin_read(cache->pool, root, 0, sizeof(header), &header);
+	int ret = read_meta(o, root, 0, sizeof(header), &header);
 
 	if (!ret)
 		ret = check_header(o, &header);
@@ -247,7 +260,6 @@ static int load_word(struct opening *o, uint64_t block, uint64_t word)
 	return cache_exchange(cache, &change, 1);
 }
 
-/* Reads the words through the library, because a load from bad memory is a signal. */
 static int load_words(struct opening *o)
 {
 	struct cache *cache = o->cache;
@@ -258,8 +270,8 @@ static int load_words(struct opening *o)
 		uint64_t rest = cache->blocks - at;
 		uint64_t count = rest < READ_WORDS ? rest : READ_WORDS;
 
-		ret = daxpin_read(cache->pool, cache->index[at / INDEX_WORDS],
-				  at % INDEX_WORDS * 8, count * 8, words);
+		ret = read_meta(o, cache->index[at / INDEX_WORDS],
+				at % INDEX_WORDS * 8, count * 8, words);
 		for (uint64_t i = 0; !ret && i < count; i++)
 			if (words[i])
 				ret = load_word(o, at + i, words[i]);

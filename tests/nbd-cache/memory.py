@@ -1,0 +1,148 @@
+"""Tests of what the cache does if memory of the pool becomes bad while it is used.
+
+The kernel marks pages of shmem as bad by MADV_HWPOISON and does not use them again before
+the next boot, so these tests need DAXPIN_TEST_POISON and root: tests/lab/lab has both.
+"""
+import ctypes
+import mmap
+import os
+import pathlib
+import signal
+import struct
+
+import nbd
+import openmetrics
+from control import command
+from server import BLOCK, MIB, Skip, expect, is_device
+
+HWPOISON = 100			# of madvise()
+HEADER = b'dbdcache'		# of open.c: struct header begins with it
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def needs_poison(m):
+    if 'DAXPIN_TEST_POISON' not in os.environ:
+        raise Skip('DAXPIN_TEST_POISON is not set, so no page may be marked as bad')
+    if os.geteuid():
+        raise Skip('only root may mark pages as bad')
+    if is_device(m.pool):
+        raise Skip('MADV_HWPOISON is for pages of shmem')
+
+
+def begins_with(file, at, data):
+    try:
+        return os.pread(file, len(data), at) == data
+    except OSError:		# of a page that is bad already
+        return False
+
+
+def find(m, data):
+    """Returns the file of the pool with a page that begins with these bytes, and where
+    it has it."""
+    for name in sorted(os.listdir(m.pool)):
+        file = os.open(f'{m.pool}/{name}', os.O_RDONLY)
+        for at in range(0, os.fstat(file).st_size, mmap.PAGESIZE):
+            if begins_with(file, at, data):
+                os.close(file)
+                return f'{m.pool}/{name}', at
+        os.close(file)
+    raise AssertionError('the pool does not have these bytes')
+
+
+def mark_bad(path, at):
+    """The kernel also sends SIGBUS to this process, which has the page mapped."""
+    with open(path, 'r+b') as file:
+        memory = mmap.mmap(file.fileno(), mmap.PAGESIZE, offset=at)
+    page = ctypes.c_char.from_buffer(memory)
+    memory[0:1] = memory[0:1]	# maps it
+    signal.signal(signal.SIGBUS, lambda *_: None)
+    failed = libc.madvise(ctypes.c_void_p(ctypes.addressof(page)), mmap.PAGESIZE,
+                          HWPOISON)
+    signal.signal(signal.SIGBUS, signal.SIG_DFL)
+    if failed:
+        raise Skip(f'MADV_HWPOISON: {os.strerror(ctypes.get_errno())}')
+
+
+def poison(m, data):
+    mark_bad(*find(m, data))
+
+
+def lost(m):
+    return openmetrics.parse(command(m, 'stats'))['nbd_cache_lost_blocks']
+
+
+def is_lost(m, client, block):
+    """Reads of the block fail, and writes of a part of it."""
+    return all(error == nbd.EIO for error, _ in (
+        client.call(nbd.READ, block * BLOCK, BLOCK),
+        client.call(nbd.WRITE, block * BLOCK, data=b'a part')))
+
+
+def test_bad_memory(m):
+    """A clean block is read from the disk again; a dirty one is an error until it is
+    written as a whole. No store goes to bad memory, which would be SIGBUS."""
+    needs_poison(m)
+    options = (f'control={m.top}/control', 'low=0', 'high=100')
+    data = os.urandom(48 * MIB)	# more than the pool has
+    pathlib.Path(m.disk).write_bytes(data)
+    client = m.start(*options)
+    client.read(3 * BLOCK, BLOCK)
+    poison(m, data[3 * BLOCK:3 * BLOCK + 64])
+    expect(client.read(3 * BLOCK, BLOCK) == data[3 * BLOCK:4 * BLOCK], 'a clean block')
+    dirty = os.urandom(BLOCK)
+    for block in (4, 5):
+        client.write(block * BLOCK, dirty)
+        poison(m, dirty[:64])
+        expect(is_lost(m, client, block), f'block {block} is not an error')
+        expect(f"bytes at {block * BLOCK} are not on the disk, and the pool's memory "
+               'of them is bad' in m.log(), m.log())
+    for block in range(6, 768):	# needs space, so write-back begins with 4 and 5
+        client.write(block * BLOCK, dirty)
+    expect(lost(m) == 2, f'{lost(m)} blocks are lost')
+    expect(f'at {4 * BLOCK} is bad, and they are lost' in m.log(), m.log())
+    expect(is_lost(m, client, 5), 'the disk has older contents')
+    client.write(4 * BLOCK, dirty)
+    expect(client.read(4 * BLOCK, BLOCK) == dirty, 'a new write')
+    m.kill()
+    client = m.start(*options)
+    expect(lost(m) == 1, f'{lost(m)} blocks are lost after the restart')
+    expect(is_lost(m, client, 5), 'the disk has older contents after the restart')
+    for block in range(768):
+        if block != 5:
+            wanted = data[block * BLOCK:(block + 1) * BLOCK] if block < 4 else dirty
+            expect(client.read(block * BLOCK, BLOCK) == wanted, f'block {block}')
+    m.stop()
+
+
+def test_bad_memory_of_the_index(m):
+    """A server does not start, and reports why."""
+    needs_poison(m)
+    m.make_disk(8 * MIB)
+    client = m.start()
+    client.write(0, os.urandom(BLOCK))
+    poison(m, HEADER)
+    m.stop()
+    words = m.refused()
+    expect('memory of the index' in words and 'is bad' in words, words)
+
+
+def test_bad_memory_of_the_index_in_use(m):
+    """It ends the server, because the words are loaded without a system call."""
+    needs_poison(m)
+    m.make_disk(8 * MIB)
+    client = m.start()
+    client.write(0, os.urandom(BLOCK))
+    path, at = find(m, HEADER)
+    with open(path, 'rb') as file:	# the pool has one segment, which begins at 0
+        words, = struct.unpack_from('<Q', file.read(at + 304), at + 296)
+    mark_bad(path, words)
+    try:
+        error, _ = client.call(nbd.READ, 0, BLOCK)
+        raise AssertionError(f'the read ends with {error}')
+    except nbd.Closed:
+        pass
+    status = m.server.wait()
+    expect(status == -signal.SIGBUS, f'the server ended with {status}')
+    m.disconnect()
+    words = m.refused()
+    expect('memory of the index' in words and 'is bad' in words, words)
