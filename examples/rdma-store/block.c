@@ -21,6 +21,39 @@ struct header {
 
 _Static_assert(sizeof(struct header) == 64, "a cache line");
 
+/* The checks hold whatever else is in the pool, for example another program's roots. */
+static int read_header(struct store *store, struct daxpin_extent extent,
+		       struct message *answer)
+{
+	struct header header;
+	uint64_t size;
+	int ret = daxpin_read(store->pool, extent, 0, sizeof(header), &header);
+
+	if (!ret)
+		ret = daxpin_size(store->pool, extent, &size);
+	if (ret)
+		return ret;
+	answer->size = le64toh(header.size);
+	answer->hash = le64toh(header.hash);
+	return memcmp(header.magic, magic, sizeof(magic)) || !answer->size ||
+	       answer->size > size - sizeof(header) ? -EUCLEAN : 0;
+}
+
+/*
+ * The block with this name, in order to retire it. With the lock of the names.
+ *
+ * -ENOENT	there is none
+ * -EUCLEAN	the name is of another program, whose extent must not be retired
+ */
+static int find_block(struct store *store, const char *name,
+		      struct daxpin_extent *ret_extent)
+{
+	struct message ignored;
+	int ret = daxpin_root(store->pool, name, ret_extent);
+
+	return ret ? ret : read_header(store, *ret_extent, &ignored);
+}
+
 /* Grants the data, to the byte. */
 static int open_access(struct access *access, const char *peer, int rights,
 		       uint32_t flags, struct message *answer)
@@ -49,6 +82,12 @@ int block_put(struct store *store, struct access *access, const char *peer,
 		return -EBUSY;
 	if (request->size > DAXPIN_SEGMENT_MAX)
 		return -EFBIG;
+	/* The commit would be refused as well, but only after the transfer. */
+	pthread_mutex_lock(&store->names);
+	ret = find_block(store, request->name, &access->extent);
+	pthread_mutex_unlock(&store->names);
+	if (ret && ret != -ENOENT)
+		return ret;
 	ret = daxpin_reserve(store->pool, request->size + sizeof(struct header),
 			     0, &access->extent);
 	if (ret)
@@ -92,7 +131,7 @@ static int publish(struct store *store, const struct access *access)
 	int ret;
 
 	pthread_mutex_lock(&store->names);
-	ret = daxpin_root(store->pool, access->name, &ops[2].extent);
+	ret = find_block(store, access->name, &ops[2].extent);
 	if (!ret || ret == -ENOENT)
 		ret = daxpin_publish(store->pool, ops, ret ? 2 : 3, NULL, NULL);
 	pthread_mutex_unlock(&store->names);
@@ -128,24 +167,6 @@ int block_commit(struct store *store, struct access *access,
 	if (ret)
 		daxpin_cancel(store->pool, access->extent);
 	return ret;
-}
-
-/* The checks hold whatever else is in the pool, for example another program's roots. */
-static int read_header(struct store *store, struct daxpin_extent extent,
-		       struct message *answer)
-{
-	struct header header;
-	uint64_t size;
-	int ret = daxpin_read(store->pool, extent, 0, sizeof(header), &header);
-
-	if (!ret)
-		ret = daxpin_size(store->pool, extent, &size);
-	if (ret)
-		return ret;
-	answer->size = le64toh(header.size);
-	answer->hash = le64toh(header.hash);
-	return memcmp(header.magic, magic, sizeof(magic)) || !answer->size ||
-	       answer->size > size - sizeof(header) ? -EUCLEAN : 0;
 }
 
 /*
@@ -190,7 +211,7 @@ int block_retire(struct store *store, const char *name)
 	int ret;
 
 	pthread_mutex_lock(&store->names);
-	ret = daxpin_root(store->pool, name, &ops[1].extent);
+	ret = find_block(store, name, &ops[1].extent);
 	if (!ret)
 		ret = daxpin_publish(store->pool, ops, 2, NULL, NULL);
 	pthread_mutex_unlock(&store->names);

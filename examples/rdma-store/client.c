@@ -44,7 +44,9 @@ struct data {
 
 static int fail(const char *what, int err)
 {
-	fprintf(stderr, "rdma-client: %s: %s\n", what, strerror(-err));
+	fprintf(stderr, "rdma-client: %s: %s\n", what, err == -EUCLEAN ?
+		"this name of the pool is not of a block: another program has made it, so use another name" :
+		strerror(-err));
 	return err;
 }
 

@@ -195,14 +195,21 @@ int conn_get_request(struct conn *conn, struct rdma_cm_id *listen)
 	return err;
 }
 
-int conn_accept(struct conn *conn, struct ibv_pd *pd, int timeout_ms)
+int conn_accept(struct conn *conn, struct ibv_pd *pd)
 {
 	struct ibv_qp_init_attr options = qp_options;
-	uint64_t end_ms = conn_now_ms() + (uint64_t)timeout_ms;
 	int err = rdma_create_qp(conn->id, pd, &options) ? -errno : begin(conn);
 
 	if (!err && rdma_accept(conn->id, parameters()))
 		err = -errno;
+	return err;
+}
+
+int conn_wait_established(struct conn *conn, int timeout_ms)
+{
+	uint64_t end_ms = conn_now_ms() + (uint64_t)timeout_ms;
+	int err = 0;
+
 	while (!err && !conn->is_established)
 		err = sleep_on(conn, -1, left_ms(end_ms));
 	return err;

@@ -32,18 +32,19 @@ int conn_listen(const char *address, const char *port,
 void conn_listen_end(struct rdma_cm_id *listen);
 /*
  * Takes a connection request from the listening id, whose channel's fd is readable.
- * Waits for nothing: what depends on the peer is done in conn_accept(), so one thread
- * can serve all peers' requests.
+ * Waits for nothing: what depends on the peer is done in conn_wait_established(), so
+ * one thread can serve all peers' requests.
  *
  * -EAGAIN	there is none
  * -ENODEV	the RDMA device is being removed
  */
 int conn_get_request(struct conn *conn, struct rdma_cm_id *listen);
-/*
- * Accepts it, and waits until the peer has completed the handshake. After an error, as
- * of conn_receive(), call conn_close().
- */
-int conn_accept(struct conn *conn, struct ibv_pd *pd, int timeout_ms);
+/* Accepts it. The peer completes the handshake when it pleases. After an error call
+ * conn_close(). */
+int conn_accept(struct conn *conn, struct ibv_pd *pd);
+/* Waits until the peer has completed the handshake. Errors are those of
+ * conn_receive(). */
+int conn_wait_established(struct conn *conn, int timeout_ms);
 int conn_connect(struct conn *conn, const char *host, const char *port);
 void conn_close(struct conn *conn);
 

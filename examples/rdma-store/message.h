@@ -17,10 +17,11 @@
  * -EBUSY	PUT, GET: the client has a grant
  * -EINVAL	a field must be zero, or must not be; a name without its NUL; COMMIT
  *		without PUT; DONE without a grant
+ * -EIO		the memory of the block with that name is bad
  * -ENOENT	there is no block of that name
  * -EPROTO	the type is unknown
  * -EPROTONOSUPPORT  version is not STORE_VERSION
- * -EUCLEAN	GET: the name is not that of a block
+ * -EUCLEAN	the name is not that of a block: another program has made it
  * Others as daxpin_reserve(), daxpin_rdma_grant() and daxpin_publish().
  */
 #ifndef MESSAGE_H

@@ -70,11 +70,12 @@ static const char usage[] =
 "  --create BYTES	create a pool in the directory PATH if there is none\n"
 "		(0: on the whole device)\n"
 "  --overwrite	with --create: overwrite whatever is there\n"
-"  --handshake MS	how long a client may take to connect (default 10000)\n"
+"  --handshake MS	how long a client may take to connect (default 10000);\n"
+"		see --idle\n"
 "  --grace MS	how long a client may keep a grant (default 10000)\n"
 "  --idle MS	how long a client without a grant may be silent (default\n"
-"		300000); one second if all 64 places are in use and another\n"
-"		client waits\n"
+"		300000). If all 64 places are in use and another client\n"
+"		waits, one second is the limit of this and of --handshake\n"
 "A client that exceeds one of these limits is disconnected.\n";
 
 static int fail(const char *what, const char *errmsg, int err)
@@ -130,27 +131,34 @@ static const char *name_of(uint32_t type)
 }
 
 /*
- * Waits for the next request. The limit of a grant does not depend on what the client
- * sends. A silent client without a grant is disconnected when another needs its place.
+ * Waits for the next request, or with ret_request NULL for the end of the handshake. A
+ * client without a grant is disconnected when it is silent and another needs its place.
  */
-static int receive(struct session *session, struct message *ret_request)
+static int wait_for_client(struct session *session, uint64_t end_ms,
+			   struct message *ret_request)
 {
-	struct target *target = session->target;
 	bool granted = session->access.grant != NULL;
-	uint64_t end_ms = granted ? session->grant_end_ms :
-			  conn_now_ms() + (uint64_t)target->idle_ms;
-	int err, left_ms;
+	int err, left_ms, ms;
 
 	do {
 		uint64_t now_ms = conn_now_ms();
 
 		left_ms = now_ms < end_ms ? (int)(end_ms - now_ms) : 0;
-		err = conn_receive(&session->conn,
-				   left_ms < SILENT_MS ? left_ms : SILENT_MS,
-				   ret_request);
+		ms = left_ms < SILENT_MS ? left_ms : SILENT_MS;
+		err = ret_request ? conn_receive(&session->conn, ms, ret_request) :
+				    conn_wait_established(&session->conn, ms);
 	} while (err == -ETIMEDOUT && left_ms > SILENT_MS &&
-		 (granted || !atomic_exchange(&target->full, false)));
+		 (granted || !atomic_exchange(&session->target->full, false)));
 	return err;
+}
+
+/* The limit of a grant does not depend on what the client sends. */
+static int receive(struct session *session, struct message *ret_request)
+{
+	uint64_t end_ms = session->access.grant ? session->grant_end_ms :
+			  conn_now_ms() + (uint64_t)session->target->idle_ms;
+
+	return wait_for_client(session, end_ms, ret_request);
 }
 
 /* Handles one request. After an error the session must end. */
@@ -216,8 +224,10 @@ static int begin_session(struct session *session)
 	int err = open_domain(session);
 
 	if (!err)
-		err = conn_accept(&session->conn, session->pd,
-				  session->target->handshake_ms);
+		err = conn_accept(&session->conn, session->pd);
+	if (!err)
+		err = wait_for_client(session, conn_now_ms() +
+				      (uint64_t)session->target->handshake_ms, NULL);
 	if (!err)
 		say(session, "is here", 0);
 	return err;

@@ -4,7 +4,8 @@
  * completes the handshake, as if it were stopped at that moment. Prints `ready` when it
  * has sent the request, and stays until it is killed.
  *
- * half_open ADDRESS PORT COUNT: COUNT clients that complete it and send nothing more.
+ * half_open ADDRESS PORT COUNT: COUNT clients that complete it and send nothing more,
+ * or if COUNT is negative, as many that never complete it.
  */
 #include <errno.h>
 #include <rdma/rdma_cma.h>
@@ -38,7 +39,7 @@ int main(int argc, char **argv)
 {
 	struct rdma_addrinfo hints = { .ai_port_space = RDMA_PS_TCP }, *info;
 	struct rdma_event_channel *channel = rdma_create_event_channel();
-	int silent = argc == 4 ? atoi(argv[3]) : 0;
+	int count = argc == 4 ? atoi(argv[3]) : -1;
 	struct rdma_conn_param parameters = {
 		.responder_resources = 1, .initiator_depth = 1,
 		.retry_count = 6, .rnr_retry_count = 6,
@@ -49,17 +50,17 @@ int main(int argc, char **argv)
 		return fail("ADDRESS PORT [COUNT]");
 	if (rdma_getaddrinfo(argv[1], argv[2], &hints, &info))
 		return fail("address");
-	do {
+	for (int i = 0; i < abs(count); i++) {
 		id = make_endpoint(info);
 		/*
 		 * This channel is never read, so the reply to the request is not
 		 * handled.
 		 */
-		if (!id || (argc == 3 && rdma_migrate_id(id, channel)))
+		if (!id || (count < 0 && rdma_migrate_id(id, channel)))
 			return fail("an endpoint");
 		if (rdma_connect(id, &parameters))
 			return fail("connect");
-	} while (--silent > 0);
+	}
 	puts("ready");
 	fflush(stdout);
 	for (;;)
