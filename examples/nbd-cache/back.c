@@ -133,9 +133,7 @@ static int end(struct cache *cache, struct piece *piece)
 	if (same && (!piece->error || bad))
 		piece->error = cache_exchange(cache, &change, 1);
 	if (same && bad && !piece->error)
-		cache_say(cache, "the pool's memory of the %u bytes at %llu is bad, and they are lost: reads fail until all of them are written or trimmed",
-			  cache_length(cache, piece->block),
-			  (unsigned long long)piece->block * cache->block);
+		cache_lost(cache, piece->block);
 	if (!same || piece->error) {
 		pthread_mutex_lock(&cache->mutex);
 		queue(cache, piece->block);
@@ -186,7 +184,7 @@ static bool has_work(const struct cache *cache, bool behind)
 		((behind || cache->stop) && cache->dirty > cache->low));
 }
 
-static void wait_seconds(pthread_cond_t *cond, pthread_mutex_t *mutex, long ns)
+static void wait_ns(pthread_cond_t *cond, pthread_mutex_t *mutex, long ns)
 {
 	struct timespec until;
 
@@ -245,7 +243,7 @@ void *back_run(void *arg)
 		works = pass(cache);
 		if (works || cache->stop)
 			continue;
-		wait_seconds(&cache->work, &cache->mutex, RETRY_SECONDS * 1000000000l);
+		wait_ns(&cache->work, &cache->mutex, RETRY_SECONDS * 1000000000l);
 		works = true;		/* so that the end begins with a trial */
 	}
 	pthread_mutex_unlock(&cache->mutex);
@@ -266,7 +264,7 @@ bool back_wait(struct cache *cache)
 	failures = cache->failures;
 	cache->waiters++;
 	pthread_cond_signal(&cache->work);
-	wait_seconds(&cache->progress, &cache->mutex, 20000000);
+	wait_ns(&cache->progress, &cache->mutex, 20000000);
 	cache->waiters--;
 	failed = cache->failures != failures;
 	pthread_mutex_unlock(&cache->mutex);

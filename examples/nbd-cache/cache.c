@@ -87,8 +87,8 @@ int cache_hold(struct cache *cache, uint64_t word, struct daxpin_extent *ret_ext
 	return ret;
 }
 
-/* A request with this extent, or {0, 0}, has failed: has the memory, and not the disk? If
- * it has, the library does not reserve it again. */
+/* A request with this extent, or {0, 0}, has failed. Because of its memory, and not of
+ * the disk? Then the library does not reserve it again. */
 bool cache_is_bad(struct cache *cache, struct daxpin_extent extent)
 {
 	char *buffer = extent.addr ? malloc(cache->block) : NULL;
@@ -326,7 +326,8 @@ static int disk_failed(struct cache *cache, uint64_t block, int error)
 	return -EIO;
 }
 
-static int memory_failed(struct cache *cache, uint64_t block)
+/* Reports it, and is the error of a request for a dirty block in bad memory. */
+int cache_lost(struct cache *cache, uint64_t block)
 {
 	cache_say(cache, "the %u bytes at %llu are not on the disk, and the pool's memory of them is bad: reads fail until all of them are written or trimmed",
 		  cache_length(cache, block),
@@ -373,7 +374,7 @@ static int read_cached(struct cache *cache, uint64_t block, uint32_t at,
 	int ret;
 
 	if (word & WORD_LOST)
-		return memory_failed(cache, block);
+		return cache_lost(cache, block);
 	if (!(word & WORD_ADDR)) {
 		if (!word && cache->disk >= 0)
 			return 0;
@@ -429,8 +430,9 @@ static unsigned int count_missing(struct cache *cache, const struct run *run)
 	return count;
 }
 
-/* The words are 0 and locked. Makes clean blocks of what can be read of the disk. If the
- * memory of an extent is bad, cuts the run before its block, which is then read again. */
+/* The words are 0 and locked. Makes clean blocks of what can be read of the disk. If
+ * the memory of an extent is bad, cuts the run before its block, which is then read
+ * again. */
 static int fetch(struct cache *cache, struct run *run, char *to)
 {
 	struct change change[RUN];
@@ -493,7 +495,7 @@ static int bad_memory(struct cache *cache, uint64_t block, uint64_t word)
 {
 	if (cache->disk >= 0 && cache_evict_block(cache, block, true))
 		return 0;
-	return *cache_word(cache, block) == word ? memory_failed(cache, block) : 0;
+	return *cache_word(cache, block) == word ? cache_lost(cache, block) : 0;
 }
 
 static int read_block(struct cache *cache, uint64_t block, uint32_t at,
@@ -564,14 +566,14 @@ static int fill(struct cache *cache, const struct run *run, unsigned int i)
 	int ret = 0;
 
 	if (word & WORD_LOST)
-		return memory_failed(cache, one.block);
+		return cache_lost(cache, one.block);
 	if (word & WORD_ADDR) {
 		ret = daxpin_extent_at(cache->pool, word & WORD_ADDR, &old) ? :
 		      daxpin_read(cache->pool, old, 0, cache->block, to);
 		if (ret != -EIO || cache->disk < 0)
 			return ret;
 		if (word & WORD_DIRTY)
-			return memory_failed(cache, one.block);
+			return cache_lost(cache, one.block);
 		ret = 0;
 	}
 	if (cache->disk >= 0 && !(word & WORD_ZERO))

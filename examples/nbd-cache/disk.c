@@ -18,7 +18,25 @@
 #define IDENTITY	256u
 #define HANDLE_BYTES	100u
 
-/* Reads the first of the device's files in sysfs that identifies the medium. */
+/* Reads the first line of a file that sysfs has of the device. False: there is none, or
+ * it is empty. */
+static bool read_sysfs(dev_t device, const char *name, char *to, size_t size)
+{
+	char path[128];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s", major(device),
+		 minor(device), name);
+	file = fopen(path, "re");
+	if (!file || !fgets(to, size, file))
+		*to = '\0';
+	if (file)
+		fclose(file);
+	to[strcspn(to, "\n")] = '\0';
+	return *to;
+}
+
+/* Reads the first of the device's files that identifies the medium. */
 static void read_identity(dev_t device, char *to, size_t size)
 {
 	static const char *const files[] = {
@@ -27,44 +45,23 @@ static void read_identity(dev_t device, char *to, size_t size)
 		"../device/serial", "../loop/backing_file",
 	};
 
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		char path[128];
-		FILE *file;
-		bool found;
-
-		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%s",
-			 major(device), minor(device), files[i]);
-		file = fopen(path, "re");
-		found = file && fgets(to, size, file);
-		if (file)
-			fclose(file);
-		to[strcspn(to, "\n")] = '\0';
-		if (found && *to)
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		if (read_sysfs(device, files[i], to, size))
 			return;
-	}
-	*to = '\0';
 }
 
 /* A partition is identified by its disk and by where it begins. */
 static int identify_device(struct cache *cache, const struct cache_options *options,
 			   dev_t device, uint64_t *ret_size, char *identity)
 {
-	char path[128], id[160] = "";
-	unsigned long long begin = 0;
-	FILE *file;
+	char begin[32], id[160];
 
 	if (ioctl(cache->disk, BLKGETSIZE64, ret_size))
 		return cache_fail(options, -errno, "%s: its size is unknown: %s",
 				  options->disk, strerror(errno));
-	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/start", major(device),
-		 minor(device));
-	file = fopen(path, "re");
-	if (file && fscanf(file, "%llu", &begin) != 1)
-		begin = 0;
-	if (file)
-		fclose(file);
 	read_identity(device, id, sizeof(id));
-	snprintf(identity, IDENTITY, "device \"%s\" from sector %llu", id, begin);
+	snprintf(identity, IDENTITY, "device \"%s\" from sector %s", id,
+		 read_sysfs(device, "start", begin, sizeof(begin)) ? begin : "0");
 	return 0;
 }
 

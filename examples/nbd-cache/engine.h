@@ -122,6 +122,7 @@ void cache_lock(struct cache *cache, uint64_t block);
 void cache_unlock(struct cache *cache, uint64_t block);
 int cache_hold(struct cache *cache, uint64_t word, struct daxpin_extent *ret_extent);
 bool cache_is_bad(struct cache *cache, struct daxpin_extent extent);
+int cache_lost(struct cache *cache, uint64_t block);
 int cache_exchange(struct cache *cache, const struct change *change,
 		   unsigned int count);
 bool cache_evict_block(struct cache *cache, uint64_t block, bool wait);

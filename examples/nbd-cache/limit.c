@@ -7,7 +7,7 @@
  *
  * The library changes a segment only at a moment when nothing in it is held, which
  * under load does not come by itself. So in each pass new requests wait, see
- * cache_enter(), until the requests in progress have ended and the rest is done, or
+ * enter(), until the requests in progress have ended and the rest is done, or
  * TRY_MS have passed.
  */
 #include "engine.h"

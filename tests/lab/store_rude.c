@@ -433,7 +433,7 @@ static void run_late(char **arguments)
 		expect("put", put(&rude, "l"), 0);
 		memset(rude.bytes, 6, SIZE);
 		expect("write", transfer(&rude, IBV_WR_RDMA_WRITE, 0, SIZE), 0);
-		writes += commit_and_write(&rude, i % 2 ? SAME_MS : i % 20 * 5);
+		writes += commit_and_write(&rude, i % 2 ? SAME_MS : i * 60 % 400);
 		end(&rude);
 		begin(&rude, SIZE);
 		expect("get", get_whole(&rude, "l"), 0);
