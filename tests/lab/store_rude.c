@@ -30,6 +30,7 @@
 
 #define ANSWER_MS	600000	/* to end a test that hangs */
 #define SIZE		UINT64_C(70001)
+#define LATE		64	/* bytes of a write after the commit */
 #define SAME_MS		800	/* twice as long as slow_commit.c waits */
 
 static const char *address;
@@ -370,10 +371,10 @@ static void run_edges(char **arguments)
 
 /* ------------------------------------------------------------------ late */
 
+/* Few bytes, so that they arrive at once. */
 static int post_write(struct rude *rude)
 {
-	struct ibv_sge sge = { (uintptr_t)rude->bytes, (uint32_t)rude->size,
-			       rude->mr->lkey };
+	struct ibv_sge sge = { (uintptr_t)rude->bytes, LATE, rude->mr->lkey };
 	struct ibv_send_wr wr = {
 		.sg_list = &sge, .num_sge = 1, .opcode = IBV_WR_RDMA_WRITE,
 		.wr.rdma.remote_addr = rude->key.addr,
@@ -398,12 +399,10 @@ static unsigned int commit_and_write(struct rude *rude, unsigned int same_ms)
 	rude->conn.out = message_swap(commit);
 	expect("commit", rdma_post_send(rude->conn.id, NULL, &rude->conn.out,
 					sizeof(commit), rude->conn.mr, 0), 0);
-	err = post_write(rude);
-	if (!err)
-		err = conn_complete(&rude->conn);	/* of the commit */
+	err = conn_complete(&rude->conn);
 	for (; !err; writes++) {
 		if (conn_now_ms() >= end_ms)
-			memset(rude->bytes, 'x', rude->size);
+			memset(rude->bytes, 'x', LATE);
 		err = post_write(rude);
 		if (!err)
 			err = conn_complete(&rude->conn);
