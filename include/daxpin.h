@@ -62,6 +62,7 @@ extern "C" {
 #define DAXPIN_ROOTS_MAX	1024u
 #define DAXPIN_ROOT_NAME_MAX	48u		/* bytes with the final NUL */
 #define DAXPIN_LABEL_MAX	64u		/* bytes with the final NUL */
+#define DAXPIN_OBJECT_MAX	2048u		/* bytes of a small object */
 #define DAXPIN_NO_DEADLINE	UINT64_MAX
 
 struct daxpin_pool;
@@ -250,6 +251,9 @@ struct daxpin_pool_info {
 	uint64_t no_space;		/* reserves that found no free run */
 	uint64_t max_bytes;		/* to which daxpin_pool_grow() can enlarge
 					   the pool while it is open */
+	/* Small objects: */
+	uint64_t slab_bytes;		/* of the extents that have them */
+	uint64_t objects;		/* live ones */
 };
 
 /*
@@ -543,10 +547,12 @@ enum daxpin_op_type {
 	DAXPIN_OP_RETIRE,		/* live -> free at the last drop */
 	DAXPIN_OP_SET,			/* 8 aligned bytes of a live extent */
 	DAXPIN_OP_ROOT,			/* a name for a live extent */
+	DAXPIN_OP_OBJECT_KEEP,		/* reserved -> live, of an object */
+	DAXPIN_OP_OBJECT_FREE,		/* live -> free */
 };
 
-/* KEEP: do not write the payload back, because the caller has made it durable
- * or does not need it after a crash. offset and length are 0. */
+/* KEEP, OBJECT_KEEP: do not write the payload back, because the caller has made
+ * it durable or does not need it after a crash. offset and length are 0. */
 #define DAXPIN_OP_PERSISTED	0x1u
 /* KEEP: succeed even if there may be write holds. */
 #define DAXPIN_OP_WRITERS	0x2u
@@ -555,10 +561,12 @@ enum daxpin_op_type {
 struct daxpin_op {
 	uint32_t type;			/* enum daxpin_op_type */
 	uint32_t flags;			/* DAXPIN_OP_... */
-	struct daxpin_extent extent;	/* ROOT: {0, 0} removes the name */
+	struct daxpin_extent extent;	/* {addr, 0}: the object at addr;
+					   ROOT: {0, 0} removes the name */
 	uint64_t offset;		/* in the extent; SET: 8-aligned */
-	uint64_t length;		/* KEEP: [offset, offset + length) is
-					   made durable; 0: to the end */
+	uint64_t length;		/* KEEP, OBJECT_KEEP: [offset, offset +
+					   length) is made durable; 0: to the
+					   end */
 	uint64_t value;			/* SET */
 	const char *name;		/* ROOT */
 	uint64_t reserved[2];
@@ -575,7 +583,8 @@ struct daxpin_publish_options {
 /*
  * Make count operations durable, all or none, even if power fails. When it
  * returns 0 they are durable. A KEEP makes the payload durable first. SET and
- * ROOT take an extent that is live, or kept in the same call. options may be
+ * ROOT take an extent or object that is live, or kept in the same call, which
+ * for an object is { addr, 0 } (see daxpin_object_reserve()). options may be
  * NULL. On failure, and only then, *failed (may be NULL) is the index of the
  * operation that failed, or count if the error is of no single one. Any thread.
  *
@@ -586,7 +595,8 @@ struct daxpin_publish_options {
  * -EAGAIN	SET: the gate of the extent's segment is closed; a
  *		DAXPIN_EVENT_RETRY follows
  * -EALREADY	the extent is already retired
- * -EBUSY	another publish of the extent or the name is in progress; KEEP
+ * -EBUSY	another publish of the extent, the object or the name is in
+ *		progress; OBJECT_FREE of an object that a root names; KEEP
  *		while the extent may have a write hold; RETIRE of an extent that
  *		a root names
  * -EINVAL	a field that the type does not use is not 0; KEEP of an extent
@@ -731,6 +741,78 @@ struct daxpin_copy_options {
 int daxpin_copy(struct daxpin_pool *pool, struct daxpin_extent from,
 		const struct daxpin_copy_options *options,
 		struct daxpin_extent *ret_extent);
+
+/* ---------------------------------------------------------- small objects */
+
+/*
+ * Objects of 1 to DAXPIN_OBJECT_MAX bytes, for the CPU: no hardware may access
+ * them, so there are no holds of them. Many of one size share an extent, the slab,
+ * which the library makes and frees. An object's pool address is its handle, and is
+ * the same at every open. In a publish the extent of an object is { addr, 0 }:
+ * OBJECT_KEEP makes a reserved object live, OBJECT_FREE frees a live one, SET
+ * changes 8 bytes of one, and ROOT names one. An address can be reserved again as
+ * soon as its object was freed.
+ */
+
+/*
+ * Reserve an object of at least size bytes, aligned to 16. The size is rounded up
+ * to a multiple of 16 up to 128, and then to one of 8 sizes for each doubling. A
+ * crash or a close frees it, unless it was kept. flags: DAXPIN_RESERVE_ZERO. Any
+ * thread.
+ *
+ * -EAGAIN	there is no space for another slab, but a job is reclaiming or
+ *		refilling space
+ * -EINVAL	a size of 0 or above DAXPIN_OBJECT_MAX, an unknown flag
+ * -EIO		the medium failed, now or earlier in this open
+ * -ENOMEM
+ * -ENOSPC	there is no space for another slab
+ * -EROFS	the pool is open for reading
+ */
+int daxpin_object_reserve(struct daxpin_pool *pool, uint64_t size, uint32_t flags,
+			  uint64_t *ret_addr);
+
+/*
+ * Free a reserved object. Any thread.
+ *
+ * -EBUSY	a publish of the object is in progress
+ * -EINVAL	no object begins at addr, or it is live
+ * -ESTALE	the object is free
+ */
+int daxpin_object_cancel(struct daxpin_pool *pool, uint64_t addr);
+
+/* The object in memory, as daxpin_ptr(). NULL if no reserved or live object begins
+ * at addr. Any thread. */
+void *daxpin_object_ptr(struct daxpin_pool *pool, uint64_t addr);
+
+/*
+ * Store the size of the object, which is at least the size that was reserved. Any
+ * thread.
+ *
+ * -EINVAL	no object begins at addr
+ * -ESTALE	the object is free
+ */
+int daxpin_object_size(struct daxpin_pool *pool, uint64_t addr, uint64_t *ret_size);
+
+/*
+ * Copy length bytes at `offset` of the object to `to`, whose contents are undefined
+ * after a failure. Any thread.
+ *
+ * -EINVAL	no object begins at addr, or a range past its end
+ * -EIO		the medium is bad there; a load would be SIGBUS
+ * -ENOMEM	the medium is bad there, and no memory was left to record it
+ * -ESTALE	the object is free
+ */
+int daxpin_object_read(struct daxpin_pool *pool, uint64_t addr, uint64_t offset,
+		       uint64_t length, void *to);
+
+/*
+ * Call fn for every live object in the order of addresses. fn may free the object
+ * that it is given. Stops when fn returns non-zero, and returns that. Objects that
+ * are published or freed meanwhile may be reported or not. Any thread.
+ */
+int daxpin_foreach_object(struct daxpin_pool *pool,
+			  int (*fn)(struct daxpin_pool *pool, uint64_t addr,
+				    uint64_t size, void *arg), void *arg);
 
 /* ------------------------------------------------------------------ holds */
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include "api/options.h"
 #include "core/recover.h"
+#include "core/slabs.h"
 #include "os/os.h"
 #include "pool/create.h"
 #include "pool/own.h"
@@ -19,6 +20,7 @@ static_assert(DAXPIN_SEGMENT_DEFAULT == DP_SEGMENT_SIZE_DEFAULT, "public and med
 static_assert(DAXPIN_SEGMENTS_MAX == DP_SEGMENTS_MAX, "public and media");
 static_assert(DAXPIN_HOLDS_MAX == DP_COUNT_MAX, "public and state");
 static_assert(DAXPIN_OPS_MAX == DP_LANE_ENTRIES, "public and media");
+static_assert(DAXPIN_OBJECT_MAX == DP_SLAB_OBJECT_MAX, "public and media");
 static_assert(DAXPIN_ROOTS_MAX == DP_ROOTS, "public and media");
 static_assert(DAXPIN_ROOT_NAME_MAX == DP_ROOT_NAME_MAX, "public and media");
 static_assert((int)DAXPIN_SOURCE_DISK == DP_SOURCE_DISK, "same order");
@@ -177,6 +179,8 @@ static int pool_close(struct daxpin_pool *pool)
 		pool_open_gates(pool);
 		return -EBUSY;
 	}
+	if (!pool->media.readonly)
+		dp_slabs_close(pool);
 	ret = dp_pool_end(&pool->media);
 	if (ret) {
 		pool_open_gates(pool);
@@ -245,6 +249,7 @@ static struct daxpin_pool_info pool_info_now(struct daxpin_pool *pool)
 {
 	const struct dp_pool *media = &pool->media;
 	struct dp_state_deferred deferred = dp_states_deferred(&pool->states);
+	struct dp_object_counts objects = dp_objects_count(&pool->objects);
 	uint64_t quarantined = dp_spaces_quarantined_count(&pool->spaces);
 
 	return (struct daxpin_pool_info) {
@@ -278,6 +283,8 @@ static struct daxpin_pool_info pool_info_now(struct daxpin_pool *pool)
 		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,
 		.movable = media->movable,
 		.dirty_shutdown = media->flushed.dirty,
+		.slab_bytes = objects.slabs * DP_SLAB_SIZE,
+		.objects = objects.live,
 	};
 }
 

@@ -42,6 +42,14 @@ static const struct publish_type publish_types[] = {
 		.name = "ROOT", .no_offset = ~0ull, .no_length = ~0ull,
 		.no_value = ~0ull,
 	},
+	[DAXPIN_OP_OBJECT_KEEP] = {
+		.name = "OBJECT_KEEP", .flags = DAXPIN_OP_PERSISTED,
+		.no_value = ~0ull, .no_root_name = ~0ull,
+	},
+	[DAXPIN_OP_OBJECT_FREE] = {
+		.name = "OBJECT_FREE", .no_offset = ~0ull, .no_length = ~0ull,
+		.no_value = ~0ull, .no_root_name = ~0ull,
+	},
 };
 
 /* NULL: there is no such type. */
@@ -103,18 +111,36 @@ static int publish_check_op(const struct daxpin_op *op, const struct dp_errmsg *
 	return op->type == DAXPIN_OP_ROOT ? publish_check_name(op->name) : 0;
 }
 
+/* Is the extent or object of an operation in a place where there can be one? */
+static int publish_check_extent(const struct daxpin_pool *pool,
+				const struct daxpin_op *op)
+{
+	bool is_object = op->type == DAXPIN_OP_OBJECT_KEEP ||
+			 op->type == DAXPIN_OP_OBJECT_FREE;
+	struct dp_handle handle;
+
+	if (dp_op_names_nothing(op))
+		return 0;
+	if (is_object && op->extent.gen)
+		return -EINVAL;
+	if (is_object || (dp_op_names_object(op) && (op->type == DAXPIN_OP_SET ||
+						     op->type == DAXPIN_OP_ROOT)))
+		return op->extent.addr >> DP_BLOCK_SHIFT < pool->block_end ?
+		       0 : -EINVAL;
+	return dp_handle(pool, op->extent, &handle);
+}
+
 /* Check all operations, up to the first that is invalid: *failed is its index. */
 static int publish_check(const struct daxpin_pool *pool,
 			 const struct daxpin_op *ops, size_t count,
 			 size_t *failed)
 {
-	struct dp_handle handle;
 	int ret = 0;
 
 	for (size_t i = 0; !ret && i < count; i++) {
 		ret = publish_check_op(&ops[i], NULL);
-		if (!ret && !dp_op_names_nothing(&ops[i]))
-			ret = dp_handle(pool, ops[i].extent, &handle);
+		if (!ret)
+			ret = publish_check_extent(pool, &ops[i]);
 		if (ret)
 			*failed = i;
 	}
@@ -331,11 +357,27 @@ DP_EXPORT int daxpin_publish(struct daxpin_pool *pool,
 	return ret;
 }
 
+/* The extent or object that a root names. False: it has ended. */
+static bool publish_is_named(struct daxpin_pool *pool, struct dp_root_word word,
+			     struct daxpin_extent *ret_extent)
+{
+	struct dp_state_view view;
+	struct dp_object object;
+
+	if (dp_is_named(pool, word, &view)) {
+		*ret_extent = dp_extent(pool, word.block, view.generation);
+		return true;
+	}
+	if (!dp_object_is_named(pool, word, &object))
+		return false;
+	*ret_extent = (struct daxpin_extent) { word.object, 0 };
+	return true;
+}
+
 DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 			  struct daxpin_extent *ret_extent)
 {
 	struct dp_root_word word = { 0, 0, 0 }, was;
-	struct dp_state_view view;
 	int ret = dp_enter(pool);
 
 	if (ret)
@@ -347,10 +389,8 @@ DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 		ret = dp_root_find(&pool->roots, name, &word);
 		if (ret)
 			return ret;
-		if (dp_is_named(pool, word, &view)) {
-			*ret_extent = dp_extent(pool, word.block, view.generation);
+		if (publish_is_named(pool, word, ret_extent))
 			return 0;
-		}
 		/* The extent may have ended because another publish has changed the
 		 * root since its word was read. So read the word again, until it is
 		 * the same. */
@@ -365,17 +405,14 @@ static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
 			    struct daxpin_extent *ret_extent)
 {
 	struct dp_root_word word = { 0, 0, 0 }, was;
-	struct dp_state_view view;
 
 	*ret_extent = (struct daxpin_extent) { 0, 0 };
 	do {
 		was = word;
 		if (!dp_root_at(&pool->roots, slot, ret_name, &word))
 			return false;
-		if (dp_is_named(pool, word, &view)) {
-			*ret_extent = dp_extent(pool, word.block, view.generation);
+		if (publish_is_named(pool, word, ret_extent))
 			return true;
-		}
 		/* Another publish may have changed the root meanwhile, see above. */
 	} while (dp_root_pack(word) != dp_root_pack(was));
 	return true;

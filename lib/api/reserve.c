@@ -9,6 +9,7 @@
 #include "core/copy.h"
 #include "core/handle.h"
 #include "core/medium.h"
+#include "core/slabs.h"
 #include "util/cancel.h"
 
 DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
@@ -25,7 +26,12 @@ DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 		return -EROFS;
 	if (blocks > pool->extent_blocks_max)
 		return -EFBIG;
-	return dp_allocate(pool, blocks, flags & DAXPIN_RESERVE_ZERO, ret_extent);
+	ret = dp_allocate(pool, blocks, flags & DAXPIN_RESERVE_ZERO, ret_extent);
+	/* Empty slabs are space, too. */
+	if (ret == -ENOSPC && dp_slabs_give_back(pool))
+		ret = dp_allocate(pool, blocks, flags & DAXPIN_RESERVE_ZERO,
+				  ret_extent);
+	return ret;
 }
 
 DP_EXPORT int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent extent)

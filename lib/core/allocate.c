@@ -68,3 +68,16 @@ int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 	allocate_extent(pool, block, blocks, ret_extent);
 	return 0;
 }
+
+int dp_allocate_slab(struct daxpin_pool *pool, struct dp_handle *ret_handle)
+{
+	uint64_t block;
+	int ret = allocate_claim(pool, DP_SLAB_BLOCKS, &block);
+
+	if (ret)
+		return ret;
+	*ret_handle = (struct dp_handle) {
+		block, dp_state_reserve_slab(&pool->states, block, DP_SLAB_BLOCKS)
+	};
+	return 0;
+}

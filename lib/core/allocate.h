@@ -17,4 +17,7 @@
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
 		struct daxpin_extent *ret_extent);
 
+/* The same for a slab: no program has a handle of its extent. */
+int dp_allocate_slab(struct daxpin_pool *pool, struct dp_handle *ret_handle);
+
 #endif

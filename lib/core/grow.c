@@ -43,6 +43,9 @@ static int grow_build(struct daxpin_pool *pool, uint32_t segments)
 	uint32_t i = pool->media.geometry.segments;
 	int ret = dp_states_prepare(&pool->states, segments);
 
+	if (!ret)
+		ret = dp_objects_prepare(&pool->objects, (uint64_t)segments <<
+					 dp_states_shift(&pool->states));
 	for (; !ret && i < segments; i++)
 		ret = dp_recover_added(pool, i);
 	if (ret)
@@ -75,6 +78,7 @@ static void grow_publish(struct daxpin_pool *pool, uint32_t segments)
 	pool->data_blocks += added * (per_segment - pool->meta_blocks);
 	geometry->segments = segments;
 	dp_states_grow(&pool->states, segments);
+	dp_objects_grow(&pool->objects, segments * per_segment);
 	pool->block_end = segments * per_segment;
 	dp_spaces_grow(&pool->spaces, segments);
 	/* Reserves that were refused may succeed now. */

@@ -11,8 +11,9 @@ int dp_find_view(struct daxpin_pool *pool, struct daxpin_extent extent,
 	if (ret)
 		return ret;
 	*ret_view = dp_state_read(&pool->states, ret_handle->block);
-	return dp_state_view_is_current(*ret_view, ret_handle->generation) ? 0 :
-									     -ESTALE;
+	if (!dp_state_view_is_current(*ret_view, ret_handle->generation))
+		return -ESTALE;
+	return ret_view->state == DP_STATE_SLAB ? -EINVAL : 0;
 }
 
 int dp_refuse_name(struct dp_states *states, struct dp_handle handle)

@@ -7,6 +7,7 @@
 #include <daxpin.h>
 #include "extent/event.h"
 #include "extent/holders.h"
+#include "extent/objects.h"
 #include "extent/spaces.h"
 #include "extent/state.h"
 #include "extent/thread_slot.h"
@@ -33,6 +34,7 @@ struct daxpin_pool {
 					   as the pool's, and state.c has no other */
 	struct dp_pool media;
 	struct dp_spaces spaces;
+	struct dp_objects objects;
 	struct dp_events events;
 	struct dp_holders holders;
 	struct dp_jobs jobs;
@@ -131,6 +133,16 @@ static inline bool dp_is_named(struct daxpin_pool *pool, struct dp_root_word wor
 	       (ret_view->generation & DP_ROOT_GEN_MASK) == word.gen;
 }
 
+/* The same for a root that names an object. It can be claimed by a publish. */
+static inline bool dp_object_is_named(struct daxpin_pool *pool,
+				      struct dp_root_word word,
+				      struct dp_object *ret_object)
+{
+	return word.object && dp_object_find(&pool->objects, word.object, ret_object) &&
+	       dp_object_state(*ret_object) >= DP_OBJECT_LIVE &&
+	       dp_object_is_on_media(*ret_object);
+}
+
 /* 0 if a ROOT can name this extent in its present state, otherwise the errno of the
  * call. */
 int dp_refuse_name(struct dp_states *states, struct dp_handle handle);
@@ -216,8 +228,11 @@ static inline int dp_find(struct daxpin_pool *pool, struct daxpin_extent extent,
 
 	if (ret)
 		return ret;
-	return dp_state_is_current(&pool->states, ret_handle->block,
-				   ret_handle->generation) ? 0 : -ESTALE;
+	if (!dp_state_is_current(&pool->states, ret_handle->block,
+				 ret_handle->generation))
+		return -ESTALE;
+	return dp_state_read(&pool->states, ret_handle->block).state ==
+	       DP_STATE_SLAB ? -EINVAL : 0;
 }
 
 #endif

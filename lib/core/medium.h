@@ -28,6 +28,20 @@ bool dp_is_bad(struct daxpin_pool *pool, uint64_t block, uint64_t offset,
 int dp_read(struct daxpin_pool *pool, struct dp_handle handle, uint64_t offset,
 	    void *to, uint64_t length);
 
+/* Make one word durable. A power cut leaves all of it or none, so it needs no lane. */
+static inline int dp_write_word(struct daxpin_pool *pool, struct dp_lane_entry change)
+{
+	struct dp_persist *persist = &pool->media.persist;
+	char *to = pool->media.geometry.base + change.addr;
+	int ret;
+
+	assert(change.addr % sizeof(change.value) == 0);
+	dp_persist_store(persist, to, change.value);
+	ret = dp_persist_flush(persist, to, sizeof(change.value));
+	dp_persist_fence(persist);
+	return ret;
+}
+
 /*
  * Call it if the page of the table that has the extent's descriptor word is unreadable
  * (-EIO). No extent whose first word is in that page can be kept, so this quarantines

@@ -14,7 +14,7 @@
  *				no word occurs twice
  *	CLAIMED -> DURABLE	[batch_persist_first]: the payloads of KEEPs and
  *				the names of new roots, and their fence (D1);
- *				[publish_write_one]: one word: store, flush,
+ *				[dp_write_word]: one word: store, flush,
  *				fence; [batch_write]: more words: a redo lane,
  *				three fences
  *	DURABLE -> SETTLED	[batch_settle]: the states in memory change, and
@@ -48,53 +48,14 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include "core/batch.h"
 #include "core/medium.h"
+#include "core/object_step.h"
 #include "core/publish.h"
 #include "extent/thread_slot.h"
 #include "util/probe.h"
 
 #define STEPS_ON_STACK	16u
-
-enum {				/* what a step has and must release */
-	HAS_CLAIM = 1,		/* the publishing bit */
-	HAS_SLOT = 2,		/* a root slot */
-	HAS_ROOT = 4,		/* it was added to the named extent's root count */
-	HAS_HOLD = 8,
-	HAS_SHARED = 16,	/* it uses the hold or claim of another step */
-};
-
-/* The bits of batch.types. */
-#define TYPE(type)	(1u << (type))
-#define TYPES_CLAIMED	(TYPE(DAXPIN_OP_KEEP) | TYPE(DAXPIN_OP_RETIRE))
-
-struct step {
-	const struct daxpin_op *op;
-	struct dp_handle handle;	/* block 0: a root that is removed */
-	struct dp_lane_entry change;
-	uint32_t slot;
-	uint32_t has;
-};
-
-/* The extent of the last SET, held or kept by this batch. */
-struct target {
-	struct dp_handle handle;	/* block 0: none */
-	uint64_t bytes;
-	bool has_bad;			/* a bad block */
-};
-
-struct batch {
-	struct daxpin_pool *pool;
-	struct step *step;
-	size_t count;
-	size_t begun;			/* steps that may have something to release */
-	size_t found;			/* by the last search for a claim */
-	const struct daxpin_op *failed;	/* NULL: no single operation */
-	uint32_t types;			/* TYPE() of each step */
-	bool first;			/* payloads or names are written first */
-	struct target target;
-	uint64_t *locks;		/* a bitmap of the locks to take */
-	uint64_t locks_used;		/* which words of it are initialized */
-};
 
 /* ------------------------------------------------------------ which words */
 
@@ -145,6 +106,8 @@ static inline uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t b
 
 static struct dp_root_word step_root_word(const struct step *step)
 {
+	if (dp_op_names_object(step->op))
+		return dp_root_of_object(step->op->extent.addr);
 	return (struct dp_root_word) {
 		step->handle.block, step->handle.generation & DP_ROOT_GEN_MASK, 0
 	};
@@ -223,6 +186,17 @@ static int batch_choose_lock(struct batch *batch, uint64_t addr)
 	return 0;
 }
 
+static int step_find_object(struct batch *batch, struct step *step)
+{
+	const struct daxpin_op *op = step->op;
+
+	if (!dp_object_find(&batch->pool->objects, op->extent.addr, &step->object))
+		return -EINVAL;
+	batch->first |= op->type == DAXPIN_OP_OBJECT_KEEP &&
+			!(op->flags & DAXPIN_OP_PERSISTED);
+	return batch_choose_lock(batch, dp_object_bits_addr(step->object));
+}
+
 /* Find the address of the step's word; for a ROOT this claims its slot. */
 static int step_find_word(struct batch *batch, struct step *step)
 {
@@ -236,6 +210,9 @@ static int step_find_word(struct batch *batch, struct step *step)
 			op->extent.addr + op->offset, op->value
 		};
 		return batch_choose_lock(batch, step->change.addr);
+	case DAXPIN_OP_OBJECT_KEEP:
+	case DAXPIN_OP_OBJECT_FREE:
+		return step_find_object(batch, step);
 	default:
 		step->change.addr = step_descriptor_addr(batch->pool,
 							 step->handle.block);
@@ -334,6 +311,8 @@ static int step_hold_target(struct batch *batch, struct step *step)
 	const struct target *target = &batch->target;
 	int ret = 0;
 
+	if (dp_op_names_object(step->op))
+		return dp_step_claim_target(batch, step);
 	if (step->handle.block == target->handle.block &&
 	    step->handle.generation == target->handle.generation)
 		step->has = HAS_SHARED;
@@ -358,6 +337,8 @@ static int step_count_target(struct batch *batch, struct step *step)
 
 	if (!step->handle.block)
 		return 0;
+	if (dp_op_names_object(step->op))
+		return dp_step_count_object(batch, step);
 	ret = step_is_kept_here(batch, step);
 	if (ret < 0)
 		return ret;
@@ -376,16 +357,21 @@ static int step_check_roots(struct batch *batch, const struct step *step)
 	uint32_t left = dp_state_roots(&batch->pool->states,
 				       step->handle.block);
 
-	for (size_t i = 0; left && i < batch->count; i++)
-		if (batch->step[i].has & HAS_SLOT &&
-		    dp_root_counted(&batch->pool->roots, batch->step[i].slot) ==
-		    step->handle.block)
-			left--;
+	for (size_t i = 0; left && i < batch->count; i++) {
+		struct dp_root_word word;
+
+		if (!(batch->step[i].has & HAS_SLOT))
+			continue;
+		word = dp_root_counted(&batch->pool->roots, batch->step[i].slot);
+		left -= word.block == step->handle.block && !word.object;
+	}
 	return left ? -EBUSY : 0;
 }
 
 static int step_claim(struct batch *batch, struct step *step)
 {
+	if (TYPE(step->op->type) & TYPES_OBJECT)
+		return dp_step_claim_object(batch, step);
 	return TYPE(step->op->type) & TYPES_CLAIMED ?
 	       step_claim_extent(batch, step) : 0;
 }
@@ -400,6 +386,8 @@ static int step_claim_target(struct batch *batch, struct step *step)
 		return step_count_target(batch, step);
 	case DAXPIN_OP_RETIRE:
 		return step_check_roots(batch, step);
+	case DAXPIN_OP_OBJECT_FREE:
+		return dp_step_check_object(batch, step);
 	default:
 		return 0;
 	}
@@ -424,7 +412,7 @@ static int batch_claim(struct batch *batch, const struct daxpin_op *ops)
 
 	if (!ret && batch->types & TYPES_CLAIMED)
 		ret = batch_for_each(batch, step_claim);
-	if (!ret && batch->types & ~TYPE(DAXPIN_OP_KEEP))
+	if (!ret && batch->types & ~TYPES_KEEP)
 		ret = batch_for_each(batch, step_claim_target);
 	return ret;
 }
@@ -437,17 +425,30 @@ static int step_drop_hold(struct batch *batch, struct step *step)
 	return 0;
 }
 
+/* Remove a root from the count of what it named: nothing, an extent or an object. */
+static void batch_remove_root(struct batch *batch, struct dp_root_word word)
+{
+	struct daxpin_pool *pool = batch->pool;
+
+	if (word.object)
+		dp_slab_remove_root(dp_slab_at(&pool->objects, word.block));
+	else if (word.block)
+		dp_state_remove_root(&pool->states, word.block);
+}
+
 static int step_release(struct batch *batch, struct step *step)
 {
 	struct dp_states *states = &batch->pool->states;
 
 	step_drop_hold(batch, step);
 	if (step->has & HAS_ROOT)
-		dp_state_remove_root(states, step->handle.block);
+		batch_remove_root(batch, step_root_word(step));
 	if (step->has & HAS_CLAIM)
 		dp_state_unclaim(states, step->handle.block);
 	if (step->has & HAS_SLOT)
 		dp_root_unclaim(&batch->pool->roots, step->slot);
+	if (step->has & HAS_OBJECT)
+		dp_step_release_object(step);
 	step->has = 0;
 	return 0;
 }
@@ -490,6 +491,8 @@ static int step_persist_first(struct batch *batch, struct step *step)
 {
 	struct dp_roots *roots = &batch->pool->roots;
 
+	if (step->op->type == DAXPIN_OP_OBJECT_KEEP)
+		return dp_step_persist_object(batch, step);
 	if (step->op->type == DAXPIN_OP_KEEP &&
 	    !(step->op->flags & DAXPIN_OP_PERSISTED))
 		return step_persist_payload(batch, step);
@@ -511,38 +514,40 @@ static int batch_persist_first(struct batch *batch)
 	return ret;
 }
 
-static int publish_write_one(struct daxpin_pool *pool,
-			     struct dp_lane_entry change)
+/* The words to write. Objects whose bits share a word have one entry. */
+static uint32_t batch_entries(struct batch *batch, struct dp_lane_entry *entry)
 {
-	struct dp_persist *persist = &pool->media.persist;
-	char *to = pool->media.geometry.base + change.addr;
-	int ret;
+	uint32_t count = 0;
 
-	/* A single word is durable completely or not at all, so it needs no lane. */
-	assert(change.addr % sizeof(change.value) == 0);
-	dp_persist_store(persist, to, change.value);
-	ret = dp_persist_flush(persist, to, sizeof(change.value));
-	dp_persist_fence(persist);
-	return ret;
+	if (batch->types & TYPES_OBJECT)
+		dp_batch_toggle_objects(batch);
+	for (size_t i = 0; i < batch->count; i++) {
+		const struct step *step = &batch->step[i];
+
+		if (TYPE(step->op->type) & TYPES_OBJECT)
+			count += dp_step_object_entry(batch, step, &entry[count]);
+		else
+			entry[count++] = step->change;
+		assert(!count || entry[count - 1].addr % sizeof(uint64_t) == 0);
+	}
+	return count;
 }
 
 static int batch_write(struct batch *batch)
 {
 	struct dp_lanes *lanes = &batch->pool->lanes;
 	struct dp_lane_entry entry[DP_LANE_ENTRIES];
-	uint32_t lane;
+	uint32_t lane, count = batch_entries(batch, entry);
 	int ret;
 
-	for (size_t i = 0; i < batch->count; i++) {
-		entry[i] = batch->step[i].change;
-		assert(entry[i].addr % sizeof(entry[i].value) == 0);
-	}
+	if (count == 1)
+		return dp_write_word(batch->pool, entry[0]);
 	lane = dp_lane_take(lanes, dp_thread_slot());
 	/* If the last batch in this lane failed, the lane is open and must stay as
 	 * it is. */
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
-		ret = dp_lane_run(lanes, lane, entry, batch->count);
+		ret = dp_lane_run(lanes, lane, entry, count);
 	dp_lane_release(lanes, lane);
 	return ret;
 }
@@ -553,19 +558,16 @@ static int step_settle_kept(struct batch *batch, struct step *step)
 {
 	if (step->op->type == DAXPIN_OP_KEEP)
 		dp_state_settle_kept(&batch->pool->states, step->handle.block);
+	else if (step->op->type == DAXPIN_OP_OBJECT_KEEP)
+		dp_object_settle(step->object, DP_OBJECT_LIVE);
 	return 0;
 }
 
 static int step_settle_root(struct batch *batch, struct step *step)
 {
-	uint64_t was;
-
-	if (step->op->type != DAXPIN_OP_ROOT)
-		return 0;
-	was = dp_root_settle(&batch->pool->roots, step->slot,
-			     step_root_word(step));
-	if (was)
-		dp_state_remove_root(&batch->pool->states, was);
+	if (step->op->type == DAXPIN_OP_ROOT)
+		batch_remove_root(batch, dp_root_settle(&batch->pool->roots, step->slot,
+							step_root_word(step)));
 	return 0;
 }
 
@@ -574,6 +576,8 @@ static int step_settle_last(struct batch *batch, struct step *step)
 	if (step->op->type == DAXPIN_OP_RETIRE)
 		dp_state_settle_retired(&batch->pool->states,
 					step->handle.block);
+	else if (step->has & HAS_OBJECT)
+		dp_step_settle_object(batch, step);
 	return step_drop_hold(batch, step);
 }
 
@@ -581,11 +585,11 @@ static int step_settle_last(struct batch *batch, struct step *step)
  * LIVE. */
 static void batch_settle(struct batch *batch)
 {
-	if (batch->types & TYPE(DAXPIN_OP_KEEP))
+	if (batch->types & TYPES_KEEP)
 		batch_for_each(batch, step_settle_kept);
 	if (batch->types & TYPE(DAXPIN_OP_ROOT))
 		batch_for_each(batch, step_settle_root);
-	if (batch->types & (TYPE(DAXPIN_OP_RETIRE) | TYPE(DAXPIN_OP_SET)))
+	if (batch->types & ~TYPES_KEEP)
 		batch_for_each(batch, step_settle_last);
 }
 
@@ -603,12 +607,17 @@ static int step_assert_claimed(struct batch *batch, struct step *step)
 	case DAXPIN_OP_RETIRE:
 		assert(step->has == HAS_CLAIM);
 		break;
+	case DAXPIN_OP_OBJECT_KEEP:
+	case DAXPIN_OP_OBJECT_FREE:
+		assert(step->has == HAS_OBJECT);
+		break;
 	case DAXPIN_OP_SET:
-		assert(step->has == HAS_HOLD || step->has == HAS_SHARED);
+		assert(step->has == HAS_HOLD || step->has == HAS_SHARED ||
+		       step->has == HAS_OBJECT);
 		break;
 	default:
-		assert(step->has == (HAS_SLOT |
-				     (step->handle.block ? HAS_ROOT : 0)));
+		assert((step->has & ~(uint32_t)(HAS_OBJECT | HAS_SHARED)) ==
+		       (HAS_SLOT | (step->handle.block ? HAS_ROOT : 0u)));
 	}
 	return 0;
 }
@@ -628,8 +637,9 @@ static int batch_write_and_settle(struct batch *batch)
 	batch_for_each_lock(batch, dp_polled_lock_take);
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
-		ret = batch->count > 1 ? batch_write(batch) :
-		      publish_write_one(batch->pool, batch->step[0].change);
+		ret = batch->count > 1 || batch->types & TYPES_OBJECT ?
+		      batch_write(batch) :
+		      dp_write_word(batch->pool, batch->step[0].change);
 	batch_for_each_lock(batch, dp_polled_lock_release);
 	/* After a failure, the kept error prevents later publishes from writing. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));

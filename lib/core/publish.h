@@ -12,6 +12,12 @@ static inline bool dp_op_names_nothing(const struct daxpin_op *op)
 	       !op->extent.gen;
 }
 
+/* A SET or ROOT of an object: no handle of an extent has gen 0. */
+static inline bool dp_op_names_object(const struct daxpin_op *op)
+{
+	return !op->extent.gen && op->extent.addr;
+}
+
 /*
  * The pool must be writable, count must be 1 to DP_LANE_ENTRIES, and each op must be
  * well formed: known type and flags, unused fields 0, a handle that dp_handle()

@@ -28,6 +28,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include "core/recover.h"
+#include "core/slabs.h"
 #include "os/os.h"
 #include "pool/create.h"
 #include "pool/grow.h"
@@ -114,6 +115,25 @@ static int recover_quarantine_segment(struct daxpin_pool *pool, uint32_t index)
 				  blocks - meta);
 }
 
+/* A slab whose words are damaged costs only its own objects in a degraded open: its
+ * blocks are quarantined. */
+static int recover_slab(struct rebuild *rebuild, uint32_t block, uint64_t in_pool,
+			struct dp_word word)
+{
+	struct daxpin_pool *pool = rebuild->pool;
+	const struct dp_slab_extent extent = { rebuild->segment, block, word.class };
+	int ret = dp_slab_load(pool, &extent, rebuild->errmsg);
+
+	if (pool->media.degraded && (ret == -EIO || ret == -EUCLEAN))
+		return dp_bits_quarantine(dp_spaces_bits(&pool->spaces,
+							 rebuild->segment),
+					  block, word.blocks);
+	if (!ret)
+		dp_state_restore(&pool->states, in_pool, word.blocks, word.gen,
+				 DP_STATE_SLAB);
+	return ret;
+}
+
 static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 {
 	struct rebuild *rebuild = arg;
@@ -127,15 +147,13 @@ static int recover_extent(void *arg, uint32_t block, struct dp_word word)
 				 DP_STATE_FREE);
 		return 0;
 	}
-	if (word.kind == DP_KIND_SLAB)
-		return dp_fail(rebuild->errmsg, -EPROTONOSUPPORT,
-			       "segment %u, block %u: a slab, which this version cannot read: use a newer daxpin",
-			       rebuild->segment, block);
 	recover_want_chunks(pool, rebuild->segment, block, word.blocks);
 	/* The scan has refused or skipped extents that overlap, so all of these blocks
 	 * should be free. If one of them is not, all are quarantined. */
 	if (dp_bits_take(bits, block, word.blocks))
 		return dp_bits_quarantine(bits, block, word.blocks);
+	if (word.kind == DP_KIND_SLAB)
+		return recover_slab(rebuild, block, in_pool, word);
 	dp_state_restore(&pool->states, in_pool, word.blocks, word.gen,
 			 DP_STATE_LIVE);
 	return 0;
@@ -185,6 +203,8 @@ static int recover_quarantine_bad(struct daxpin_pool *pool, uint32_t index,
 
 		ret = dp_bits_quarantine(dp_spaces_bits(&pool->spaces, index),
 					 run.begin >> DP_BLOCK_SHIFT, blocks);
+		dp_slabs_bar(pool, (dp_geometry_begin(&pool->media.geometry, index) +
+				    run.begin) >> DP_BLOCK_SHIFT, blocks);
 		bad += blocks;
 		at = run.end;
 	}
@@ -344,7 +364,14 @@ static bool recover_count_root(void *arg, struct dp_root_word word)
 {
 	struct daxpin_pool *pool = arg;
 	struct dp_state_view view;
+	struct dp_object object;
 
+	if (word.object) {
+		if (!dp_object_is_named(pool, word, &object))
+			return false;
+		dp_slab_add_root(object.slab);
+		return true;
+	}
 	if (!dp_is_named(pool, word, &view))
 		return false;
 	dp_state_add_root(&pool->states, word.block);
@@ -409,6 +436,8 @@ static int recover_rebuild(struct daxpin_pool *pool,
 	ret = dp_states_init(&pool->states, segments, most, shift, &pool->spaces,
 			     &pool->events);
 	if (!ret)
+		ret = dp_slabs_init(pool);
+	if (!ret)
 		ret = recover_init_directories(pool);
 	if (!ret)
 		ret = recover_load_pages(pool, errmsg);
@@ -470,6 +499,7 @@ void dp_discard(struct daxpin_pool *pool)
 {
 	dp_jobs_fini(&pool->jobs);
 	recover_fini_directories(pool);
+	dp_objects_fini(&pool->objects);
 	dp_states_fini(&pool->states);
 	dp_spaces_fini(&pool->spaces);
 	dp_holders_fini(&pool->holders);
@@ -488,6 +518,7 @@ void dp_close_inherited(struct daxpin_pool *pool)
 {
 	dp_jobs_close_inherited(&pool->jobs);
 	dp_events_close_inherited(&pool->events);
+	dp_objects_close_inherited(&pool->objects);
 	dp_states_fini(&pool->states);
 	dp_pool_tear_down(&pool->media);
 	dp_os_unmap(pool->owner_page, 4096);

@@ -16,6 +16,8 @@
  *	LIVE -> FREE		[dp_state_settle_retired], claimed, while not held
  *	LIVE -> RETIRED		[dp_state_settle_retired], claimed, while held
  *	RETIRED -> FREE		[dp_state_try_drop] that makes the count 0
+ *	FREE -> SLAB -> FREE	[dp_state_reserve_slab], [dp_state_free_slab]: an extent
+ *				for small objects, of which no program has a handle
  *	publishing on, off	[dp_state_claim], [dp_state_unclaim] or settle
  *	writers on		[dp_state_try_hold], [dp_state_clone] for writing
  *	exclusive on		[dp_state_try_hold] by an exclusive hold
@@ -213,7 +215,8 @@ void dp_state_restore(struct dp_states *states, uint64_t block, uint32_t blocks,
 	assert(state_load(states, block) == 0);
 	/* No other thread uses the pool yet. */
 	atomic_store_explicit(state_word(states, block),
-			      dp_word_idle(generation, state),
+			      state == DP_STATE_SLAB ? dp_word_slab(generation) :
+						       dp_word_idle(generation, state),
 			      memory_order_relaxed);
 }
 
@@ -289,6 +292,30 @@ void dp_state_after_swap(struct dp_states *states, uint64_t block, uint64_t was,
 }
 
 /* ------------------------------------------------------ reserve to retire */
+
+uint64_t dp_state_reserve_slab(struct dp_states *states, uint64_t block,
+			       uint32_t blocks)
+{
+	uint64_t word = state_load(states, block);
+	uint64_t generation = dp_word_generation(word);
+
+	/* As dp_state_reserve(). */
+	assert(word == dp_word_idle(generation, DP_STATE_FREE));
+	state_set_blocks(states, block, blocks);
+	atomic_store_explicit(state_word(states, block), dp_word_slab(generation),
+			      memory_order_release);
+	return generation;
+}
+
+void dp_state_free_slab(struct dp_states *states, uint64_t block)
+{
+	uint64_t word = state_load(states, block);
+
+	assert(dp_word_is_slab(word));
+	/* No call changes the word of a slab. */
+	atomic_store(state_word(states, block), dp_word_next_generation(word));
+	state_free_blocks(states, block, dp_state_at(states, block));
+}
 
 /* The fast path, with one CAS: no hold, no publish and no waiter. */
 static bool state_cancel_idle(struct dp_states *states, uint64_t block,

@@ -103,7 +103,7 @@ static inline struct dp_state_view dp_state_read(struct dp_states *states,
 					     memory_order_acquire);
 
 	return (struct dp_state_view) {
-		.state = dp_word_state(word),
+		.state = dp_word_is_slab(word) ? DP_STATE_SLAB : dp_word_state(word),
 		.count = dp_word_count(word),
 		.generation = dp_word_generation(word),
 		.publishing = word & DP_WORD_PUBLISHING,
@@ -152,6 +152,11 @@ static inline uint64_t dp_state_reserve(struct dp_states *states, uint64_t block
 			      memory_order_release);
 	return generation;
 }
+
+/* FREE -> SLAB, for blocks that the caller has claimed; and back, which frees them. */
+uint64_t dp_state_reserve_slab(struct dp_states *states, uint64_t block,
+			       uint32_t blocks);
+void dp_state_free_slab(struct dp_states *states, uint64_t block);
 
 /* RESERVED -> FREE or, while held, RETIRED. */
 int dp_state_cancel(struct dp_states *states, uint64_t block,

@@ -25,6 +25,7 @@ enum dp_state {			/* as enum daxpin_state */
 	DP_STATE_RESERVED,
 	DP_STATE_LIVE,
 	DP_STATE_RETIRED,
+	DP_STATE_SLAB,			/* see dp_word_is_slab() */
 };
 
 #define DP_WORD_WAITERS		(1ull << 0)
@@ -114,6 +115,21 @@ static inline bool dp_word_is_usable(uint64_t word)
 	return (word + (1ull << DP_WORD_STATE_SHIFT)) & 2ull << DP_WORD_STATE_SHIFT;
 }
 
+/*
+ * An extent that is a slab of small objects: it is RETIRED without a hold, which no
+ * other extent is. So each hold, drop, claim and cancel refuses it, by tests that it
+ * makes for other reasons. No program has a handle of this generation.
+ */
+static inline bool dp_word_is_slab(uint64_t word)
+{
+	return dp_word_state(word) == DP_STATE_RETIRED && !dp_word_count(word);
+}
+
+static inline uint64_t dp_word_slab(uint64_t generation)
+{
+	return dp_word_idle(generation, DP_STATE_RETIRED);
+}
+
 /* The error of a call whose generation has ended or is retired; otherwise 0. */
 static inline int dp_word_refuses(uint64_t word, uint64_t generation)
 {
@@ -121,6 +137,8 @@ static inline int dp_word_refuses(uint64_t word, uint64_t generation)
 		return -ESTALE;
 	if (dp_word_is_usable(word))
 		return 0;
+	if (dp_word_is_slab(word))
+		return -EINVAL;
 	return dp_word_state(word) == DP_STATE_RETIRED ? -EALREADY : -ESTALE;
 }
 

@@ -643,16 +643,18 @@ int dp_root_write_name(struct dp_roots *roots, uint32_t slot)
 	return dp_persist_flush(roots->persist, to, sizeof(*to));
 }
 
-uint64_t dp_root_counted(const struct dp_roots *roots, uint32_t slot)
+struct dp_root_word dp_root_counted(const struct dp_roots *roots, uint32_t slot)
 {
+	static const struct dp_root_word none;
+
 	assert(root_load_claim(roots, slot) & CLAIMED);
-	return roots->slot[slot].counted ? root_word(roots, slot).block : 0;
+	return roots->slot[slot].counted ? root_word(roots, slot) : none;
 }
 
-uint64_t dp_root_settle(struct dp_roots *roots, uint32_t slot,
+struct dp_root_word dp_root_settle(struct dp_roots *roots, uint32_t slot,
 			struct dp_root_word word)
 {
-	uint64_t was = dp_root_counted(roots, slot);
+	struct dp_root_word was = dp_root_counted(roots, slot);
 
 	roots->slot[slot].counted = word.block != 0;
 	if (word.block) {
@@ -662,6 +664,12 @@ uint64_t dp_root_settle(struct dp_roots *roots, uint32_t slot,
 		root_free(roots, slot);
 	}
 	return was;
+}
+
+bool dp_root_names(const struct dp_roots *roots, uint32_t slot,
+		   struct dp_root_word word)
+{
+	return dp_root_pack(root_word(roots, slot)) == dp_root_pack(word);
 }
 
 struct dp_root_view dp_root_view(const struct dp_roots *roots, uint32_t slot)

@@ -23,7 +23,7 @@ struct dp_root_slot {
 	_Atomic uint64_t word;		/* 0: free, or not durable yet */
 	uint32_t hash;			/* of the name, while it has one */
 	_Atomic uint64_t claims DP_ALIGNED;
-	bool counted;			/* `roots` of the extent's state includes it */
+	bool counted;			/* the roots of its extent or slab include it */
 	bool damaged;			/* skipped by a degraded open */
 };
 
@@ -102,20 +102,25 @@ int dp_root_write_name(struct dp_roots *roots, uint32_t slot);
 bool dp_root_is_new(const struct dp_roots *roots, uint32_t slot);
 
 /*
- * End the claim after the word was written to media. Returns the block whose state has
- * counted this root until now, or 0.
+ * End the claim after the word was written to media. Returns the word of the extent or
+ * object that has counted this root until now; its block is 0 if there is none.
  */
-uint64_t dp_root_settle(struct dp_roots *roots, uint32_t slot,
+struct dp_root_word dp_root_settle(struct dp_roots *roots, uint32_t slot,
 			struct dp_root_word word);
 
 /* The name and the word of a slot; false: it is free. */
 bool dp_root_at(struct dp_roots *roots, uint32_t slot,
 		char ret_name[DP_ROOT_NAME_MAX], struct dp_root_word *ret_word);
 
+/* Does the root in a slot name this? */
+bool dp_root_names(const struct dp_roots *roots, uint32_t slot,
+		   struct dp_root_word word);
+
 /* The fields of a slot. No publish may be in progress. */
 struct dp_root_view dp_root_view(const struct dp_roots *roots, uint32_t slot);
 
-/* The block whose state counts the root in a claimed slot, or 0. */
-uint64_t dp_root_counted(const struct dp_roots *roots, uint32_t slot);
+/* The word of the extent or object that counts the root in a claimed slot; its block is
+ * 0 if none does. */
+struct dp_root_word dp_root_counted(const struct dp_roots *roots, uint32_t slot);
 
 #endif

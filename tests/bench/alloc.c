@@ -3,6 +3,7 @@
  * bench_alloc [OPTIONS] TEST PEER: reserve and cancel, compared with other allocators.
  *
  *	TEST	lifo | pair | mixed | passed, see workload.h
+ *		objects: lifo of small objects, beside malloc() of their size
  *	PEER	glibc | tcmalloc | mimalloc | jemalloc: page-aligned allocations
  *		two-adds: two bare locked adds for each operation, the least cost of an
  *		allocator that several threads use
@@ -44,6 +45,26 @@ ALWAYS_INLINE void reserve_take(struct slot *slot, size_t size)
 ALWAYS_INLINE void reserve_give(struct slot *slot)
 {
 	must(daxpin_cancel(pool, slot->extent), "cancel");
+}
+
+ALWAYS_INLINE void small_malloc_take(struct slot *slot, size_t size)
+{
+	slot->memory = malloc(size);
+	if (!slot->memory)
+		bench_die("no memory: %zu bytes", size);
+	work_touch(slot->memory);
+}
+
+ALWAYS_INLINE void object_take(struct slot *slot, size_t size)
+{
+	must(daxpin_object_reserve(pool, size, 0, &slot->word[0]), "reserve");
+	if (!work.bench.untouched)
+		work_touch(daxpin_object_ptr(pool, slot->word[0]));
+}
+
+ALWAYS_INLINE void object_give(struct slot *slot)
+{
+	must(daxpin_object_cancel(pool, slot->word[0]), "cancel");
 }
 
 static struct {
@@ -206,6 +227,8 @@ static void llfree_load(const struct bench *bench)
 WORKLOADS(with_malloc, malloc_take, malloc_give);
 WORKLOADS(with_daxpin, reserve_take, reserve_give);
 WORKLOADS(with_llfree, llfree_take, llfree_give);
+WORKLOADS(with_objects, object_take, object_give);
+WORKLOADS(with_small_malloc, small_malloc_take, malloc_give);
 WORKLOADS(with_floor, floor_take, floor_give);
 
 /* ------------------------------------------------------------------ the tests */
@@ -218,6 +241,7 @@ static const struct test {
 	{ "pair", 1, 1 },
 	{ "mixed", 10000, BENCH_SMALL },
 	{ "passed", 1, 1 },
+	{ "objects", 10000, BENCH_SMALL },
 };
 
 static const struct test *find_test(const char *name)
@@ -230,6 +254,9 @@ static const struct test *find_test(const char *name)
 
 static turn_fn *turn_of_test(const struct allocator *with, const char *test)
 {
+	if (!strcmp(test, "objects"))
+		return with == &with_daxpin ? with_objects.lifo :
+					      with_small_malloc.lifo;
 	if (!strcmp(test, "lifo"))
 		return with->lifo;
 	if (!strcmp(test, "pair"))
@@ -267,6 +294,8 @@ static void set_up(const struct test *test)
 	work_make_hands(with_malloc.hands);
 	work_make_hands(with_llfree.hands);
 	work_make_hands(with_floor.hands);
+	work_make_hands(with_objects.hands);
+	work_make_hands(with_small_malloc.hands);
 	if (!strcmp(bench->peer, "llfree"))
 		llfree_load(bench);
 	if (!strcmp(bench->peer, "floor"))

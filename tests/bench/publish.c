@@ -3,6 +3,7 @@
  * bench_publish [OPTIONS] TEST PEER: the cost of durable operations.
  *
  *	TEST	lifo | mixed | passed: reserve, KEEP, RETIRE, see workload.h
+ *		objects: lifo of small objects
  *		batch: 16 of them in a publish
  *		zeroed: reserve with zeroes, which the KEEP makes durable, and retire
  *		set | set-batch: a word, or 16, in a publish
@@ -61,6 +62,31 @@ ALWAYS_INLINE void keep_give(struct slot *slot)
 }
 
 WORKLOADS(with_keep, keep_take, keep_give);
+
+ALWAYS_INLINE void small_take(struct slot *slot, size_t size)
+{
+	struct daxpin_op keep = {
+		.type = DAXPIN_OP_OBJECT_KEEP, .flags = DAXPIN_OP_PERSISTED,
+	};
+
+	must(daxpin_object_reserve(pool, size, 0, &slot->extent.addr), "reserve");
+	if (!bench->untouched)
+		work_touch(daxpin_object_ptr(pool, slot->extent.addr));
+	slot->extent.gen = 0;
+	keep.extent = slot->extent;
+	publish(&keep, 1);
+}
+
+ALWAYS_INLINE void small_give(struct slot *slot)
+{
+	struct daxpin_op op = {
+		.type = DAXPIN_OP_OBJECT_FREE, .extent = slot->extent,
+	};
+
+	publish(&op, 1);
+}
+
+WORKLOADS(with_small, small_take, small_give);
 
 static uint64_t keep_batch(struct worker *worker)
 {
@@ -179,6 +205,8 @@ static const struct comparison {
 } comparisons[] = {
 	{ "lifo", "pmemobj", with_objects_lifo, with_keep_lifo, 1000 },
 	{ "lifo", "floor", floor_lifo, with_keep_lifo, 1000 },
+	{ "objects", "pmemobj", with_objects_lifo, with_small_lifo, 1000 },
+	{ "objects", "floor", floor_lifo, with_small_lifo, 1000 },
 	{ "mixed", "pmemobj", with_objects_mixed, with_keep_mixed, 10000 },
 	{ "passed", "pmemobj", with_objects_passed, with_keep_passed, 1 },
 	{ "batch", "pmemobj", object_batch, keep_batch, 2 * BATCH },
@@ -251,6 +279,7 @@ static void set_up(const struct comparison *comparison)
 		work.live = BENCH_SMALL;
 	work_make_sizes();
 	work_make_hands(with_keep.hands);
+	work_make_hands(with_small.hands);
 	atomic_store(&work.passage.last, NO_LAST);
 	if (strstr(bench->peer, "floor"))
 		floor_begin(bench->threads, bench->size);

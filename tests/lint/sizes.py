@@ -2,7 +2,7 @@
 """sizes.py SOURCE: files, functions and lines are short enough to read.
 
 CONTRIBUTING.md: about 500 lines a file, 70 lines a function, 88 columns a line.  A
-file fails above 750.  include/daxpin.h may have 1200: it is the manual of the whole
+file fails above 750.  include/daxpin.h may have 1400: it is the manual of the whole
 library, and a program includes one file.  Tests may have longer files and functions.
 A line may be longer if only a string of more than 40 characters, quotes included, such
 as a message, does not fit.
@@ -14,7 +14,7 @@ import sys
 from lint import Report, read
 
 FILE_LINES = 750
-LONGER = {'include/daxpin.h': 1200}
+LONGER = {'include/daxpin.h': 1400}
 FUNCTION_LINES = 70
 COLUMNS = 88                    # a tab counts as 8
 STRING_LENGTH = 40

@@ -106,10 +106,11 @@ int dp_lane_run'''),
      '''		if (!addr && entry->addr - addr < size)'''),
     ('half-a-batch', SIM, 'lib/core/publish.c',
      'each operation of a batch becomes durable separately',
-     '''		ret = batch->count > 1 ? batch_write(batch) :
-		      publish_write_one(batch->pool, batch->step[0].change);''',
+     '''		ret = batch->count > 1 || batch->types & TYPES_OBJECT ?
+		      batch_write(batch) :
+		      dp_write_word(batch->pool, batch->step[0].change);''',
      '''		for (size_t i = 0; !ret && i < batch->count; i++)
-			ret = publish_write_one(batch->pool, batch->step[i].change);
+			ret = dp_write_word(batch->pool, batch->step[i].change);
 	(void)batch_write;'''),
 
     # ---------------------------------------------------------------- publish
@@ -126,13 +127,13 @@ int dp_lane_run'''),
 				length);''',
      '''				step->op->extent.addr + step->op->offset,
 				length < 64 ? length : 64);'''),
-    ('word-not-fenced', SIM, 'lib/core/publish.c',
+    ('word-not-fenced', SIM, 'lib/core/medium.h',
      'a publish returns before it is durable',
      '''	ret = dp_persist_flush(persist, to, sizeof(change.value));
 	dp_persist_fence(persist);
 	return ret;''',
      '''	return dp_persist_flush(persist, to, sizeof(change.value));'''),
-    ('word-not-flushed', SIM, 'lib/core/publish.c',
+    ('word-not-flushed', SIM, 'lib/core/medium.h',
      'a fence without a flush makes nothing durable',
      '''	ret = dp_persist_flush(persist, to, sizeof(change.value));
 	dp_persist_fence(persist);
@@ -144,8 +145,9 @@ int dp_lane_run'''),
      'RETIRED is visible, and the blocks are reused, before the word is durable',
      '''	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
-		ret = batch->count > 1 ? batch_write(batch) :
-		      publish_write_one(batch->pool, batch->step[0].change);
+		ret = batch->count > 1 || batch->types & TYPES_OBJECT ?
+		      batch_write(batch) :
+		      dp_write_word(batch->pool, batch->step[0].change);
 	batch_for_each_lock(batch, dp_polled_lock_release);
 	/* After a failure, the kept error prevents later publishes from writing. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));
@@ -163,16 +165,18 @@ int dp_lane_run'''),
     ('claim-dropped-early', SIM, 'lib/core/publish.c',
      'an extent can be published again before the first publish is durable',
      '''	if (!ret)
-		ret = batch->count > 1 ? batch_write(batch) :
-		      publish_write_one(batch->pool, batch->step[0].change);
+		ret = batch->count > 1 || batch->types & TYPES_OBJECT ?
+		      batch_write(batch) :
+		      dp_write_word(batch->pool, batch->step[0].change);
 ''',
      '''	for (size_t i = 0; !ret && i < batch->count; i++)
 		if (batch->step[i].has & HAS_CLAIM)
 			dp_state_unclaim(&batch->pool->states,
 					 batch->step[i].handle.block);
 	if (!ret)
-		ret = batch->count > 1 ? batch_write(batch) :
-		      publish_write_one(batch->pool, batch->step[0].change);
+		ret = batch->count > 1 || batch->types & TYPES_OBJECT ?
+		      batch_write(batch) :
+		      dp_write_word(batch->pool, batch->step[0].change);
 	for (size_t i = 0; i < batch->count; i++)
 		if (batch->step[i].has & HAS_CLAIM)
 			dp_state_claim(&batch->pool->states,

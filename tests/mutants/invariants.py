@@ -36,6 +36,8 @@ PUBLISH = ['tests/unit/core_publish']
 RETRY = ['tests/unit/api_retry']
 CANCEL = ['tests/unit/api_cancel']
 FORK = ['tests/unit/api_fork']
+OBJECTS = ['tests/unit/api_objects']
+SLABS = ['tests/unit/extent_objects']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 CELLS = 'every_cell_of_the_table'
@@ -1495,4 +1497,47 @@ int dp_segments_open(''',
 	uring->pipe = -1;''',
      '''	uring->pipe = -1;''',
      'a_ring_can_be_detached_in_the_process_that_daemon_leaves'),
+
+    # ------------------------------------------------- small objects (I65, I66, D22, D23)
+    ('object-is-not-taken', SLABS, 'lib/extent/objects.h',
+     'a reserve leaves the object free',
+     'atomic_compare_exchange_weak_explicit(state, &word, word | found,',
+     'atomic_compare_exchange_weak_explicit(state, &word, word,',
+     'a_slab_has_its_count_of_objects'),
+    ('claimed-object-is-changed', OBJECTS, 'lib/extent/objects.c',
+     'a free object is freed again',
+     '''		return -ESTALE;
+	return is == DP_OBJECT_CLAIMED ? -EBUSY : -EINVAL;''',
+     '''		return 0;
+	return is == DP_OBJECT_CLAIMED ? -EBUSY : -EINVAL;''',
+     'an_object_in_the_wrong_state_is_refused'),
+    ('partial-slab-is-closed', SLABS, 'lib/extent/objects.c',
+     'a slab with reserved objects is freed',
+     'if (slab_place(slab) != DP_SLAB_PARTIAL || !slab_is_empty(slab))',
+     'if (slab_place(slab) != DP_SLAB_PARTIAL)',
+     'some_empty_slabs_are_kept_and_the_next_one_is_freed'),
+    ('full-slab-is-forgotten', SLABS, 'lib/extent/objects.c',
+     'a free does not put a full slab into the list',
+     '''	if (slab_place(slab) == DP_SLAB_FULL)
+		objects_list(list, slab);''', '',
+     'a_full_slab_is_used_again_when_an_object_was_freed'),
+    ('slab-without-bits', OBJECTS, 'lib/core/slabs.c',
+     'the words of a new slab keep the bytes of an earlier extent',
+     '''		ret = slab_write_bits(pool, addr, class);''',
+     '''		(void)slab_write_bits;''',
+     'only_kept_objects_survive_a_close'),
+    ('object-bits-one-at-a-time', OBJECTS, 'lib/core/object_step.c',
+     'of several objects whose bits share a word only the first is durable',
+     '''	for (size_t i = 0; i < batch->count; i++)
+		if (TYPE(batch->step[i].op->type) & TYPES_OBJECT)
+			dp_object_toggle(batch->step[i].object);''',
+     '''	for (size_t i = 0; i < 1; i++)
+		if (TYPE(batch->step[i].op->type) & TYPES_OBJECT)
+			dp_object_toggle(batch->step[i].object);''',
+     'a_publish_of_248_objects'),
+    ('rooted-object-is-freed', OBJECTS, 'lib/core/object_step.c',
+     'an object that a root names is freed',
+     'if (!dp_slab_roots(step->object.slab))',
+     'if (dp_slab_roots(step->object.slab))',
+     'an_object_that_a_root_names_is_not_freed'),
 ]

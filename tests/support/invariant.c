@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <stdlib.h>
+#include "media/slab.h"
 #include "support/invariant.h"
 
 /* A segment, its counts, and pointers to what the check of each block needs. */
@@ -181,6 +182,34 @@ static bool read_word(const struct segment *segment, uint32_t block,
 			      ret_word);
 }
 
+/* Asserts that each bit on media is set exactly when the object is live (D22, D23). No
+ * publish may be in progress. */
+static void check_slab(const struct segment *segment, uint32_t block, uint32_t class)
+{
+	uint64_t in_pool = segment->first + block, addr = in_pool << DP_BLOCK_SHIFT;
+	struct dp_slab *slab = dp_slab_at(&segment->pool->objects, in_pool);
+	struct dp_slab_shape shape = dp_slab_shape(class);
+	uint64_t words[DP_SLAB_WORDS_MAX], bits = 0;
+
+	assert(slab && dp_slab_addr(slab) == addr && dp_slab_class_of(slab) == class);
+	assert(!dp_badblocks_read(segment->table->view,
+				  (uint64_t)block << DP_BLOCK_SHIFT, words,
+				  shape.words * sizeof(words[0])));
+	for (uint32_t i = 0; i < shape.objects; i++) {
+		struct dp_object object = { slab, i };
+		enum dp_object_state state = dp_object_state(object);
+		uint32_t word = i / DP_SLAB_WORD_OBJECTS;
+
+		if (i % DP_SLAB_WORD_OBJECTS == 0)
+			assert(dp_slab_decode(segment->table->seed, addr + word * 8,
+					      words[word], &bits));
+		assert((bits >> i % DP_SLAB_WORD_OBJECTS & 1) ==
+		       (state == DP_OBJECT_LIVE) || state == DP_OBJECT_CLAIMED);
+		assert(dp_object_is_on_media(object) ==
+		       (bits >> i % DP_SLAB_WORD_OBJECTS & 1));
+	}
+}
+
 /* Asserts that the word on media is LIVE exactly when the state is (D3, D5). */
 static void check_word(const struct segment *segment, uint32_t block,
 		       const struct dp_state_view *view, uint32_t blocks)
@@ -203,6 +232,9 @@ static void check_word(const struct segment *segment, uint32_t block,
 	if (view->publishing)
 		return;
 	assert((word.kind == DP_KIND_DATA) == (view->state == DP_STATE_LIVE));
+	assert((word.kind == DP_KIND_SLAB) == (view->state == DP_STATE_SLAB));
+	if (view->state == DP_STATE_SLAB)
+		check_slab(segment, block, word.class);
 	if (view->state != DP_STATE_LIVE)
 		return;
 	assert(word.blocks == blocks);
@@ -286,6 +318,7 @@ static void check_root(struct daxpin_pool *pool, uint32_t index)
 {
 	struct dp_root_view slot = dp_root_view(&pool->roots, index);
 	struct dp_state_view view;
+	struct dp_object object;
 	struct dp_root_word word;
 	uint64_t raw;
 	bool whole;
@@ -303,8 +336,13 @@ static void check_root(struct daxpin_pool *pool, uint32_t index)
 	if (slot.claimed)
 		return;
 	assert(word.block == slot.word.block && word.gen == slot.word.gen);
+	assert(word.object == slot.word.object);
 	if (!slot.counted)
 		return;
+	if (word.object) {
+		assert(dp_object_is_named(pool, word, &object));
+		return;
+	}
 	view = dp_state_read(&pool->states, slot.word.block);
 	assert(view.state == DP_STATE_LIVE);
 	assert((view.generation & DP_ROOT_GEN_MASK) == slot.word.gen);
@@ -318,8 +356,13 @@ static void check_roots(struct daxpin_pool *pool)
 		check_root(pool, i);
 		counted += dp_root_view(&pool->roots, i).counted;
 	}
-	for (uint64_t b = 0; b < dp_states_blocks(&pool->states); b++)
+	for (uint64_t b = 0; b < dp_states_blocks(&pool->states); b++) {
+		struct dp_slab *slab = dp_slab_at(&pool->objects, b);
+
 		states += dp_state_roots(&pool->states, b);
+		if (slab && dp_slab_addr(slab) == b << DP_BLOCK_SHIFT)
+			states += dp_slab_roots(slab);
+	}
 	assert(counted == states);
 }
 

@@ -589,19 +589,21 @@ static void open_refuses_an_extent_past_the_segments_end(void **state)
 	assert_table_refused(f, 0, 8190, "past the segment's end");
 }
 
-static void open_refuses_slabs_of_a_later_version(void **state)
+static void open_refuses_a_slab_whose_words_fail_their_check(void **state)
 {
 	struct fixture *f = *state;
 	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid);
-	uint64_t body = (uint64_t)DP_KIND_SLAB << DP_WORD_KIND_SHIFT |
-			(DP_SLAB_BLOCKS - 1);
-	struct dp_word word;
+	struct dp_word word = { DP_KIND_SLAB, DP_SLAB_BLOCKS, 0, 5 };
 
-	while (!dp_word_decode(seed, 600, body, &word))
-		body += 1ull << DP_WORD_CHECK_SHIFT;
-	write_raw(f, 0, 600, body);
-	assert_open_fails(f, -EPROTONOSUPPORT, "slab");
-	assert_says(f, "segment 0, block 600");
+	write_raw(f, 0, 600, dp_word_encode(seed, 600, word));
+	assert_open_fails(f, -EUCLEAN, "slab at block 600, word 0");
+	assert_says(f, "segment 0");
+	/* A degraded open has everything else. */
+	f->options.flags = DAXPIN_POOL_DEGRADED;
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	assert_int_equal(pool_info(f).quarantined_bytes,
+			 DP_SLAB_BLOCKS * DP_BLOCK_SIZE);
+	assert_int_equal(pool_info(f).slab_bytes, 0);
 }
 
 /* With is_full an allocation fails as on a full filesystem. */
@@ -1033,7 +1035,7 @@ int main(void)
 		     closed_setup),
 		TEST(open_refuses_an_extent_past_the_segments_end,
 		     closed_setup),
-		TEST(open_refuses_slabs_of_a_later_version, closed_setup),
+		TEST(open_refuses_a_slab_whose_words_fail_their_check, closed_setup),
 		TEST(an_extent_in_a_hole_is_allocated_and_reads_as_zeroes,
 		     closed_setup),
 		TEST(a_hole_in_metadata_is_damage_only_if_it_is_in_use, closed_setup),

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * daxpin_object_reserve(3): small objects. The caller's mistakes are found here;
+ * core/slabs.c makes the slabs, and core/publish.c keeps and frees objects.
+ */
+#include <errno.h>
+#include "core/medium.h"
+#include "core/slabs.h"
+#include "util/cancel.h"
+
+DP_EXPORT int daxpin_object_reserve(struct daxpin_pool *pool, uint64_t size,
+				    uint32_t flags, uint64_t *ret_addr)
+{
+	int ret = dp_enter(pool);
+
+	if (ret)
+		return ret;
+	if (size - 1 >= DAXPIN_OBJECT_MAX || flags & ~DAXPIN_RESERVE_ZERO || !ret_addr)
+		return -EINVAL;
+	if (pool->media.readonly)
+		return -EROFS;
+	if (!flags && dp_object_try(&pool->objects, dp_slab_class(size), ret_addr))
+		return 0;
+	return dp_object_allocate(pool, dp_slab_class(size),
+				  flags & DAXPIN_RESERVE_ZERO, ret_addr);
+}
+
+DP_EXPORT int daxpin_object_cancel(struct daxpin_pool *pool, uint64_t addr)
+{
+	struct dp_object object;
+	int ret = dp_enter(pool);
+
+	if (ret)
+		return ret;
+	if (!dp_object_find(&pool->objects, addr, &object))
+		return -EINVAL;
+	if (!dp_object_try_cancel(object))
+		return dp_object_return(pool, object, false);
+	return dp_slab_is_owned(object.slab) ? 0 : dp_object_return(pool, object, true);
+}
+
+/* Find an object that is reserved or live. */
+static int object_enter(struct daxpin_pool *pool, uint64_t addr,
+			struct dp_object *ret_object)
+{
+	int ret = dp_enter(pool);
+
+	if (ret)
+		return ret;
+	if (!dp_object_find(&pool->objects, addr, ret_object))
+		return -EINVAL;
+	return dp_object_state(*ret_object) == DP_OBJECT_FREE ? -ESTALE : 0;
+}
+
+DP_EXPORT void *daxpin_object_ptr(struct daxpin_pool *pool, uint64_t addr)
+{
+	struct dp_object object;
+
+	return object_enter(pool, addr, &object) ? NULL :
+	       pool->media.geometry.base + addr;
+}
+
+DP_EXPORT int daxpin_object_size(struct daxpin_pool *pool, uint64_t addr,
+				 uint64_t *ret_size)
+{
+	struct dp_object object;
+	int ret = ret_size ? object_enter(pool, addr, &object) : -EINVAL;
+
+	if (!ret)
+		*ret_size = dp_object_size(object);
+	return ret;
+}
+
+DP_EXPORT int daxpin_object_read(struct daxpin_pool *pool, uint64_t addr,
+				 uint64_t offset, uint64_t length, void *to)
+{
+	DP_CANCEL_POINT();
+	struct dp_object object;
+	int ret = to ? object_enter(pool, addr, &object) : -EINVAL;
+
+	if (ret || !length)
+		return ret;
+	if (offset > dp_object_size(object) ||
+	    length > dp_object_size(object) - offset)
+		return -EINVAL;
+	ret = dp_object_copy(pool, object, offset, to, length);
+	/* The copied bytes are the object's only if it was not freed meanwhile. */
+	return object_enter(pool, addr, &object) ? -ESTALE : ret;
+}
+
+/* Visit the objects of a slab that are live on media. */
+static int objects_visit_slab(struct daxpin_pool *pool, struct dp_slab *slab,
+			      int (*fn)(struct daxpin_pool *pool, uint64_t addr,
+					uint64_t size, void *arg), void *arg)
+{
+	struct dp_object object = { slab, 0 };
+	int ret = 0;
+
+	for (; !ret && object.index < dp_slab_objects(slab); object.index++)
+		if (dp_object_is_on_media(object))
+			ret = fn(pool, dp_object_addr(object), dp_object_size(object),
+				 arg);
+	return ret;
+}
+
+/* The length of the extent that begins at a block, or 1. */
+static uint32_t objects_blocks_at(struct daxpin_pool *pool, uint64_t block)
+{
+	bool free = dp_state_read(&pool->states, block).state == DP_STATE_FREE;
+
+	return free ? 1 : dp_state_blocks(&pool->states, block);
+}
+
+/* The next slab at or after a block of the pool. *ret_block is the first block behind
+ * it. NULL: there is none. */
+static struct dp_slab *objects_next_slab(struct daxpin_pool *pool, uint64_t block,
+					 uint64_t *ret_block)
+{
+	while (block < pool->block_end) {
+		uint32_t in_segment, segment = dp_segment_of(pool, block, &in_segment);
+		uint32_t end = dp_geometry_blocks(&pool->media.geometry, segment);
+		uint32_t next = dp_bits_find(dp_spaces_bits(&pool->spaces, segment),
+					     in_segment, end, false);
+		struct dp_slab *slab;
+
+		block += next - in_segment;
+		if (next == end)
+			continue;
+		slab = dp_slab_at(&pool->objects, block);
+		*ret_block = block + DP_SLAB_BLOCKS;
+		if (slab && dp_slab_addr(slab) == block << DP_BLOCK_SHIFT)
+			return slab;
+		block += objects_blocks_at(pool, block);
+	}
+	return NULL;
+}
+
+DP_EXPORT int daxpin_foreach_object(struct daxpin_pool *pool,
+				    int (*fn)(struct daxpin_pool *pool,
+					      uint64_t addr, uint64_t size,
+					      void *arg), void *arg)
+{
+	DP_CANCEL_POINT();
+	struct dp_slab *slab;
+	uint64_t block = 0;
+	int ret = dp_enter(pool);
+
+	if (ret || !fn)
+		return ret ? ret : -EINVAL;
+	while (!ret && (slab = objects_next_slab(pool, block, &block)))
+		ret = objects_visit_slab(pool, slab, fn, arg);
+	return ret;
+}

@@ -1,0 +1,742 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The states of small objects, and the slabs that have them. An object has a state of
+ * two bits, and one CAS decides each change:
+ *
+ *	FREE --> RESERVED --> CLAIMED --> LIVE --> CLAIMED --> FREE
+ *	  ^         |
+ *	  `---------'
+ *
+ *	FREE -> RESERVED	[dp_slab_pop] of objects.h
+ *	RESERVED -> FREE	[dp_object_cancel]
+ *	RESERVED -> CLAIMED	[dp_object_claim] for a KEEP
+ *	LIVE -> CLAIMED		[dp_object_claim] for a FREE, SET or ROOT
+ *	CLAIMED -> LIVE		[dp_object_settle]: a KEEP is durable, a SET or a ROOT
+ *				ends, or a FREE failed
+ *	CLAIMED -> RESERVED	[dp_object_settle], for a KEEP that failed
+ *	CLAIMED -> FREE		[dp_object_settle_freed], when a FREE is durable
+ *	FREE -> CLAIMED		[dp_slab_bar]: the object is in a bad block, and is not
+ *				reserved until the next open
+ *
+ * A slab:
+ *
+ *	NEW --> OWNED <--> FULL --> PARTIAL --> CLOSING --> NEW
+ *	          ^                   |
+ *	          `-------------------'
+ *
+ *	NEW -> OWNED		[dp_slab_own]: the current slab of a thread slot
+ *	NEW -> FULL, PARTIAL	[dp_slab_add], at an open
+ *	OWNED -> FULL		[objects_leave], if it has no free object
+ *	FULL -> PARTIAL		[dp_object_freed], by a thread that has freed one
+ *	PARTIAL -> OWNED	[objects_choose]
+ *	PARTIAL -> CLOSING	[dp_object_freed], [dp_slab_take_empty]
+ *	OWNED -> CLOSING	[dp_slab_take_empty], by its owner
+ *	CLOSING -> NEW		[dp_slab_forget]
+ *
+ * The place of a slab changes under its class's mutex. Without the mutex a thread
+ * reserves only in its own current slab. So while a thread has the mutex, a slab that
+ * is PARTIAL can only become emptier, and one that is found empty stays empty until it
+ * is CLOSING. Threads that share the last thread slot, and those that steal from
+ * another thread's current slab, reserve under the mutex.
+ *
+ * A thread that frees an object changes the state first, and reads the place after
+ * that. A thread that leaves a slab stores FULL first, and reads the states once more
+ * afterwards. All four are seq_cst, so at least one of the two threads sees the other:
+ * either the freeing thread finds FULL and puts the slab into the list, or the leaving
+ * thread finds the free object and goes on with the slab. If both do, the second one
+ * that gets the mutex finds that the place has changed. The same is true of the last
+ * two threads that make a slab empty, each in another word: the one whose CAS is last
+ * reads all words as empty.
+ *
+ * Invariants:
+ *	I65	an object has one owner: only the CAS from FREE gives it to a caller
+ *	I66	a slab is CLOSING only if no object of it is reserved, live or claimed,
+ *		and then none is reserved in it any more
+ *
+ * A struct dp_slab is never freed before the close, so a thread with an address of an
+ * object that was freed meanwhile reads a slab, even if it is another one by now.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include "extent/objects.h"
+#include "os/os.h"
+
+#define LIST_SEARCH	8u		/* slabs that are compared for the fullest */
+/* Empty slabs of a class that are kept, 4 MiB: making one and freeing it takes as long
+ * as 100 reserves. */
+#define KEPT_MAX	64u
+#define SLAB_MARK	(1ull << 63)	/* the word is to be written */
+#define SLAB_BITS	((1ull << DP_OBJECTS_PER_BITS) - 1)
+
+static_assert(DP_OBJECT_FREE == 0 && DP_OBJECT_CLAIMED == 3,
+	      "see dp_object_free_ones()");
+
+static uint64_t objects_table_size(const struct dp_objects *objects, uint64_t blocks)
+{
+	return blocks * sizeof(objects->slab_of[0]);
+}
+
+/* As dp_states_prepare(): the table has addresses for `most` blocks, and memory for
+ * those of the pool. */
+int dp_objects_prepare(struct dp_objects *objects, uint64_t blocks)
+{
+	uint64_t begin = objects_table_size(objects, objects->mapped);
+	uint64_t end = objects_table_size(objects, blocks);
+	void *base;
+	int ret;
+
+	assert(blocks <= objects->most);
+	if (end <= begin)
+		return 0;
+	/* Anonymous memory is zeroed: no block has a slab. */
+	ret = dp_os_map((char *)objects->slab_of + begin, end - begin,
+			PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+			&base);
+	if (!ret)
+		objects->mapped = blocks;
+	return ret;
+}
+
+void dp_objects_grow(struct dp_objects *objects, uint64_t blocks)
+{
+	assert(blocks <= objects->mapped);
+	atomic_store_explicit(&objects->blocks, blocks, memory_order_release);
+}
+
+int dp_objects_init(struct dp_objects *objects, uint64_t blocks, uint64_t most,
+		    uint32_t slab_blocks, const struct dp_object_class *class)
+{
+	void *base;
+	int ret;
+
+	objects->most = most;
+	objects->slab_blocks = slab_blocks;
+	memcpy(objects->class, class, sizeof(objects->class));
+	ret = dp_os_map(NULL, objects_table_size(objects, most), PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, &base);
+	if (ret)
+		return ret;
+	objects->slab_of = base;
+	ret = dp_objects_prepare(objects, blocks);
+	if (ret) {
+		dp_objects_close_inherited(objects);
+		return ret;
+	}
+	dp_objects_grow(objects, blocks);
+	for (uint32_t i = 0; i < DP_OBJECT_CLASSES; i++)
+		pthread_mutex_init(&objects->list[i].mutex, NULL);
+	return 0;
+}
+
+void dp_objects_close_inherited(struct dp_objects *objects)
+{
+	if (objects->slab_of)
+		dp_os_unmap(objects->slab_of,
+			    objects_table_size(objects, objects->most));
+	objects->slab_of = NULL;
+}
+
+void dp_objects_fini(struct dp_objects *objects)
+{
+	struct dp_slab *slab = atomic_load(&objects->made), *before;
+
+	if (!objects->slab_of)
+		return;
+	for (; slab; slab = before) {
+		before = slab->made_before;
+		free(slab);
+	}
+	for (uint32_t i = 0; i < DP_OBJECT_CLASSES; i++)
+		pthread_mutex_destroy(&objects->list[i].mutex);
+	dp_objects_close_inherited(objects);
+}
+
+/* ------------------------------------------------------------- words of states */
+
+static uint64_t slab_load(const struct dp_slab *slab, uint32_t at)
+{
+	return atomic_load(&slab->state[at]);
+}
+
+/* A word in which no object is in use. Those past the last object are CLAIMED. */
+static uint64_t slab_empty_word(const struct dp_slab *slab, uint32_t at)
+{
+	uint32_t objects = slab->count - at * 32;
+
+	return objects >= 32 ? 0 : ~0ull << objects * 2;
+}
+
+static bool slab_is_empty(const struct dp_slab *slab)
+{
+	for (uint32_t i = 0; i < slab->words; i++)
+		if (slab_load(slab, i) != slab_empty_word(slab, i))
+			return false;
+	return true;
+}
+
+static uint32_t slab_free_count(const struct dp_slab *slab)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < slab->words; i++)
+		count += __builtin_popcountll(dp_object_free_ones(slab_load(slab, i)));
+	return count;
+}
+
+static bool slab_is_full(const struct dp_slab *slab)
+{
+	for (uint32_t i = 0; i < slab->words; i++)
+		if (dp_object_free_ones(slab_load(slab, i)))
+			return false;
+	return true;
+}
+
+static enum dp_slab_place slab_place(const struct dp_slab *slab)
+{
+	return atomic_load(&slab->place);
+}
+
+/* Under the mutex, or before other threads know the slab. */
+static void slab_set_place(struct dp_slab *slab, enum dp_slab_place place)
+{
+	/* An exchange is a full fence on all processors, see above. */
+	atomic_exchange(&slab->place, place);
+	dp_fence_after_rmw();
+}
+
+/* Reserve in any word, beginning with the one that was used last. */
+static bool slab_reserve(struct dp_slab *slab, uint64_t *ret_addr)
+{
+	uint32_t hint = atomic_load_explicit(&slab->hint, memory_order_relaxed);
+
+	for (uint32_t i = 0; i < slab->words; i++) {
+		uint32_t at = hint + i < slab->words ? hint + i :
+						       hint + i - slab->words;
+
+		if (!dp_slab_pop(slab, at, ret_addr))
+			continue;
+		atomic_store_explicit(&slab->hint, at, memory_order_relaxed);
+		return true;
+	}
+	return false;
+}
+
+/* ------------------------------------------------------------------ the lists */
+
+static struct dp_object_list *slab_list(struct dp_objects *objects,
+					const struct dp_slab *slab)
+{
+	return &objects->list[slab->class];
+}
+
+static struct dp_slab **list_head(struct dp_object_list *list,
+				  const struct dp_slab *slab)
+{
+	return slab->is_listed_empty ? &list->empty : &list->first;
+}
+
+static void list_add(struct dp_object_list *list, struct dp_slab *slab, bool empty)
+{
+	struct dp_slab **head;
+
+	slab->is_listed_empty = empty;
+	list->empty_count += empty;
+	head = list_head(list, slab);
+	slab->before = NULL;
+	slab->next = *head;
+	if (*head)
+		(*head)->before = slab;
+	*head = slab;
+}
+
+static void list_remove(struct dp_object_list *list, struct dp_slab *slab)
+{
+	if (slab->before)
+		slab->before->next = slab->next;
+	else
+		*list_head(list, slab) = slab->next;
+	if (slab->next)
+		slab->next->before = slab->before;
+	list->empty_count -= slab->is_listed_empty;
+}
+
+static uint32_t slab_words_of_bits(uint32_t objects)
+{
+	return (objects + DP_OBJECTS_PER_BITS - 1) / DP_OBJECTS_PER_BITS;
+}
+
+/* Memory for a slab of a class, with the words after the struct. */
+static struct dp_slab *slab_make(struct dp_objects *objects, uint32_t class)
+{
+	const struct dp_object_class *of = &objects->class[class];
+	uint32_t words = (of->count + 31) / 32;
+	uint64_t size = sizeof(struct dp_slab) +
+			(words + slab_words_of_bits(of->count)) * sizeof(uint64_t);
+	struct dp_slab *slab = aligned_alloc(DP_CACHE_LINE,
+					     dp_round_up(size, DP_CACHE_LINE));
+
+	if (!slab)
+		return NULL;
+	memset(slab, 0, size);
+	slab->class = class;
+	slab->size = of->size;
+	slab->count = of->count;
+	slab->first = of->first;
+	slab->reciprocal = ((1ull << 32) + of->size - 1) / of->size;
+	slab->words = words;
+	slab->state = (_Atomic uint64_t *)(slab + 1);
+	slab->bits = slab->state + words;
+	slab->made_before = atomic_load(&objects->made);
+	while (!atomic_compare_exchange_weak(&objects->made, &slab->made_before, slab))
+		;
+	return slab;
+}
+
+/* A spare one, or a new one. */
+static struct dp_slab *slab_get(struct dp_objects *objects, uint32_t class)
+{
+	struct dp_object_list *list = &objects->list[class];
+	struct dp_slab *slab;
+
+	pthread_mutex_lock(&list->mutex);
+	slab = list->spare;
+	if (slab)
+		list->spare = slab->next;
+	pthread_mutex_unlock(&list->mutex);
+	return slab ? slab : slab_make(objects, class);
+}
+
+struct dp_slab *dp_slab_new(struct dp_objects *objects, uint32_t class, uint64_t addr)
+{
+	struct dp_slab *slab = slab_get(objects, class);
+
+	if (!slab)
+		return NULL;
+	assert(slab_place(slab) == DP_SLAB_NEW && !dp_slab_roots(slab));
+	atomic_store_explicit(&slab->addr, addr, memory_order_relaxed);
+	for (uint32_t i = 0; i < slab->words; i++)
+		atomic_store_explicit(&slab->state[i], slab_empty_word(slab, i),
+				      memory_order_relaxed);
+	for (uint32_t i = 0; i < slab_words_of_bits(slab->count); i++)
+		atomic_store_explicit(&slab->bits[i], 0, memory_order_relaxed);
+	atomic_store_explicit(&slab->hint, 0, memory_order_relaxed);
+	atomic_store_explicit(&slab->has_bad, false, memory_order_relaxed);
+	return slab;
+}
+
+void dp_slab_discard(struct dp_objects *objects, struct dp_slab *slab)
+{
+	struct dp_object_list *list = slab_list(objects, slab);
+
+	pthread_mutex_lock(&list->mutex);
+	slab_set_place(slab, DP_SLAB_NEW);
+	slab->next = list->spare;
+	list->spare = slab;
+	pthread_mutex_unlock(&list->mutex);
+}
+
+/* Release: a thread that finds the slab in the table sees all of its fields. */
+static void slab_enter(struct dp_objects *objects, struct dp_slab *slab,
+		       struct dp_slab *value)
+{
+	uint64_t block = dp_slab_addr(slab) >> 12;
+
+	assert(block + objects->slab_blocks <= objects->blocks);
+	for (uint32_t i = 0; i < objects->slab_blocks; i++)
+		atomic_store_explicit(&objects->slab_of[block + i], value,
+				      memory_order_release);
+}
+
+void dp_slab_restore(struct dp_slab *slab, uint32_t word, uint64_t bits)
+{
+	uint32_t first = word * DP_OBJECTS_PER_BITS;
+
+	atomic_store_explicit(&slab->bits[word], bits, memory_order_relaxed);
+	for (; bits; bits &= bits - 1) {
+		uint32_t index = first + __builtin_ctzll(bits);
+
+		assert(index < slab->count);
+		atomic_fetch_or_explicit(&slab->state[index / 32],
+					 (uint64_t)DP_OBJECT_LIVE << index % 32 * 2,
+					 memory_order_relaxed);
+	}
+}
+
+/* Under the mutex: the slab has a free object, or not. */
+static void objects_list(struct dp_object_list *list, struct dp_slab *slab)
+{
+	slab_set_place(slab, DP_SLAB_FULL);
+	if (slab_is_full(slab))
+		return;
+	slab_set_place(slab, DP_SLAB_PARTIAL);
+	list_add(list, slab, slab_is_empty(slab));
+}
+
+void dp_slab_add(struct dp_objects *objects, struct dp_slab *slab)
+{
+	struct dp_object_list *list = slab_list(objects, slab);
+
+	slab_enter(objects, slab, slab);
+	pthread_mutex_lock(&list->mutex);
+	objects_list(list, slab);
+	pthread_mutex_unlock(&list->mutex);
+}
+
+/* The current slab of this thread's slot. */
+static _Atomic(struct dp_slab *) *objects_current(struct dp_objects *objects,
+						  uint32_t class)
+{
+	return &objects->owner[dp_thread_slot()].slab[class];
+}
+
+/* Under the mutex. */
+static void objects_set_current(struct dp_objects *objects, struct dp_slab *slab)
+{
+	slab_set_place(slab, DP_SLAB_OWNED);
+	atomic_store(objects_current(objects, slab->class), slab);
+}
+
+void dp_slab_own(struct dp_objects *objects, struct dp_slab *slab)
+{
+	struct dp_object_list *list = slab_list(objects, slab);
+	struct dp_slab *was;
+
+	slab_enter(objects, slab, slab);
+	pthread_mutex_lock(&list->mutex);
+	/* Another thread of the shared slot may have got one meanwhile. */
+	was = atomic_load(objects_current(objects, slab->class));
+	if (was)
+		objects_list(list, was);
+	objects_set_current(objects, slab);
+	pthread_mutex_unlock(&list->mutex);
+}
+
+void dp_slab_forget(struct dp_objects *objects, struct dp_slab *slab)
+{
+	assert(slab_place(slab) == DP_SLAB_CLOSING && slab_is_empty(slab));
+	slab_enter(objects, slab, NULL);
+	dp_slab_discard(objects, slab);
+}
+
+/* --------------------------------------------------------------------- reserve */
+
+/* Under the mutex: leave the current slab if it is full. False: it is not. */
+static bool objects_leave(struct dp_objects *objects, struct dp_slab *slab)
+{
+	slab_set_place(slab, DP_SLAB_FULL);
+	if (!slab_is_full(slab)) {
+		slab_set_place(slab, DP_SLAB_OWNED);
+		return false;
+	}
+	atomic_store(objects_current(objects, slab->class), NULL);
+	return true;
+}
+
+/* Under the mutex: the fullest of the first slabs of the list, or an empty one, becomes
+ * the current one. */
+static struct dp_slab *objects_choose(struct dp_objects *objects, uint32_t class)
+{
+	struct dp_object_list *list = &objects->list[class];
+	struct dp_slab *best = NULL, *slab = list->first;
+	uint32_t least = UINT32_MAX;
+
+	for (uint32_t i = 0; slab && i < LIST_SEARCH; i++, slab = slab->next) {
+		uint32_t count = slab_free_count(slab);
+
+		if (count >= least)
+			continue;
+		best = slab;
+		least = count;
+	}
+	if (!best)
+		best = list->empty;
+	if (!best)
+		return NULL;
+	list_remove(list, best);
+	objects_set_current(objects, best);
+	return best;
+}
+
+bool dp_object_reserve(struct dp_objects *objects, uint32_t class, uint64_t *ret_addr)
+{
+	struct dp_object_list *list = &objects->list[class];
+	struct dp_slab *slab;
+	bool found = false;
+
+	pthread_mutex_lock(&list->mutex);
+	slab = atomic_load(objects_current(objects, class));
+	if (!slab)
+		slab = objects_choose(objects, class);
+	while (slab && !found) {
+		found = slab_reserve(slab, ret_addr);
+		if (!found && objects_leave(objects, slab))
+			slab = objects_choose(objects, class);
+	}
+	pthread_mutex_unlock(&list->mutex);
+	return found;
+}
+
+bool dp_object_steal(struct dp_objects *objects, uint32_t class, uint64_t *ret_addr)
+{
+	struct dp_object_list *list = &objects->list[class];
+	bool found = false;
+
+	pthread_mutex_lock(&list->mutex);
+	for (uint32_t i = 0; !found && i <= DP_THREAD_SLOT_SHARED; i++) {
+		struct dp_slab *slab = atomic_load(&objects->owner[i].slab[class]);
+
+		found = slab && slab_reserve(slab, ret_addr);
+	}
+	pthread_mutex_unlock(&list->mutex);
+	return found;
+}
+
+/* ------------------------------------------------------------------------ free */
+
+/* Under the mutex. */
+static void objects_close(struct dp_object_list *list, struct dp_slab *slab)
+{
+	list_remove(list, slab);
+	slab_set_place(slab, DP_SLAB_CLOSING);
+	assert(slab_is_empty(slab));
+}
+
+/* Under the mutex: an empty slab is kept unless there are enough of them. True: it is
+ * CLOSING now. */
+static bool objects_close_surplus(struct dp_object_list *list, struct dp_slab *slab)
+{
+	if (slab_place(slab) != DP_SLAB_PARTIAL || !slab_is_empty(slab))
+		return false;
+	if (list->empty_count < KEPT_MAX) {
+		list_remove(list, slab);
+		list_add(list, slab, true);
+		return false;
+	}
+	objects_close(list, slab);
+	return true;
+}
+
+void dp_object_freed(struct dp_objects *objects, struct dp_object object,
+		     struct dp_slab **ret_closing)
+{
+	struct dp_slab *slab = object.slab;
+	struct dp_object_list *list = slab_list(objects, slab);
+	enum dp_slab_place place = slab_place(slab);
+	uint32_t at = object.index / 32;
+
+	*ret_closing = NULL;
+	if (place != DP_SLAB_FULL && place != DP_SLAB_PARTIAL)
+		return;
+	if (place == DP_SLAB_PARTIAL &&
+	    (slab_load(slab, at) != slab_empty_word(slab, at) || !slab_is_empty(slab)))
+		return;
+	pthread_mutex_lock(&list->mutex);
+	if (slab_place(slab) == DP_SLAB_FULL)
+		objects_list(list, slab);
+	if (objects_close_surplus(list, slab))
+		*ret_closing = slab;
+	pthread_mutex_unlock(&list->mutex);
+}
+
+/* The error of a change from `from`, if the object has another state. */
+static int object_refuses(enum dp_object_state is, enum dp_object_state from)
+{
+	if (is == from)
+		return 0;
+	if (is == DP_OBJECT_FREE)
+		return -ESTALE;
+	return is == DP_OBJECT_CLAIMED ? -EBUSY : -EINVAL;
+}
+
+/* One change of state. *ret_word is the word afterwards. */
+static int object_change(struct dp_object object, enum dp_object_state from,
+			 enum dp_object_state to, uint64_t *ret_word)
+{
+	_Atomic uint64_t *state = &object.slab->state[object.index / 32];
+	uint32_t shift = object.index % 32 * 2;
+	uint64_t word = atomic_load_explicit(state, memory_order_relaxed), now;
+	int ret;
+
+	do {
+		ret = object_refuses(word >> shift & 3, from);
+		if (ret)
+			return ret;
+		now = word ^ (uint64_t)(from ^ to) << shift;
+	} while (!atomic_compare_exchange_weak(state, &word, now));
+	dp_fence_after_rmw();
+	*ret_word = now;
+	return 0;
+}
+
+int dp_object_cancel(struct dp_objects *objects, struct dp_object object,
+		     struct dp_slab **ret_closing)
+{
+	uint64_t word;
+	int ret = object_change(object, DP_OBJECT_RESERVED, DP_OBJECT_FREE, &word);
+
+	if (!ret)
+		dp_object_freed(objects, object, ret_closing);
+	return ret;
+}
+
+int dp_object_claim(struct dp_object object, enum dp_object_state from)
+{
+	uint64_t word;
+
+	assert(from == DP_OBJECT_RESERVED || from == DP_OBJECT_LIVE);
+	return object_change(object, from, DP_OBJECT_CLAIMED, &word);
+}
+
+void dp_object_settle(struct dp_object object, enum dp_object_state to)
+{
+	uint64_t word;
+	int ret = object_change(object, DP_OBJECT_CLAIMED, to, &word);
+
+	assert(!ret && (to == DP_OBJECT_RESERVED || to == DP_OBJECT_LIVE));
+	(void)ret;
+}
+
+void dp_object_settle_freed(struct dp_objects *objects, struct dp_object object,
+			    struct dp_slab **ret_closing)
+{
+	uint64_t word;
+	int ret = object_change(object, DP_OBJECT_CLAIMED, DP_OBJECT_FREE, &word);
+
+	assert(!ret);
+	(void)ret;
+	dp_object_freed(objects, object, ret_closing);
+}
+
+void dp_slab_bar(struct dp_slab *slab, uint64_t begin, uint64_t end)
+{
+	uint64_t first = dp_slab_addr(slab) + begin, word;
+	uint64_t last = dp_slab_addr(slab) + end;
+
+	/* Before the objects are looked at: one that is freed later is tested then. */
+	atomic_store(&slab->has_bad, true);
+	for (uint32_t i = 0; i < slab->count; i++) {
+		struct dp_object object = { slab, i };
+		uint64_t addr = dp_object_addr(object);
+
+		if (addr < last && addr + slab->size > first)
+			object_change(object, DP_OBJECT_FREE, DP_OBJECT_CLAIMED, &word);
+	}
+}
+
+/* ---------------------------------------------------------------- empty slabs */
+
+struct dp_slab *dp_slab_take_empty(struct dp_objects *objects, uint32_t class)
+{
+	struct dp_object_list *list = &objects->list[class];
+	struct dp_slab *slab;
+
+	pthread_mutex_lock(&list->mutex);
+	slab = atomic_load(objects_current(objects, class));
+	if (slab && slab_is_empty(slab)) {
+		atomic_store(objects_current(objects, class), NULL);
+		slab_set_place(slab, DP_SLAB_PARTIAL);
+		list_add(list, slab, true);
+	} else {
+		slab = list->empty;
+	}
+	if (slab && slab_is_empty(slab))
+		objects_close(list, slab);
+	else
+		slab = NULL;
+	pthread_mutex_unlock(&list->mutex);
+	return slab;
+}
+
+static bool slab_is_unused(const struct dp_slab *slab)
+{
+	for (uint32_t i = 0; i < slab_words_of_bits(slab->count); i++)
+		if (atomic_load_explicit(&slab->bits[i], memory_order_relaxed))
+			return false;
+	return slab_place(slab) != DP_SLAB_NEW && slab_place(slab) != DP_SLAB_CLOSING;
+}
+
+struct dp_slab *dp_slab_take_unused(struct dp_objects *objects, struct dp_slab *after)
+{
+	struct dp_slab *slab = after ? after->made_before : atomic_load(&objects->made);
+
+	while (slab && !slab_is_unused(slab))
+		slab = slab->made_before;
+	if (!slab)
+		return NULL;
+	if (slab_place(slab) == DP_SLAB_PARTIAL)
+		list_remove(slab_list(objects, slab), slab);
+	for (uint32_t i = 0; i <= DP_THREAD_SLOT_SHARED; i++)
+		if (atomic_load(&objects->owner[i].slab[slab->class]) == slab)
+			atomic_store(&objects->owner[i].slab[slab->class], NULL);
+	/* Objects that are reserved now end with the process's use of the pool. */
+	for (uint32_t i = 0; i < slab->words; i++)
+		atomic_store(&slab->state[i], slab_empty_word(slab, i));
+	slab_set_place(slab, DP_SLAB_CLOSING);
+	return slab;
+}
+
+struct dp_object_counts dp_objects_count(struct dp_objects *objects)
+{
+	struct dp_object_counts counts = { 0, 0 };
+	const struct dp_slab *slab = atomic_load(&objects->made);
+
+	for (; slab; slab = slab->made_before) {
+		if (slab_place(slab) == DP_SLAB_NEW)
+			continue;
+		counts.slabs++;
+		for (uint32_t i = 0; i < slab_words_of_bits(slab->count); i++)
+			counts.live += __builtin_popcountll(SLAB_BITS &
+				atomic_load_explicit(&slab->bits[i],
+						     memory_order_relaxed));
+	}
+	return counts;
+}
+
+/* --------------------------------------------------------------- bits on media */
+
+static _Atomic uint64_t *object_bits(struct dp_object object)
+{
+	return &object.slab->bits[object.index / DP_OBJECTS_PER_BITS];
+}
+
+static uint64_t object_bit(struct dp_object object)
+{
+	return 1ull << object.index % DP_OBJECTS_PER_BITS;
+}
+
+bool dp_object_is_on_media(struct dp_object object)
+{
+	return atomic_load_explicit(object_bits(object), memory_order_relaxed) &
+	       object_bit(object);
+}
+
+/* Relaxed, here and below: the lock of the word orders the changes. */
+void dp_object_toggle(struct dp_object object)
+{
+	uint64_t bits = atomic_load_explicit(object_bits(object), memory_order_relaxed);
+
+	atomic_store_explicit(object_bits(object),
+			      (bits ^ object_bit(object)) | SLAB_MARK,
+			      memory_order_relaxed);
+}
+
+bool dp_object_take_change(struct dp_object object, uint64_t *ret_bits)
+{
+	uint64_t bits = atomic_load_explicit(object_bits(object), memory_order_relaxed);
+
+	if (!(bits & SLAB_MARK))
+		return false;
+	*ret_bits = bits & SLAB_BITS;
+	atomic_store_explicit(object_bits(object), *ret_bits, memory_order_relaxed);
+	return true;
+}
+
+void dp_slab_remove_root(struct dp_slab *slab)
+{
+	uint32_t was = atomic_fetch_sub(&slab->roots, 1);
+
+	assert(was);
+	(void)was;
+}
