@@ -1525,7 +1525,7 @@ int dp_segments_open(''',
      'the words of a new slab keep the bytes of an earlier extent',
      '''		ret = slab_write_bits(pool, addr, class);''',
      '''		(void)slab_write_bits;''',
-     'only_kept_objects_survive_a_close'),
+     'each_size_from_1_to_2048_wastes_at_most_an_eighth'),
     ('object-bits-one-at-a-time', OBJECTS, 'lib/core/object_step.c',
      'of several objects whose bits share a word only the first is durable',
      '''	for (size_t i = 0; i < batch->count; i++)
@@ -1534,7 +1534,7 @@ int dp_segments_open(''',
      '''	for (size_t i = 0; i < 1; i++)
 		if (TYPE(batch->step[i].op->type) & TYPES_OBJECT)
 			dp_object_toggle(batch->step[i].object);''',
-     'a_publish_of_248_objects'),
+     'a_publish_takes_extents_and_objects_together'),
     ('rooted-object-is-freed', OBJECTS, 'lib/core/object_step.c',
      'an object that a root names is freed',
      'if (!dp_slab_roots(step->object.slab))',
