@@ -513,15 +513,20 @@ enum daxpin_state {
 };
 
 #define DAXPIN_RESERVE_ZERO	0x1u	/* zeroed; otherwise with the old bytes */
+/* With ZERO: the zeroes are durable when the call returns, so a KEEP need only make
+ * durable what was written since, and nothing with DAXPIN_OP_PERSISTED. */
+#define DAXPIN_RESERVE_DURABLE	0x2u
 
 /*
  * Reserve a run of whole blocks for size bytes, inside one segment. A crash
- * frees it. Never calls the filesystem. Any thread.
+ * frees it. Never asks the filesystem for space. Any thread.
  *
  * -EAGAIN	no free run has that length, but a job is reclaiming or
  *		refilling space; a DAXPIN_EVENT_RETRY follows
  * -EFBIG	larger than the largest extent
- * -EINVAL	a size of 0, an unknown flag
+ * -EINVAL	a size of 0, an unknown flag, DURABLE without ZERO
+ * -EIO		the zeroes could not be made durable: msync() failed, and as after
+ *		daxpin_publish(), nothing can be published any more
  * -ENOSPC	no free run has that length, and nothing in progress will
  *		provide one; a DAXPIN_EVENT_RETRY follows when space becomes
  *		free; hole_bytes of daxpin_pool_info() is what daxpin_refill()

@@ -15,22 +15,22 @@
 DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 			     uint32_t flags, struct daxpin_extent *ret_extent)
 {
+	const uint32_t known = DAXPIN_RESERVE_ZERO | DAXPIN_RESERVE_DURABLE;
 	uint64_t blocks = (size >> DP_BLOCK_SHIFT) + !!(size % DP_BLOCK_SIZE);
 	int ret = dp_enter(pool);
 
 	if (ret)
 		return ret;
-	if (!size || flags & ~DAXPIN_RESERVE_ZERO || !ret_extent)
+	if (!size || !ret_extent || flags & ~known || flags == DAXPIN_RESERVE_DURABLE)
 		return -EINVAL;
 	if (pool->media.readonly)
 		return -EROFS;
 	if (blocks > pool->extent_blocks_max)
 		return -EFBIG;
-	ret = dp_allocate(pool, blocks, flags & DAXPIN_RESERVE_ZERO, ret_extent);
+	ret = dp_allocate(pool, blocks, flags, ret_extent);
 	/* Empty slabs are space, too. */
 	if (ret == -ENOSPC && dp_slabs_give_back(pool))
-		ret = dp_allocate(pool, blocks, flags & DAXPIN_RESERVE_ZERO,
-				  ret_extent);
+		ret = dp_allocate(pool, blocks, flags, ret_extent);
 	return ret;
 }
 

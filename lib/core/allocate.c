@@ -38,33 +38,51 @@ static inline void allocate_extent(struct daxpin_pool *pool, uint64_t block,
 			 (uint64_t)blocks << DP_BLOCK_SHIFT);
 }
 
+/* Zero the blocks, before another thread can see the extent. */
+static int allocate_zero(struct daxpin_pool *pool, uint64_t block, uint32_t blocks,
+			 uint32_t flags)
+{
+	char *to = pool->media.geometry.base + (block << DP_BLOCK_SHIFT);
+	uint64_t size = (uint64_t)blocks << DP_BLOCK_SHIFT;
+
+	if (flags & DAXPIN_RESERVE_DURABLE)
+		return dp_persist_wipe(&pool->media.persist, to, size);
+	if (flags & DAXPIN_RESERVE_ZERO)
+		dp_persist_zero(&pool->media.persist, to, size);
+	return 0;
+}
+
 /* The slow path: the blocks are not in this thread's cache, or must be zeroed. It is
  * not inlined, so that the fast path saves no registers. */
 __attribute__((noinline))
-static int allocate_slowly(struct daxpin_pool *pool, uint32_t blocks, bool zero,
+static int allocate_slowly(struct daxpin_pool *pool, uint32_t blocks, uint32_t flags,
 			   struct daxpin_extent *ret_extent)
 {
+	struct daxpin_extent extent;
 	uint64_t block;
 	int ret = allocate_claim(pool, blocks, &block);
 
 	if (ret)
 		return ret;
-	if (zero)
-		dp_persist_zero(&pool->media.persist, pool->media.geometry.base +
-				(block << DP_BLOCK_SHIFT),
-				(uint64_t)blocks << DP_BLOCK_SHIFT);
-	allocate_extent(pool, block, blocks, ret_extent);
-	return 0;
+	ret = allocate_zero(pool, block, blocks, flags);
+	allocate_extent(pool, block, blocks, &extent);
+	/* Blocks become free only at the end of a generation. */
+	if (ret)
+		dp_state_cancel(&pool->states, block,
+				dp_handle_of(pool, extent).generation);
+	else
+		*ret_extent = extent;
+	return ret;
 }
 
-int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
+int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, uint32_t flags,
 		struct daxpin_extent *ret_extent)
 {
 	uint64_t block;
 
 	assert(blocks && blocks <= pool->extent_blocks_max);
-	if (zero || !dp_spaces_pop(&pool->spaces, blocks, &block))
-		return allocate_slowly(pool, blocks, zero, ret_extent);
+	if (flags || !dp_spaces_pop(&pool->spaces, blocks, &block))
+		return allocate_slowly(pool, blocks, flags, ret_extent);
 	allocate_extent(pool, block, blocks, ret_extent);
 	return 0;
 }

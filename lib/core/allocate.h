@@ -6,15 +6,15 @@
 #include "core/handle.h"
 
 /*
- * Reserve an extent of 1 to pool->extent_blocks_max blocks. zero: its bytes are 0, but
- * not durable yet.
+ * Reserve an extent of 1 to pool->extent_blocks_max blocks. flags: DAXPIN_RESERVE_...
  *
  * -EAGAIN  no segment has a free run of that length, but a reclaim or refill is in
  *          progress
+ * -EIO     the zeroes could not be made durable
  * -ENOSPC  no segment has a free run of that length, and no job is in progress that
  *          could provide one
  */
-int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, bool zero,
+int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, uint32_t flags,
 		struct daxpin_extent *ret_extent);
 
 /* The same for a slab: no program has a handle of its extent. */

@@ -139,12 +139,6 @@ void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size)
 		persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
 }
 
-void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
-{
-	assert(persist->granularity != DP_GRANULARITY_PAGE);
-	persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
-}
-
 /* Keep the first error. */
 static int remember_error(struct dp_persist *persist, int ret)
 {
@@ -166,6 +160,16 @@ static int flush_pages(struct dp_persist *persist, const void *from,
 
 	return remember_error(persist,
 			      dp_os_msync((void *)begin, end - begin));
+}
+
+int dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
+{
+	if (persist->granularity == DP_GRANULARITY_PAGE) {
+		memset(to, 0, size);
+		return flush_pages(persist, to, size);
+	}
+	persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
+	return 0;
 }
 
 int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size)

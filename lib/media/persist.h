@@ -65,8 +65,9 @@ void dp_persist_copy(struct dp_persist *persist, void *to, const void *from,
 /* Zero the range, which is durable after a flush and a fence. With CACHE_LINE, stores
  * to large ranges bypass the caches. */
 void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size);
-/* Zero a large range past the caches; durable when it returns. Not with PAGE. */
-void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);
+/* Zero a range; durable when it returns. Except with PAGE, which can fail, the stores
+ * bypass the caches. */
+int dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);
 
 /* Copy a large range, past the caches if the granularity is not PAGE; durable after the
  * next fence, without a flush. An error is that of msync(). */

@@ -117,12 +117,15 @@ static uint64_t keep_zeroed(struct worker *worker)
 	uint64_t count = 0;
 
 	do {
-		struct daxpin_op op = { .type = DAXPIN_OP_KEEP };
+		struct daxpin_op op = {
+			.type = DAXPIN_OP_KEEP, .flags = DAXPIN_OP_PERSISTED,
+		};
 
-		must(daxpin_reserve(pool, bench->size, DAXPIN_RESERVE_ZERO,
-				    &op.extent), "reserve");
+		must(daxpin_reserve(pool, bench->size, DAXPIN_RESERVE_ZERO |
+				    DAXPIN_RESERVE_DURABLE, &op.extent), "reserve");
 		publish(&op, 1);
 		op.type = DAXPIN_OP_RETIRE;
+		op.flags = 0;
 		publish(&op, 1);
 		count++;
 	} while (!turn_is_over(worker));

@@ -444,7 +444,8 @@ static void note_first_attempt(void)
 
 static void call_reserve(const struct call *call)
 {
-	uint32_t flags = call->flags & 0x80 ? call->flags : call->flags & 1;
+	uint32_t flags = call->flags & 0x80 ? call->flags :
+			 call->flags & 1 ? 1 | (call->flags & 0x40) >> 5 : 0;
 	uint64_t size = call->flags & 2 ? call->b : call->b % (600 * 4096);
 	struct daxpin_extent extent;
 	struct m_generation *generation;

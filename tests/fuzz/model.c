@@ -424,7 +424,8 @@ int m_reserve(uint64_t size, uint32_t flags)
 {
 	uint64_t blocks = size / 4096 + !!(size % 4096);
 
-	if (!size || flags & ~DAXPIN_RESERVE_ZERO)
+	if (!size || flags & ~(DAXPIN_RESERVE_ZERO | DAXPIN_RESERVE_DURABLE) ||
+	    flags == DAXPIN_RESERVE_DURABLE)
 		return -EINVAL;
 	if (model.readonly)
 		return -EROFS;

@@ -87,16 +87,6 @@ void dp_persist_zero(struct dp_persist *persist, void *to, uint64_t size)
 	put(to, NULL, size);
 }
 
-void dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
-{
-	(void)persist;
-	put(to, NULL, size);
-	if (!machine.observer)
-		return;
-	machine.observer->flush(to, size);
-	machine.observer->fence();
-}
-
 /* The first error is kept, since what reached the medium is unknown after it. */
 static int fail_flush(struct dp_persist *persist)
 {
@@ -123,6 +113,16 @@ int dp_persist_copy_past(struct dp_persist *persist, void *to, const void *from,
 {
 	put(to, from, size);
 	return dp_persist_flush(persist, to, size);
+}
+
+int dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
+{
+	int ret;
+
+	put(to, NULL, size);
+	ret = dp_persist_flush(persist, to, size);
+	dp_persist_fence(persist);
+	return ret;
 }
 
 void dp_persist_fence(struct dp_persist *persist)

@@ -186,6 +186,10 @@ int dp_lane_run'''),
 				       DAXPIN_OP_KEEP ? DP_STATE_RESERVED :
 				       DP_STATE_LIVE, false);
 '''),
+    ('durable-zeroes-are-not', SIM, 'lib/core/allocate.c',
+     'zeroes that are promised to be durable are lost by a power cut',
+     '''		return dp_persist_wipe(&pool->media.persist, to, size);''',
+     '''		dp_persist_zero(&pool->media.persist, to, size);'''),
     ('set-without-hold', SIM, 'lib/core/publish.c',
      'the target of a SET is retired and reused while its lane is open',
      '''		view = dp_state_read(states, step->handle.block);

@@ -361,11 +361,11 @@ MUTANTS = [
      '''		persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
 }
 
-void dp_persist_wipe''',
+/* Keep the first error. */''',
      '''		persist->set(to, 0, size - 64, PMEM2_F_MEM_NONTEMPORAL);
 }
 
-void dp_persist_wipe''',
+/* Keep the first error. */''',
      'the_next_generation_is_zeroed_on_request'),
     ('run-one-short', RULES, 'lib/extent/runs.c',
      'a run that is one block too short is reserved',

@@ -43,6 +43,28 @@ static void run_keep_persist(struct world *world)
 	}
 }
 
+/* The blocks have durable bytes of the extents before. */
+static void run_keep_zeroed(struct world *world)
+{
+	struct world_extent extent;
+
+	if (!begin(world))
+		return;
+	if (!world->level)
+		world_ready(world);
+	for (uint32_t blocks = 1; blocks <= 3; blocks++) {
+		if (world_prepare(world, blocks, &extent))
+			return;
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
+		world_retire(world, &extent);
+		if (world_reserve(world, blocks, DAXPIN_RESERVE_ZERO |
+				  DAXPIN_RESERVE_DURABLE, &extent))
+			return;
+		extent.zeroed = true;
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
+	}
+}
+
 /* Data that was not made durable may have any contents, but the extent exists. */
 static void run_keep_loose(struct world *world)
 {
@@ -135,6 +157,8 @@ static const struct kind list[] = {
 	  setup_empty_pool, run_keep, NULL },
 	{ "keep-persist", "payload persisted by the publish", 1, 2, 1, 1, 150,
 	  setup_pool, run_keep_persist, NULL },
+	{ "keep-zeroed", "payload zeroed durably by the reserve", 1, 2, 1, 1, 150,
+	  setup_pool, run_keep_zeroed, NULL },
 	{ "keep-loose", "payload never made durable", 1, 2, 1, 1, 30,
 	  setup_pool, run_keep_loose, NULL },
 	{ "retire", "one by one", 1, 2, 1, 1, 50,

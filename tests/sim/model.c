@@ -211,12 +211,25 @@ static bool change_owner(struct model *model, const struct effect *effect)
 	}
 }
 
+static bool keep(struct model *model, const struct effect *effect)
+{
+	uint64_t size = effect->blocks * BLOCK;
+
+	if (!model_add_extent(model, effect->addr, effect->blocks, effect->gen,
+			      effect->loose))
+		return false;
+	for (uint64_t at = 0; effect->zeroed && at < size;
+	     at = model_next_offset(at, size))
+		if (!model_add_word(model, effect->addr + at, 0))
+			return false;
+	return true;
+}
+
 bool model_apply(struct model *model, const struct effect *effect)
 {
 	switch (effect->what) {
 	case EFFECT_KEEP:
-		return model_add_extent(model, effect->addr, effect->blocks,
-					effect->gen, effect->loose);
+		return keep(model, effect);
 	case EFFECT_RETIRE:
 		return retire(model, effect);
 	case EFFECT_SET:

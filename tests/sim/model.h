@@ -64,6 +64,7 @@ struct effect {
 	uint32_t gen;
 	uint32_t root;
 	bool loose;
+	bool zeroed;
 	uint64_t addr;
 	uint64_t value;
 };

@@ -342,6 +342,7 @@ void batch_keep(struct world_batch *batch, const struct world_extent *extent,
 	effect.blocks = extent->blocks;
 	effect.gen = extent->gen;
 	effect.loose = extent->loose;
+	effect.zeroed = extent->zeroed;
 	add_op(batch, DAXPIN_OP_KEEP, extent->extent, effect)->flags = flags;
 	batch->persists |= !(flags & DAXPIN_OP_PERSISTED);
 }

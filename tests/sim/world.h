@@ -19,6 +19,7 @@ struct world_extent {
 	uint32_t blocks;
 	uint32_t gen;			/* as on media */
 	bool loose;
+	bool zeroed;			/* not filled: its bytes are 0 */
 };
 
 struct world {

@@ -129,10 +129,15 @@ static void the_next_generation_is_zeroed_on_request(void **state)
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		const char *at;
 
-		assert_int_equal(daxpin_reserve(f->pool, sizes[i],
-						DAXPIN_RESERVE_ZERO, &next), 0);
-		at = daxpin_ptr(f->pool, next, 0);
-		assert_true(!*at && !memcmp(at, at + 1, sizes[i] - 1));
+		for (uint32_t durable = 0; durable < 2; durable++) {
+			uint32_t flags = DAXPIN_RESERVE_ZERO |
+					 (durable ? DAXPIN_RESERVE_DURABLE : 0);
+
+			assert_int_equal(daxpin_reserve(f->pool, sizes[i], flags,
+							&next), 0);
+			at = daxpin_ptr(f->pool, next, 0);
+			assert_true(!*at && !memcmp(at, at + 1, sizes[i] - 1));
+		}
 	}
 }
 

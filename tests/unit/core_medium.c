@@ -28,6 +28,8 @@ int __real_dp_persist_copy_past(struct dp_persist *persist, void *to, const void
 				uint64_t size);
 int __wrap_dp_persist_copy_past(struct dp_persist *persist, void *to, const void *from,
 				uint64_t size);
+int __real_dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);
+int __wrap_dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 
@@ -81,6 +83,14 @@ int __wrap_dp_persist_copy_past(struct dp_persist *persist, void *to, const void
 {
 	return seam.no_flush ? -EIO :
 	       __real_dp_persist_copy_past(persist, to, from, size);
+}
+
+int __wrap_dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
+{
+	if (!seam.no_flush)
+		return __real_dp_persist_wipe(persist, to, size);
+	persist->error = -EIO;
+	return -EIO;
 }
 
 static struct fixture *pool_of_test;	/* for `before` and `after` */
@@ -372,6 +382,25 @@ static void a_flush_of_a_page_that_fails_quarantines_nothing(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
+static void a_reserve_whose_zeroes_are_not_durable_keeps_no_space(void **state)
+{
+	const uint32_t flags = DAXPIN_RESERVE_ZERO | DAXPIN_RESERVE_DURABLE;
+	struct daxpin_extent extent = { 1, 2 };
+	struct fixture *f = *state;
+	uint64_t free = free_bytes(f);
+
+	seam.no_flush = true;
+	assert_int_equal(daxpin_reserve(f->pool, 3 * BLOCK, flags, &extent), -EIO);
+	seam.no_flush = false;
+	assert_true(extent.addr == 1 && extent.gen == 2);
+	assert_int_equal(free_bytes(f), free);
+	f->pool->media.persist.error = 0;
+	assert_int_equal(daxpin_reserve(f->pool, 3 * BLOCK, flags, &extent), 0);
+	assert_int_equal(free_bytes(f), free - 3 * BLOCK);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	dp_invariants(f->pool);
+}
+
 /* ------------------------------------------------------------------- threads */
 
 #define ROUNDS	2000
@@ -441,6 +470,7 @@ int main(void)
 		TEST(an_extent_that_ends_meanwhile_is_not_quarantined),
 		TEST(a_page_of_the_table_that_cannot_be_read_is_not_used),
 		TEST(a_flush_of_a_page_that_fails_quarantines_nothing),
+		TEST(a_reserve_whose_zeroes_are_not_durable_keeps_no_space),
 		TEST(reads_and_cancels_of_two_threads_lose_no_block),
 	};
 

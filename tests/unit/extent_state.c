@@ -618,6 +618,8 @@ static void bad_arguments_change_nothing(void **state)
 
 	assert_int_equal(daxpin_reserve(f->pool, 0, 0, &out), -EINVAL);
 	assert_int_equal(daxpin_reserve(f->pool, 1, 0x80, &out), -EINVAL);
+	assert_int_equal(daxpin_reserve(f->pool, 1, DAXPIN_RESERVE_DURABLE, &out),
+			 -EINVAL);
 	assert_int_equal(daxpin_reserve(f->pool, (30 << 20) + 1, 0, &out), -EFBIG);
 	assert_int_equal(daxpin_reserve(f->pool, UINT64_MAX, 0, &out), -EFBIG);
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), -EINVAL);
