@@ -190,9 +190,6 @@ static uint64_t floor_zeroed(struct worker *worker)
 	do {
 		floor_zero(payload, floor_payload);
 		floor_fence();
-		for (uint64_t at = 0; at < floor_payload; at += LINE)
-			floor_write_back(payload + at);
-		floor_fence();
 		floor_store(floor_word(worker, count), count);
 		floor_fence();
 		floor_store(floor_word(worker, count), 0);

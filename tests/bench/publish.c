@@ -5,12 +5,12 @@
  *	TEST	lifo | mixed | passed: reserve, KEEP, RETIRE, see workload.h
  *		objects: lifo of small objects
  *		batch: 16 of them in a publish
- *		zeroed: reserve with zeroes, which the KEEP makes durable, and retire
+ *		zeroed: reserve with durable zeroes, keep, and retire
  *		set | set-batch: a word, or 16, in a publish
  *		root: the last of --live N names gets another extent
  *		find: daxpin_root() of that name
  *	PEER	pmemobj: the same by libpmemobj's atomic API. It does not flush the
- *		payload, so KEEP does so in `zeroed` only
+ *		payload, so KEEP does not either; zeroes are durable in both
  *		floor: the same cache lines and fences without any other work
  *		locked-floor: the same, and two locked operations for each operation
  *		one-thread: daxpin itself, against --threads N of it
