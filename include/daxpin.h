@@ -524,9 +524,10 @@ enum daxpin_state {
  * -EAGAIN	no free run has that length, but a job is reclaiming or
  *		refilling space; a DAXPIN_EVENT_RETRY follows
  * -EFBIG	larger than the largest extent
- * -EINVAL	a size of 0, an unknown flag, DURABLE without ZERO
- * -EIO		the zeroes could not be made durable: msync() failed, and as after
- *		daxpin_publish(), nothing can be published any more
+ * -EINVAL	a size of 0, an unknown flag, DAXPIN_RESERVE_DURABLE without
+ *		DAXPIN_RESERVE_ZERO
+ * -EIO		the zeroes could not be made durable, and nothing can be published any
+ *		more
  * -ENOSPC	no free run has that length, and nothing in progress will
  *		provide one; a DAXPIN_EVENT_RETRY follows when space becomes
  *		free; hole_bytes of daxpin_pool_info() is what daxpin_refill()
