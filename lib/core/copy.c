@@ -75,7 +75,7 @@ static int copy_held(struct daxpin_pool *pool, struct dp_handle from,
 	int ret = -ENOMEM;
 
 	if (piece)
-		ret = dp_allocate(pool, blocks, false, &to);
+		ret = dp_allocate(pool, blocks, 0, &to);
 	if (!ret) {
 		struct dp_handle handle = dp_handle_of(pool, to);
 
