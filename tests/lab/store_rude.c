@@ -441,6 +441,8 @@ static void run_late(char **arguments)
 		end(&rude);
 	}
 	printf("%u of %u commits succeeded, beside %u writes\n", kept, i, writes);
+	/* Otherwise slow_commit.c has no effect, and this shows nothing. */
+	expect("a commit beside other bytes fails", kept < i, 1);
 }
 
 /* ------------------------------------------------- the same name, or none */
