@@ -216,6 +216,29 @@ static void an_attach_that_is_refused_leaves_nothing_registered(void **state)
 	assert_int_equal(reclaim_result(), 0);
 }
 
+/* An attached domain gets a local key of a segment that was added, and a grant there. */
+static void a_grow_needs_no_new_attach(void **state)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_extent new = { 0 };
+	struct daxpin_grant *grant;
+	uint64_t end;
+	uint32_t key;
+
+	(void)state;
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	end = info.segments * info.segment_size;
+	assert_int_equal(daxpin_rdma_lkey(rdma, end, &key), -ENOENT);
+	assert_int_equal(daxpin_pool_grow(f->pool, end + 1, NULL), 0);
+	assert_int_equal(daxpin_rdma_lkey(rdma, end, &key), 0);
+	while (new.addr < end)
+		assert_int_equal(daxpin_reserve(f->pool, 2 << 20, 0, &new), 0);
+	grant = grant_of(new, NULL);
+	assert_int_equal(about(grant).state, DAXPIN_GRANT_STATE_GRANTED);
+	assert_int_equal(daxpin_rdma_revoke(grant), 0);
+	assert_int_equal(daxpin_rdma_lkey(rdma, end + info.segment_size, &key), -ENOENT);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_two, teardown_two)
@@ -227,6 +250,7 @@ int main(void)
 		TEST(no_grant_takes_a_queue_pair_of_another_attachment),
 		TEST(one_attachment_with_regions_pins_all_segments),
 		TEST(an_attach_that_is_refused_leaves_nothing_registered),
+		TEST(a_grow_needs_no_new_attach),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -125,6 +125,38 @@ static void a_prepared_segment_is_fixed(void **state)
 	close(fd);
 }
 
+/* Grows the pool by a segment; returns an extent in it. */
+static struct daxpin_extent live_after_grow(struct world *w)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_pool_info(w->f.pool, &info), 0);
+	assert_int_equal(daxpin_pool_grow(w->f.pool, info.media_bytes + 1, NULL), 0);
+	return live_in(w, info.segments);
+}
+
+/* An attached ring reads into a segment that was added, first plain, then fixed. */
+static void a_ring_uses_segments_of_a_grow_without_a_new_attach(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent;
+	int fd = scratch_file();
+
+	if (target == DEVDAX)
+		skip();
+	need_fixed_buffers(w);
+	assert_int_equal(attach(w, DAXPIN_URING_EAGER), 0);
+	extent = live_after_grow(w);
+	assert_int_equal(info_of(w->uring).plain_segments, 1);
+	assert_false(checked_read_is_fixed(w, fd, extent, 1));
+	assert_true(checked_read_is_fixed(w, fd, extent, 2));
+	assert_int_equal(info_of(w->uring).plain_segments, 0);
+	extent = live_after_grow(w);
+	assert_int_equal(daxpin_uring_prepare(w->uring, extent), 0);
+	assert_true(checked_read_is_fixed(w, fd, extent, 3));
+	close(fd);
+}
+
 /*
  * A prep function does not register a segment after any number of requests. Only
  * service and reap do, because that pins memory.
@@ -871,6 +903,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_prepared_segment_is_fixed),
+		TEST(a_ring_uses_segments_of_a_grow_without_a_new_attach),
 		TEST(a_prep_registers_nothing),
 		TEST(reap_registers_segments_after_many_plain_requests),
 		TEST(with_the_prepared_flag_only_prepare_registers_segments),
