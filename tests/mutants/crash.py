@@ -9,8 +9,33 @@ RDMA = ['tests/sim/sim', '--stop', '--kind', 'rdma']
 PAGE = ['tests/sim/sim', '--stop', '--kind', 'keep-page']
 # Only a few orders of three actors show these bugs.
 PAGE_TOGETHER = ['tests/sim/sim', '--stop', '--kind', 'together-page']
+OBJECTS = ['tests/sim/sim', '--stop', '--states', '400', '--kind', 'object-*']
+OBJECTS_TOGETHER = ['tests/sim/sim', '--stop', '--kind', 'together-objects']
 
 MUTANTS = [
+    # ---------------------------------------------------------- small objects
+    ('slab-words-not-fenced', OBJECTS, 'lib/core/slabs.c',
+     'a slab exists before the words of its objects are durable',
+     '''	dp_persist_fence(persist);
+''', ''),
+    ('slab-without-pending-words', OBJECTS, 'lib/core/slabs.c',
+     'an open reads the words of slabs as they are before the lanes are replayed',
+     'dp_lanes_patch(&pool->lanes, addr, size, (char *)words);',
+     'dp_lanes_patch(&pool->lanes, addr, 0, (char *)words);'),
+    ('object-payload-not-flushed', OBJECTS, 'lib/core/object_step.c',
+     'an object is live before its payload is durable',
+     '''	return dp_persist_flush(&media->persist, media->geometry.base +
+				op->extent.addr + op->offset, length);''',
+     '''	return (void)media, 0;'''),
+    ('object-without-lock', OBJECTS_TOGETHER, 'lib/core/publish.c',
+     'two publishers change one word of a slab at once',
+     '	return batch_choose_lock(batch, dp_object_bits_addr(step->object));',
+     '	return 0;'),
+    ('slab-with-objects-is-closed', OBJECTS, 'lib/extent/objects.c',
+     'a close frees slabs that have live objects',
+     '''		if (atomic_load_explicit(&slab->bits[i], memory_order_relaxed))
+			return false;''',
+     '''		(void)i;'''),
     # ------------------------------------------------------------- redo lanes
     ('lane-never-closed', SIM, 'lib/media/lane.c',
      'a stale lane is replayed after later single-word publishes',

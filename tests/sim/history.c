@@ -23,6 +23,8 @@ const char *history_op_name(enum op_kind kind)
 		[OP_RESERVE_ZERO] = "reserve, zero",
 		[OP_PERSIST] = "persist",
 		[OP_READ] = "read",
+		[OP_OBJECT_KEEP] = "keep of an object",
+		[OP_OBJECT_FREE] = "free of an object",
 	};
 
 	return name[kind];
@@ -87,10 +89,16 @@ static bool has_returned(const struct search *search, const struct op *op)
 	return op->end <= search->event;
 }
 
+static uint64_t end_of(const struct effect *effect)
+{
+	if (effect->blocks)
+		return effect->addr + effect->blocks * 4096ull;
+	return effect->addr + (effect->size ? effect->size : 8);
+}
+
 static bool touches(const struct effect *a, const struct effect *b)
 {
-	uint64_t end_a = a->addr + (a->blocks ? a->blocks * 4096ull : 8);
-	uint64_t end_b = b->addr + (b->blocks ? b->blocks * 4096ull : 8);
+	uint64_t end_a = end_of(a), end_b = end_of(b);
 	bool roots = a->what == EFFECT_ROOT && b->what == EFFECT_ROOT;
 
 	if (a->what >= EFFECT_OPEN || b->what >= EFFECT_OPEN)

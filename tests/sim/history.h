@@ -27,6 +27,8 @@ enum op_kind {
 	OP_RESERVE_ZERO,
 	OP_PERSIST,
 	OP_READ,
+	OP_OBJECT_KEEP,
+	OP_OBJECT_FREE,
 	OP_KINDS,
 };
 

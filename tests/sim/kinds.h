@@ -15,6 +15,8 @@ extern const struct kind_list kinds_pool;
 extern const struct kind_list kinds_publish;
 /* kinds_batch.c: SETs, roots, and batches of many operations. */
 extern const struct kind_list kinds_batch;
+/* kinds_objects.c: small objects, by one publisher and by several. */
+extern const struct kind_list kinds_objects;
 /* kinds_together.c: publishers that interleave. */
 extern const struct kind_list kinds_together;
 /* kinds_damage.c: words that no order of stores can leave. */

@@ -33,6 +33,19 @@ uint64_t model_next_offset(uint64_t offset, uint64_t size)
 	return block * BLOCK;
 }
 
+#define TAG_PREFIX	0x0b1ec70000000000ull
+
+uint64_t model_object_payload(uint64_t addr, uint32_t tag, uint64_t offset)
+{
+	return offset ? model_payload(addr, tag, offset) : TAG_PREFIX | tag;
+}
+
+bool model_object_tag(uint64_t first, uint32_t *ret_tag)
+{
+	*ret_tag = first;
+	return (first & ~(uint64_t)UINT32_MAX) == TAG_PREFIX;
+}
+
 const char *model_root_name(uint32_t root)
 {
 	static const char *const name[MODEL_ROOTS] = {
@@ -105,6 +118,64 @@ static void remove_extent(struct model *model, uint64_t addr)
 	memset(&model->extent[model->extents], 0, sizeof(*it));
 }
 
+static uint32_t object_place(const struct model *model, uint64_t addr)
+{
+	uint32_t i = 0;
+
+	while (i < model->objects && model->object[i].addr < addr)
+		i++;
+	return i;
+}
+
+static const struct model_object *find_object(const struct model *model, uint64_t addr)
+{
+	uint32_t i = object_place(model, addr);
+
+	return i < model->objects && model->object[i].addr == addr ?
+	       &model->object[i] : NULL;
+}
+
+static bool overlaps_extent(const struct model *model, uint64_t addr, uint64_t end)
+{
+	for (uint32_t i = 0; i < model->extents; i++) {
+		const struct model_extent *it = &model->extent[i];
+
+		if (addr < it->addr + it->blocks * BLOCK && it->addr < end)
+			return true;
+	}
+	return false;
+}
+
+bool model_add_object(struct model *model, uint64_t addr, uint32_t size,
+		      uint32_t tag)
+{
+	uint32_t i = object_place(model, addr);
+	struct model_object *it = &model->object[i];
+
+	if (model->objects == MODEL_OBJECTS ||
+	    overlaps_extent(model, addr, addr + size))
+		return false;
+	if ((i && it[-1].addr + it[-1].size > addr) ||
+	    (i < model->objects && addr + size > it->addr))
+		return false;
+	memmove(it + 1, it, (model->objects++ - i) * sizeof(*it));
+	*it = (struct model_object) { addr, size, tag };
+	return true;
+}
+
+static bool free_object(struct model *model, const struct effect *effect)
+{
+	uint32_t i = object_place(model, effect->addr);
+	struct model_object *it = &model->object[i];
+
+	if (!find_object(model, effect->addr) || it->tag != effect->gen)
+		return false;
+	remove_words(model, it->addr, it->addr + it->size);
+	memmove(it, it + 1, (--model->objects - i) * sizeof(*it));
+	memset(&model->object[model->objects], 0, sizeof(*it));
+	return true;
+}
+
 /* Adds a word to a list that is sorted by address, or changes it. */
 static bool put(struct model_word *word, uint32_t *count, uint32_t max,
 		uint64_t addr, uint64_t value)
@@ -133,7 +204,8 @@ void model_clear_space(struct model *model)
 	memset(model->end, 0, sizeof(model->end));
 	memset(model->word, 0, sizeof(model->word));
 	memset(model->root, 0, sizeof(model->root));
-	model->extents = model->ended = model->words = 0;
+	memset(model->object, 0, sizeof(model->object));
+	model->extents = model->ended = model->words = model->objects = 0;
 }
 
 /* ----------------------------------------------------------------- effects */
@@ -141,7 +213,8 @@ void model_clear_space(struct model *model)
 bool model_is_sound(const struct model *model)
 {
 	for (uint32_t i = 0; i < MODEL_ROOTS; i++)
-		if (model->root[i] && !model_find(model, model->root[i]))
+		if (model->root[i] && !model_find(model, model->root[i]) &&
+		    !find_object(model, model->root[i]))
 			return false;
 	return true;
 }
@@ -168,6 +241,13 @@ static bool set(struct model *model, const struct effect *effect)
 		    effect->addr < it->addr + it->blocks * BLOCK)
 			return model_add_word(model, effect->addr,
 					      effect->value);
+	}
+	for (uint32_t i = 0; i < model->objects; i++) {
+		const struct model_object *it = &model->object[i];
+
+		if (it->tag == effect->gen && effect->addr >= it->addr &&
+		    effect->addr < it->addr + it->size)
+			return model_add_word(model, effect->addr, effect->value);
 	}
 	return false;
 }
@@ -232,6 +312,10 @@ bool model_apply(struct model *model, const struct effect *effect)
 		return keep(model, effect);
 	case EFFECT_RETIRE:
 		return retire(model, effect);
+	case EFFECT_OBJECT_KEEP:
+		return model_add_object(model, effect->addr, effect->size, effect->gen);
+	case EFFECT_OBJECT_FREE:
+		return free_object(model, effect);
 	case EFFECT_SET:
 		return set(model, effect);
 	case EFFECT_READ:

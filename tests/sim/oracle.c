@@ -5,8 +5,8 @@
  *  - the superblock: its copy is at most one change behind, and otherwise equal; the
  *    pool's uuid and its devices are recorded;
  *  - it opens (or, while a create was interrupted, a create completes it);
- *  - extents, generations, payload, changed words and roots are exactly those of one
- *    candidate;
+ *  - extents, objects, generations, payload, changed words and roots are exactly those
+ *    of one candidate;
  *  - no generation and no epoch is used a second time;
  *  - no free block is in a hole, and no extent is or was in one before the recovery;
  *  - dp_invariants(): no two extents overlap, media and memory agree;
@@ -80,6 +80,29 @@ static int observe_extent(struct daxpin_pool *pool,
 	return observing->fault != NULL;
 }
 
+static int observe_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
+			  void *arg)
+{
+	struct observing *observing = arg;
+	const char *base = daxpin_object_ptr(pool, addr);
+	uint64_t value;
+	uint32_t tag;
+
+	memcpy(&value, base, sizeof(value));
+	if (!model_object_tag(value, &tag))
+		observing->fault = "an object whose payload is not durable";
+	else if (!model_add_object(observing->seen, addr, size, tag))
+		observing->fault = "objects that overlap others or extents, or are too many";
+	for (uint64_t at = model_next_offset(0, size); at < size && !observing->fault;
+	     at = model_next_offset(at, size)) {
+		memcpy(&value, base + at, sizeof(value));
+		if (value != model_object_payload(addr, tag, at) &&
+		    !model_add_word(observing->seen, addr + at, value))
+			observing->fault = "too many words of objects that were never written there";
+	}
+	return observing->fault != NULL;
+}
+
 static void observe_roots(struct observing *observing, struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < MODEL_ROOTS; i++) {
@@ -101,6 +124,8 @@ bool oracle_observe(struct oracle *oracle, struct daxpin_pool *pool,
 
 	memset(ret_seen, 0, sizeof(*ret_seen));
 	daxpin_foreach(pool, observe_extent, &observing);
+	if (!observing.fault)
+		daxpin_foreach_object(pool, observe_object, &observing);
 	observe_roots(&observing, pool);
 	daxpin_pool_info(pool, &info);
 	ret_seen->ready = true;
@@ -277,6 +302,8 @@ static bool extents_are_same(const struct model *expected,
 bool oracle_is_same_space(const struct model *expected, const struct model *seen)
 {
 	return extents_are_same(expected, seen) &&
+	       expected->objects == seen->objects &&
+	       !memcmp(expected->object, seen->object, sizeof(seen->object)) &&
 	       words_are_same(expected, seen) &&
 	       !memcmp(expected->root, seen->root, sizeof(seen->root));
 }
@@ -303,6 +330,10 @@ static uint32_t add_list(char *text, uint32_t size, const char *what,
 		at += snprintf(text + at, size - at, " %llx+%u.%u",
 			       (unsigned long long)model->extent[i].addr >> 12,
 			       model->extent[i].blocks, model->extent[i].gen);
+	for (uint32_t i = 0; i < model->objects && i < 8 && at < size; i++)
+		at += snprintf(text + at, size - at, " o%llx.%x",
+			       (unsigned long long)model->object[i].addr,
+			       model->object[i].tag);
 	for (uint32_t i = 0; i < model->words && i < 4 && at < size; i++)
 		at += snprintf(text + at, size - at, " [%llx]=%llx",
 			       (unsigned long long)model->word[i].addr,
@@ -495,7 +526,7 @@ static bool judge(struct oracle *oracle, const struct model *candidate,
 		dp_invariants(pool);
 	fine = oracle_observe(oracle, pool, &oracle->again);
 	oracle->seen = oracle->again;
-	if (created && fine && oracle->again.extents)
+	if (created && fine && (oracle->again.extents || oracle->again.objects))
 		fine = wrong(oracle, "a new pool is not empty");
 	oracle->seen.ready = !created;
 	oracle->seen.unclean = before.unclean;

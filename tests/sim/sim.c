@@ -217,7 +217,8 @@ static bool is_chosen(const struct kind *kind)
 static uint32_t choose(struct run *run)
 {
 	static const struct kind_list *const lists[] = {
-		&kinds_damage, &kinds_publish, &kinds_batch, &kinds_together,
+		&kinds_damage, &kinds_publish, &kinds_batch, &kinds_objects,
+		&kinds_together,
 		&kinds_pool, &kinds_reclaim,
 	};
 	uint32_t count = 0;

@@ -19,6 +19,7 @@ void world_begin(struct world *world, const struct model *base, uint32_t level,
 	world->random = seed;
 	world->wrong[0] = '\0';
 	memset(world->slot, 0, sizeof(world->slot));
+	memset(world->object, 0, sizeof(world->object));
 	machine_reboot();
 	machine.random = seed;
 	history_begin(&world->history, base);
@@ -319,6 +320,88 @@ uint32_t world_list(struct world *world, struct world_extent *list,
 	return listing.count;
 }
 
+/* ----------------------------------------------------------------- objects */
+
+int world_object_reserve(struct world *world, uint32_t size,
+			 struct world_object *ret_object)
+{
+	uint64_t addr, of_class;
+	int ret = daxpin_object_reserve(world->pool, size, 0, &addr);
+
+	if (ret)
+		return ret;
+	ret = daxpin_object_size(world->pool, addr, &of_class);
+	if (ret || of_class < size)
+		world_wrong(world, "an object of %u bytes has %llu (%d)", size,
+			    (unsigned long long)of_class, ret);
+	if (machine_is_hole(addr / MEDIA_SEGMENT_SIZE, addr % MEDIA_SEGMENT_SIZE,
+			    of_class))
+		world_wrong(world, "the object at %llx is in a hole",
+			    (unsigned long long)addr);
+	*ret_object = (struct world_object) {
+		addr, of_class, random_next(&world->random)
+	};
+	return 0;
+}
+
+static void fill_object(struct world *world, const struct world_object *object)
+{
+	char *base = daxpin_object_ptr(world->pool, object->addr);
+
+	assert(base);
+	for (uint64_t at = 0; at < object->size;
+	     at = model_next_offset(at, object->size)) {
+		uint64_t value = model_object_payload(object->addr, object->tag, at);
+
+		media_store(base + at, &value, sizeof(value));
+	}
+}
+
+int world_object_prepare(struct world *world, uint32_t size,
+			 struct world_object *ret_object)
+{
+	int ret = world_object_reserve(world, size, ret_object);
+
+	if (ret)
+		world_wrong(world, "reserve of an object: %s", strerror(-ret));
+	else
+		fill_object(world, ret_object);
+	return ret;
+}
+
+struct listed_objects {
+	struct world *world;
+	struct world_object *list;
+	uint32_t count;
+	uint32_t max;
+};
+
+static int list_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
+		       void *arg)
+{
+	struct listed_objects *listing = arg;
+	uint64_t first;
+	uint32_t tag;
+
+	memcpy(&first, daxpin_object_ptr(pool, addr), sizeof(first));
+	if (!model_object_tag(first, &tag))
+		world_wrong(listing->world, "the object at %llx begins with %llx",
+			    (unsigned long long)addr, (unsigned long long)first);
+	if (listing->count < listing->max)
+		listing->list[listing->count++] =
+			(struct world_object) { addr, size, tag };
+	return 0;
+}
+
+uint32_t world_list_objects(struct world *world, struct world_object *list,
+			    uint32_t max)
+{
+	struct listed_objects listing = { world, list, 0, max };
+
+	daxpin_foreach_object(world->pool, list_object, &listing);
+	return listing.count;
+}
+
 /* -------------------------------------------------------------- publishing */
 
 static struct daxpin_op *add_op(struct world_batch *batch, uint32_t type,
@@ -383,6 +466,59 @@ void batch_root(struct world_batch *batch, uint32_t root,
 	       effect)->name = model_root_name(root);
 }
 
+static struct effect effect_of_object(enum effect_what what,
+				      const struct world_object *object)
+{
+	struct effect effect = effect_of(what);
+
+	effect.addr = object->addr;
+	effect.size = object->size;
+	effect.gen = object->tag;
+	return effect;
+}
+
+static struct daxpin_extent extent_of(const struct world_object *object)
+{
+	return (struct daxpin_extent) { object->addr, 0 };
+}
+
+void batch_object_keep(struct world_batch *batch, const struct world_object *object)
+{
+	add_op(batch, DAXPIN_OP_OBJECT_KEEP, extent_of(object),
+	       effect_of_object(EFFECT_OBJECT_KEEP, object));
+}
+
+void batch_object_free(struct world_batch *batch, const struct world_object *object)
+{
+	add_op(batch, DAXPIN_OP_OBJECT_FREE, extent_of(object),
+	       effect_of_object(EFFECT_OBJECT_FREE, object));
+}
+
+void batch_object_set(struct world_batch *batch, const struct world_object *object,
+		      uint64_t offset, uint64_t value)
+{
+	struct effect effect = effect_of(EFFECT_SET);
+	struct daxpin_op *op;
+
+	effect.addr = object->addr + offset;
+	effect.gen = object->tag;
+	effect.value = value;
+	op = add_op(batch, DAXPIN_OP_SET, extent_of(object), effect);
+	op->offset = offset;
+	op->value = value;
+}
+
+void batch_object_root(struct world_batch *batch, uint32_t root,
+		       const struct world_object *object)
+{
+	struct effect effect = effect_of(EFFECT_ROOT);
+
+	effect.root = root;
+	effect.addr = object->addr;
+	add_op(batch, DAXPIN_OP_ROOT, extent_of(object), effect)->name =
+		model_root_name(root);
+}
+
 static enum op_kind kind_of(const struct world_batch *batch)
 {
 	if (batch->count > 1)
@@ -394,6 +530,10 @@ static enum op_kind kind_of(const struct world_batch *batch)
 		return OP_RETIRE;
 	case DAXPIN_OP_SET:
 		return OP_SET;
+	case DAXPIN_OP_OBJECT_KEEP:
+		return OP_OBJECT_KEEP;
+	case DAXPIN_OP_OBJECT_FREE:
+		return OP_OBJECT_FREE;
 	default:
 		return OP_ROOT;
 	}
@@ -427,6 +567,22 @@ int world_keep(struct world *world, const struct world_extent *extent,
 	struct world_batch batch = { .count = 0 };
 
 	batch_keep(&batch, extent, flags);
+	return world_commit(world, &batch);
+}
+
+int world_object_keep(struct world *world, const struct world_object *object)
+{
+	struct world_batch batch = { .count = 0 };
+
+	batch_object_keep(&batch, object);
+	return world_commit(world, &batch);
+}
+
+int world_object_free(struct world *world, const struct world_object *object)
+{
+	struct world_batch batch = { .count = 0 };
+
+	batch_object_free(&batch, object);
 	return world_commit(world, &batch);
 }
 

@@ -22,6 +22,13 @@ struct world_extent {
 	bool zeroed;			/* not filled: its bytes are 0 */
 };
 
+/* An object that the application knows. */
+struct world_object {
+	uint64_t addr;
+	uint32_t size;			/* of its class */
+	uint32_t tag;
+};
+
 struct world {
 	struct daxpin_pool *pool;
 	struct history history;
@@ -34,6 +41,7 @@ struct world {
 	bool may_grow;			/* opens reserve addresses for all segments */
 	struct schedule schedule;
 	struct world_extent slot[WORLD_SLOTS];	/* for the kind to use */
+	struct world_object object[WORLD_SLOTS];	/* the same */
 	char wrong[400];		/* an error of the library */
 };
 
@@ -78,6 +86,15 @@ int world_prepare(struct world *world, uint32_t blocks,
 uint32_t world_list(struct world *world, struct world_extent *list,
 		    uint32_t max);
 
+/* The same for objects. Keeping one makes its payload durable. */
+int world_object_reserve(struct world *world, uint32_t size,
+			 struct world_object *ret_object);
+/* Reserve and fill. */
+int world_object_prepare(struct world *world, uint32_t size,
+			 struct world_object *ret_object);
+uint32_t world_list_objects(struct world *world, struct world_object *list,
+			    uint32_t max);
+
 /* Operations are collected, then published in one call. */
 struct world_batch {
 	uint32_t count;
@@ -94,8 +111,16 @@ void batch_set(struct world_batch *batch, const struct world_extent *extent,
 /* extent NULL: the name is removed. */
 void batch_root(struct world_batch *batch, uint32_t root,
 		const struct world_extent *extent);
+void batch_object_keep(struct world_batch *batch, const struct world_object *object);
+void batch_object_free(struct world_batch *batch, const struct world_object *object);
+void batch_object_set(struct world_batch *batch, const struct world_object *object,
+		      uint64_t offset, uint64_t value);
+void batch_object_root(struct world_batch *batch, uint32_t root,
+		       const struct world_object *object);
 int world_publish(struct world *world, const struct world_batch *batch);
 
+int world_object_keep(struct world *world, const struct world_object *object);
+int world_object_free(struct world *world, const struct world_object *object);
 int world_keep(struct world *world, const struct world_extent *extent,
 	       uint32_t flags);
 int world_retire(struct world *world, const struct world_extent *extent);
