@@ -342,8 +342,8 @@ static void add_entry(const struct edit *edit, uint64_t addr, uint64_t value)
 }
 
 /*
- * value: 16 bits of block, 16 of length - 1, 2 of kind, 1 not used, 5 of size class, 24
- * of generation.
+ * value: 16 bits of block, 16 of length - 1, 2 of kind, 1 that a SLAB has the right
+ * length, 5 of its class, 24 of generation.
  */
 static void edit_lane_word(const struct edit *edit, uint32_t file)
 {
@@ -352,7 +352,8 @@ static void edit_lane_word(const struct edit *edit, uint32_t file)
 	uint64_t base = file * pool_super()->segment_size;
 
 	word |= (edit->value >> 32 & 3) << DP_WORD_KIND_SHIFT;
-	word |= (edit->value >> 35 & 31) << DP_SLAB_LENGTH_BITS;
+	if ((word >> DP_WORD_KIND_SHIFT) == DP_KIND_SLAB && edit->value >> 34 & 1)
+		word = (word & ~0x3ffffull) | (edit->value >> 35 & 31) << 12 | 15;
 	word |= (edit->value >> 40) << DP_WORD_GEN_SHIFT;
 	word = format_word_sealed(seed_now(), block_in_pool(file, block), word);
 	if (edit->flags & EDIT_USE)
@@ -369,6 +370,49 @@ static void edit_lane_root(const struct edit *edit)
 
 	add_entry(edit, root_offset(slot) + offsetof(struct dp_root, word),
 		  format_root_sealed(seed_now(), slot, word));
+}
+
+/* ------------------------------------------------------------------ slabs */
+
+/* The word of a slab at an offset in a segment. */
+static void put_slab_word(uint32_t file, uint64_t offset, uint64_t word, bool sealed)
+{
+	if (sealed)
+		word = format_slab_sealed(seed_now(), offset +
+					  file * pool_super()->segment_size,
+					  word | 1ull << 47);
+	if (offset + sizeof(word) <= MACHINE_FILE_MAX)
+		machine_write(file, offset, &word, sizeof(word));
+}
+
+/* All words that a slab can have; most classes have fewer. */
+static void make_slab(const struct edit *edit, uint32_t file, uint64_t block)
+{
+	uint64_t offset = format_word_offset(pool_super()->segment_size, block), word;
+
+	use_page(file, block / DP_PAGE_WORDS);
+	word = 15 | edit->field % 40ull << 12 | 3ull << DP_WORD_KIND_SHIFT |
+	       1ull << DP_WORD_GEN_SHIFT;
+	word = format_word_sealed(seed_now(), block_in_pool(file, block), word);
+	machine_write(file, offset, &word, sizeof(word));
+	for (uint32_t i = 0; i < 87; i++)
+		put_slab_word(file, block * DP_BLOCK_SIZE + i * 8, 0, true);
+}
+
+static void edit_slab(const struct edit *edit, uint32_t file)
+{
+	uint64_t block = edit->index & 0xffff;
+	uint32_t word = (edit->index >> 16) % 88;
+
+	fuzz_log("  file %u, slab at block %llu, word %u = 0x%llx%s%s", file,
+		 (unsigned long long)block, word, (unsigned long long)edit->value,
+		 edit->flags & EDIT_USE ? ", made" : "",
+		 edit->flags & EDIT_SEAL ? ", sealed" : "");
+	if (edit->flags & EDIT_USE)
+		make_slab(edit, file, block);
+	if (word)
+		put_slab_word(file, block * DP_BLOCK_SIZE + (word - 1) * 8,
+			      edit->value, edit->flags & EDIT_SEAL);
 }
 
 /* ------------------------------------------------- bytes, files, the machine */
@@ -538,6 +582,9 @@ void edit_apply(const struct edit *edit)
 		break;
 	case EDIT_PAGES:
 		edit_pages(edit, file);
+		break;
+	case EDIT_SLAB:
+		edit_slab(edit, file);
 		break;
 	}
 }

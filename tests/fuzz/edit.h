@@ -12,7 +12,8 @@
 
 #define EDIT_SEAL	0x1u		/* recompute the structure's check */
 #define EDIT_USE	0x2u		/* words, pages: format the page of the table
-					   if it is not in use, and mark it so */
+					   if it is not in use, and mark it so; slabs:
+					   make a slab without objects before */
 /* Superblock: which of the four halves; others: not used. */
 #define EDIT_WHICH(flags) ((flags) >> 4 & 7)
 
@@ -30,6 +31,7 @@ enum edit_what {
 	EDIT_POISON,			/* index: offset; value: size */
 	EDIT_MACHINE,			/* field: see edit.c */
 	EDIT_PAGES,			/* index: word of the page bitmap */
+	EDIT_SLAB,			/* index: block; 16 up: word; field: class */
 	EDIT_KINDS
 };
 

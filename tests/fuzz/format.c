@@ -41,7 +41,7 @@ uint64_t format_word_offset(uint64_t segment_size, uint64_t block)
 	       (block % 64 * 8 + block % 512 / 64) * 8;
 }
 
-/* The 16 bits of a word of the table or of the page bitmap. */
+/* The 16 bits of a word of the table, of the page bitmap or of a slab. */
 static uint64_t mix(uint64_t seed, uint64_t block, uint64_t rest)
 {
 	uint64_t mixed = (rest ^ seed) + block * 0x9e3779b97f4a7c15u;
@@ -63,6 +63,12 @@ uint64_t format_pages_sealed(uint64_t seed, uint64_t block, uint64_t word)
 {
 	word &= 0xffffffffffffull;
 	return word | mix(seed, block, word) << 48;
+}
+
+uint64_t format_slab_sealed(uint64_t seed, uint64_t addr, uint64_t word)
+{
+	word &= 0xffffffffffffull;
+	return word | mix(seed, addr / 8, word) << 48;
 }
 
 uint64_t format_root_sealed(uint64_t seed, uint32_t slot, uint64_t word)

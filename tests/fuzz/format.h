@@ -24,6 +24,8 @@ uint64_t format_word_sealed(uint64_t seed, uint64_t block, uint64_t word);
  * the segment's first block, plus the index of the word.
  */
 uint64_t format_pages_sealed(uint64_t seed, uint64_t block, uint64_t word);
+/* Returns a word of a slab with its check. addr: of the word in the pool. */
+uint64_t format_slab_sealed(uint64_t seed, uint64_t addr, uint64_t word);
 uint64_t format_root_sealed(uint64_t seed, uint32_t slot, uint64_t word);
 uint64_t format_name_check(uint64_t seed, uint32_t slot, const char name[48]);
 /* Covers min(count, 248) entries. Whether count is valid is for the caller to test. */

@@ -43,6 +43,7 @@ struct header {
 #define IMPATIENT	0x10u		/* with a deadline that has passed */
 #define DO_CHECK	0x20u		/* daxpin_check() before */
 #define ADOPT		0x40u		/* use DAXPIN_POOL_ADOPT */
+#define DO_OBJECTS	0x80u		/* keep and free objects, too */
 
 static_assert(sizeof(struct header) == sizeof(struct edit), "a record");
 
@@ -91,8 +92,28 @@ static void retire(struct daxpin_pool *pool, struct daxpin_extent extent)
 			       NULL, NULL), "a good pool cannot be made");
 }
 
+/* Objects of three classes, of which one is freed and one has a name. */
+static void keep_objects(struct daxpin_pool *pool)
+{
+	static const uint64_t size[] = { 16, 100, 2048, 100 };
+	struct daxpin_op op[] = {
+		{ .type = DAXPIN_OP_OBJECT_KEEP },
+		{ .type = DAXPIN_OP_ROOT, .name = "object" },
+	};
+
+	for (uint32_t i = 0; i < 4; i++) {
+		expect(!daxpin_object_reserve(pool, size[i], 0, &op[0].extent.addr),
+		       "an object");
+		op[1].extent = op[0].extent;
+		expect(!daxpin_publish(pool, op, i == 1 ? 2 : 1, NULL, NULL),
+		       "an object");
+	}
+	op[0].type = DAXPIN_OP_OBJECT_FREE;
+	expect(!daxpin_publish(pool, op, 1, NULL, NULL), "an object");
+}
+
 static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
-				      bool closed)
+				      bool closed, bool objects)
 {
 	struct machine_disk *disk = machine_disk_new();
 	struct header header = { .granularity = DAXPIN_GRANULARITY_CACHE_LINE };
@@ -110,7 +131,9 @@ static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
 		if (i % 2)
 			retire(pool, extent);
 	}
-	keep(pool, 7680 - 600, "large");
+	if (objects)
+		keep_objects(pool);
+	keep(pool, objects ? 512 : 7680 - 600, "large");
 	if (!closed)
 		machine_disk_save(disk);
 	expect(!daxpin_pool_close(pool), "close");
@@ -120,18 +143,19 @@ static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
 	return disk;
 }
 
-#define BASES 5
+#define BASES 6
 
 static struct machine_disk *base_disk(uint32_t index)
 {
 	static struct machine_disk *base[BASES];
 
 	if (!base[0]) {
-		base[0] = make_base(32 * MIB, 32 * MIB, true);
-		base[1] = make_base(64 * MIB, 32 * MIB, true);
-		base[2] = make_base(102 * MIB, 64 * MIB, true);
-		base[3] = make_base(32 * MIB, 32 * MIB, false);
-		base[4] = make_base(1058 * MIB, 1024 * MIB, true);
+		base[0] = make_base(32 * MIB, 32 * MIB, true, false);
+		base[1] = make_base(64 * MIB, 32 * MIB, true, false);
+		base[2] = make_base(102 * MIB, 64 * MIB, true, false);
+		base[3] = make_base(32 * MIB, 32 * MIB, false, false);
+		base[4] = make_base(1058 * MIB, 1024 * MIB, true, false);
+		base[5] = make_base(32 * MIB, 32 * MIB, false, true);
 	}
 	return base[index % BASES];
 }
@@ -235,7 +259,46 @@ static bool is_first(const struct reader_root *root, uint32_t slot)
 	return true;
 }
 
-static void compare_roots(struct daxpin_pool *pool)
+static int compare_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
+			  void *arg)
+{
+	struct compare *compare = arg;
+	struct reader_object there;
+	struct daxpin_extent extent;
+
+	expect(reader_next_object(compare->reading, &compare->at, &there),
+	       "an object at 0x%llx that is not on media", (unsigned long long)addr);
+	expect(there.addr == addr && there.size == size,
+	       "an object at 0x%llx, %llu bytes: on media 0x%llx, %llu",
+	       (unsigned long long)addr, (unsigned long long)size,
+	       (unsigned long long)there.addr, (unsigned long long)there.size);
+	expect(daxpin_extent_at(pool, addr & ~4095ull, &extent), "an extent of a slab");
+	return 0;
+}
+
+static bool is_object(const struct reading *reading, uint64_t addr)
+{
+	struct reader_object object;
+	uint64_t at = 0;
+
+	while (reader_next_object(reading, &at, &object))
+		if (object.addr == addr)
+			return true;
+	return false;
+}
+
+static void compare_object_root(struct daxpin_pool *pool, const struct reading *reading,
+				const struct reader_root *root)
+{
+	struct daxpin_extent named;
+	int ret = daxpin_root(pool, root->name, &named);
+
+	expect(ret == (is_object(reading, root->addr) ? 0 : -ESTALE), "root %s: %d",
+	       root->name, ret);
+	expect(ret || (named.addr == root->addr && !named.gen), "the root of another");
+}
+
+static void compare_roots(struct daxpin_pool *pool, const struct reading *reading)
 {
 	struct daxpin_extent extent, named;
 	struct reader_root root;
@@ -245,8 +308,11 @@ static void compare_roots(struct daxpin_pool *pool)
 	for (uint32_t i = 0; i < DP_ROOTS; i++) {
 		if (!reader_root(i, &root) || !is_first(&root, i))
 			continue;
-		there = !root.object &&
-			!daxpin_extent_at(pool, root.addr, &extent) &&
+		if (root.object) {
+			compare_object_root(pool, reading, &root);
+			continue;
+		}
+		there = !daxpin_extent_at(pool, root.addr, &extent) &&
 			(extent.gen & 0x7fff) == root.gen;
 		ret = daxpin_root(pool, root.name, &named);
 		expect(ret == (there ? 0 : -ESTALE), "root %s: %d", root.name,
@@ -260,12 +326,18 @@ static void compare(struct daxpin_pool *pool, const struct reading *reading)
 {
 	struct compare compare = { reading, 0 };
 	struct reader_extent more;
+	struct reader_object object;
 
 	expect(!daxpin_foreach(pool, compare_one, &compare), "foreach");
 	expect(!reader_next(reading, &compare.at, &more),
 	       "the extent at 0x%llx on media is lost",
 	       (unsigned long long)more.addr);
-	compare_roots(pool);
+	compare.at = 0;
+	expect(!daxpin_foreach_object(pool, compare_object, &compare), "objects");
+	expect(!reader_next_object(reading, &compare.at, &object),
+	       "the object at 0x%llx on media is lost",
+	       (unsigned long long)object.addr);
+	compare_roots(pool, reading);
 }
 
 /* The medium has the new epoch and this owner (D11, D15), and no lane is open. */
@@ -507,10 +579,45 @@ static void use_word(struct daxpin_pool *pool, uint8_t how)
 		found[founds++] = (op.extent.addr + op.offset) / 4096;
 }
 
+static int take_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
+		       void *arg)
+{
+	(void)pool;
+	(void)size;
+	*(uint64_t *)arg = addr;
+	return 1;
+}
+
+/* Frees the first object, if that is possible, and keeps another. */
+static void use_object(struct daxpin_pool *pool, uint8_t how)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_FREE };
+	uint64_t old = 0, size;
+	int ret;
+
+	if (daxpin_foreach_object(pool, take_object, &old)) {
+		op.extent.addr = old;
+		ret = daxpin_publish(pool, &op, 1, NULL, NULL);
+		expect(!ret || ret == -EBUSY, "OBJECT_FREE: %d", ret);
+		ret = daxpin_object_size(pool, old, &size);
+		expect(!ret || ret == -ESTALE || ret == -EINVAL, "size: %d", ret);
+	}
+	ret = daxpin_object_reserve(pool, 1 + how % 32 * 66, 0, &op.extent.addr);
+	expect(!ret || ret == -ENOSPC || ret == -EIO, "reserve of an object: %d", ret);
+	if (ret)
+		return;
+	op.type = DAXPIN_OP_OBJECT_KEEP;
+	expect(!daxpin_publish(pool, &op, 1, NULL, NULL), "OBJECT_KEEP");
+	expect(!daxpin_object_size(pool, op.extent.addr, &size), "size");
+	expect(size >= 1u + how % 32 * 66, "a smaller object");
+}
+
 static void use(struct daxpin_pool *pool, const struct header *header)
 {
 	founds = 0;
 	for (uint32_t i = 0; i < WORK_MAX && header->work[i]; i++) {
+		if (header->what & DO_OBJECTS)
+			use_object(pool, header->work[i]);
 		if (header->work[i] & 32)
 			use_word(pool, header->work[i]);
 		else if (header->work[i] & 16)
@@ -582,6 +689,16 @@ static int on_finding(const struct daxpin_finding *finding, void *arg)
 	return 0;
 }
 
+static uint64_t count_objects(const struct reading *reading)
+{
+	struct reader_object object;
+	uint64_t at = 0, count = 0;
+
+	while (reader_next_object(reading, &at, &object))
+		count++;
+	return count;
+}
+
 static uint64_t count_extents(const struct reading *reading)
 {
 	struct reader_extent extent;
@@ -614,7 +731,9 @@ static void check(const struct header *header)
 		return;
 	expect(summary.damages == damages, "damages are counted wrongly");
 	if (!reading.refuse)
-		expect(summary.extents == count_extents(&reading), "extents");
+		expect(summary.extents == count_extents(&reading) &&
+		       summary.objects == count_objects(&reading),
+		       "extents or objects");
 }
 
 static void open_and_use(const struct header *header)

@@ -331,7 +331,6 @@ static bool is_slab_length(uint64_t word)
 	return (word & 0xfff) == 15 && (word >> 12 & 63) < 40;
 }
 
-/* The last kind, slabs, is accepted here: an open refuses it later. */
 static bool is_descriptor(const struct reading *reading, uint64_t block_in_pool,
 			  uint64_t word)
 {
@@ -505,18 +504,124 @@ static const char *judge_table(const struct reading *reading, uint32_t segment)
 	for (; block < blocks; block++) {
 		uint64_t word = word_at(reading, segment, block, &right);
 
-		if (!right || kind_of(word) < 1 || kind_of(word) > 2)
+		if (!right || kind_of(word) < 1)
 			return "a word fails its check";
 		if (kind_of(word) == 1 && length_of(word) != 1)
 			return "a long FREE";
-		if (kind_of(word) == 2 && block < end)
+		if (kind_of(word) == 3 && !is_slab_length(word))
+			return "a slab of another length or class";
+		if (kind_of(word) > 1 && block < end)
 			return "extents overlap";
-		if (kind_of(word) == 2)
-			end = block + length_of(word);
+		if (kind_of(word) > 1)
+			end = block + (kind_of(word) == 3 ? 16 : length_of(word));
 		if (end > blocks)
 			return "an extent past the end";
 	}
 	return NULL;
+}
+
+/* ------------------------------------------------------------------ slabs */
+
+struct slab {
+	uint32_t size, objects, words, first;
+};
+
+/* How the slabs of a class are divided, found by trying all numbers of objects. */
+static struct slab slab_of(uint32_t class)
+{
+	struct slab slab = { 16, 0, 0, 0 };
+
+	for (uint32_t i = 0; i < class; i++)
+		slab.size += slab.size < 256 ? 16 : slab.size < 512 ? 32 :
+			     slab.size < 1024 ? 64 : 128;
+	for (uint32_t objects = 1; objects <= 4096; objects++) {
+		uint32_t words = (objects + 46) / 47, first = (words * 8 + 63) & ~63u;
+
+		if (first + objects * slab.size <= 65536)
+			slab = (struct slab) { slab.size, objects, words, first };
+	}
+	return slab;
+}
+
+/* A word of a slab as it will be when the open lanes are applied. */
+static uint64_t slab_word(const struct reading *reading, uint64_t addr)
+{
+	uint64_t size = reading->super.segment_size, word;
+
+	memcpy(&word, memory(addr / size) + addr % size, 8);
+	for (uint32_t i = 0; i < sets_now; i++)
+		if (set_now[i].addr == addr)
+			word = set_now[i].value;
+	return word;
+}
+
+static bool is_slab_word(const struct reading *reading, const struct slab *slab,
+			 uint64_t addr, uint32_t index)
+{
+	uint64_t word = slab_word(reading, addr + index * 8);
+
+	if (!(word >> 47 & 1) ||
+	    word != format_slab_sealed(reading->seed, addr + index * 8, word))
+		return false;
+	for (uint32_t bit = 0; bit < 47; bit++)
+		if (word >> bit & 1 && index * 47 + bit >= slab->objects)
+			return false;
+	return true;
+}
+
+static const char *judge_slabs(const struct reading *reading, uint32_t segment)
+{
+	uint64_t size = reading->super.segment_size;
+	uint64_t blocks = size_of(&reading->super, segment) / 4096;
+	bool right;
+
+	for (uint64_t block = format_meta_size(size) / 4096; block < blocks; block++) {
+		uint64_t word = word_at(reading, segment, block, &right);
+		uint64_t addr = segment * size + block * 4096;
+		struct slab slab;
+
+		if (kind_of(word) != 3)
+			continue;
+		slab = slab_of(word >> 12 & 63);
+		if (is_unreadable(segment, block * 4096, slab.words * 8))
+			return "poison in the words of a slab";
+		for (uint32_t i = 0; i < slab.words; i++)
+			if (!is_slab_word(reading, &slab, addr, i))
+				return "a word of a slab";
+	}
+	return NULL;
+}
+
+bool reader_next_object(const struct reading *reading, uint64_t *at,
+			struct reader_object *ret_object)
+{
+	uint64_t size = reading->super.segment_size;
+	bool right;
+
+	for (; *at / size < reading->super.segments; *at = (*at | 4095) + 1) {
+		uint64_t block = *at % size / 4096, word, begin = *at & ~4095ull;
+		uint32_t segment = *at / size;
+		struct slab slab;
+
+		if (block < format_meta_size(size) / 4096 ||
+		    block >= size_of(&reading->super, segment) / 4096)
+			continue;
+		word = word_at(reading, segment, block, &right);
+		if (kind_of(word) != 3)
+			continue;
+		slab = slab_of(word >> 12 & 63);
+		/* *at is in the first block of a slab: its low bits count objects. */
+		for (uint32_t i = *at & 4095; i < slab.objects; i++) {
+			if (!(slab_word(reading, begin + i / 47 * 8) >> i % 47 & 1))
+				continue;
+			*ret_object = (struct reader_object) {
+				begin + slab.first + i * slab.size, slab.size
+			};
+			*at = begin + i + 1;
+			return true;
+		}
+	}
+	return false;
 }
 
 /* ------------------------------------------------------------------ roots */
@@ -602,6 +707,8 @@ static const char *judge_content(struct reading *reading, uint32_t how)
 		refuse = judge_lanes(reading, how);
 	for (uint32_t i = 0; !refuse && i < reading->super.segments; i++)
 		refuse = judge_table(reading, i);
+	for (uint32_t i = 0; !refuse && i < reading->super.segments; i++)
+		refuse = judge_slabs(reading, i);
 	return refuse ? refuse : judge_roots(reading);
 }
 

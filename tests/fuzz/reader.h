@@ -43,6 +43,15 @@ void reader_read(uint32_t how, struct reading *ret_reading);
 bool reader_next(const struct reading *reading, uint64_t *at,
 		 struct reader_extent *ret_extent);
 
+struct reader_object {
+	uint64_t addr;
+	uint64_t size;
+};
+
+/* The same for live objects; *at is 0 at first, and means nothing to the caller. */
+bool reader_next_object(const struct reading *reading, uint64_t *at,
+			struct reader_object *ret_object);
+
 struct reader_root {
 	char name[48];
 	uint64_t addr;
