@@ -250,7 +250,8 @@ static void random_reserve(struct world *world, struct world_batch *batch)
 	if (world_object_prepare(world, size[random_below(&world->random, 6)], &object))
 		return;
 	batch_object_keep(batch, &object);
-	if (!random_below(&world->random, 3))
+	/* A batch may name each root once. */
+	if (batch->count < MODEL_ROOTS && !random_below(&world->random, 3))
 		batch_object_root(batch, batch->count % MODEL_ROOTS, &object);
 }
 
