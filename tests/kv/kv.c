@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* examples/kv: its calls, and kills in the middle of them. */
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include "child.h"
+#include "fixture.h"
+#include "kv.h"
+
+struct store {
+	struct fixture *f;
+	struct kv *kv;
+};
+
+static int store_setup(void **state)
+{
+	struct store *s = calloc(1, sizeof(*s));
+	void *f;
+
+	if (!s || fixture_setup_sized(&f, 256 << 20))
+		return -1;
+	s->f = f;
+	*state = s;
+	return kv_open(s->f->pool, &s->kv);
+}
+
+/* The store must agree with the pool after every test. */
+static int store_teardown(void **state)
+{
+	struct store *s = *state;
+	struct kv_counts counts;
+	void *f = s->f;
+	int ret = kv_check(s->kv, &counts);
+
+	kv_close(s->kv);
+	free(s);
+	return fixture_teardown(&f) || ret || counts.leaked || counts.broken;
+}
+
+static void store_reopen(struct store *s)
+{
+	kv_close(s->kv);
+	assert_int_equal(fixture_reopen(s->f), 0);
+	assert_int_equal(kv_open(s->f->pool, &s->kv), 0);
+}
+
+static struct kv_bytes text(const char *bytes)
+{
+	return (struct kv_bytes) { bytes, strlen(bytes) };
+}
+
+static struct kv_counts check(struct store *s)
+{
+	struct kv_counts counts;
+
+	assert_int_equal(kv_check(s->kv, &counts), 0);
+	assert_int_equal(counts.leaked, 0);
+	assert_int_equal(counts.broken, 0);
+	return counts;
+}
+
+/* ----------------------------------------------------- keys and their values */
+
+/* A value of that version: its size and its bytes follow from key and version. */
+struct value {
+	char bytes[70000];
+	size_t size;
+};
+
+static void value_make(struct value *value, uint32_t key, uint32_t version)
+{
+	static const uint32_t sizes[] = { 0, 7, 100, 900, 2020, 5000, 69000 };
+	uint32_t seed = key * 2654435761u + version * 40503u + 1;
+
+	value->size = sizes[seed % 7] + version % 13;
+	for (size_t i = 0; i < value->size; i++) {
+		seed = seed * 1664525u + 1013904223u;
+		value->bytes[i] = seed >> 24;
+	}
+}
+
+static struct kv_bytes key_of(char name[32], uint32_t key)
+{
+	snprintf(name, 32, "key %u", key);
+	return text(name);
+}
+
+static int put_version(struct kv *kv, uint32_t key, uint32_t version)
+{
+	struct value value;
+	char name[32];
+
+	value_make(&value, key, version);
+	return kv_put(kv, key_of(name, key),
+		      (struct kv_bytes) { value.bytes, value.size });
+}
+
+/* Does the key have the value of that version? Version 0: there is no such key. */
+static bool has_version(struct kv *kv, uint32_t key, uint32_t version)
+{
+	struct value value, found;
+	char name[32];
+	int ret = kv_get(kv, key_of(name, key), found.bytes, sizeof(found.bytes),
+			 &found.size);
+
+	if (!version)
+		return ret == -ENOENT;
+	value_make(&value, key, version);
+	return !ret && found.size == value.size &&
+	       !memcmp(found.bytes, value.bytes, value.size);
+}
+
+/* -------------------------------------------------------------------- calls */
+
+static void a_value_is_found_after_a_reopen(void **state)
+{
+	struct store *s = *state;
+
+	for (uint32_t key = 0; key < 50; key++)
+		assert_int_equal(put_version(s->kv, key, key + 1), 0);
+	store_reopen(s);
+	for (uint32_t key = 0; key < 50; key++)
+		assert_true(has_version(s->kv, key, key + 1));
+	assert_int_equal(check(s).keys, 50);
+}
+
+static void a_put_replaces_the_value_and_frees_the_old_one(void **state)
+{
+	struct store *s = *state;
+
+	for (uint32_t version = 1; version < 100; version++) {
+		assert_int_equal(put_version(s->kv, 3, version), 0);
+		assert_true(has_version(s->kv, 3, version));
+	}
+	assert_int_equal(check(s).keys, 1);
+}
+
+static void a_deleted_key_is_gone_and_can_come_back(void **state)
+{
+	struct store *s = *state;
+
+	assert_int_equal(put_version(s->kv, 1, 1), 0);
+	assert_int_equal(kv_delete(s->kv, text("key 1")), 0);
+	assert_int_equal(kv_delete(s->kv, text("key 1")), -ENOENT);
+	assert_true(has_version(s->kv, 1, 0));
+	assert_int_equal(check(s).removed, 1);
+	assert_int_equal(put_version(s->kv, 1, 2), 0);
+	assert_int_equal(check(s).removed, 0);
+	assert_true(has_version(s->kv, 1, 2));
+}
+
+/* 30000 keys make the tables larger. Then most are deleted, and new keys are put and
+ * deleted until the tables were rebuilt without the removed slots. */
+static void tables_grow_and_lose_removed_slots(void **state)
+{
+	struct store *s = *state;
+	struct kv_counts most;
+	char name[32];
+
+	for (uint32_t key = 0; key < 30000; key++)
+		assert_int_equal(kv_put(s->kv, key_of(name, key), text("x")), 0);
+	most = check(s);
+	assert_int_equal(most.keys, 30000);
+	assert_true(most.slots > 40000);
+	for (uint32_t key = 0; key < 29000; key++)
+		assert_int_equal(kv_delete(s->kv, key_of(name, key)), 0);
+	for (uint32_t key = 30000; key < 130000; key++) {
+		assert_int_equal(kv_put(s->kv, key_of(name, key), text("y")), 0);
+		assert_int_equal(kv_delete(s->kv, key_of(name, key)), 0);
+	}
+	assert_int_equal(check(s).keys, 1000);
+	assert_int_equal(check(s).slots, most.slots);
+	/* More keys were put than the tables have slots. */
+	assert_true(most.slots < 100000);
+	assert_true(check(s).removed <= most.slots / 4 * 3);
+	store_reopen(s);
+	assert_int_equal(check(s).keys, 1000);
+}
+
+static void a_held_value_outlives_its_key(void **state)
+{
+	struct store *s = *state;
+	char bytes[8192];
+	struct kv_hold hold;
+	uint64_t before;
+
+	memset(bytes, 'a', sizeof(bytes));
+	assert_int_equal(kv_put(s->kv, text("k"),
+				(struct kv_bytes) { bytes, sizeof(bytes) }), 0);
+	assert_int_equal(kv_hold(s->kv, text("k"), &hold), 0);
+	assert_int_equal(hold.size, sizeof(bytes));
+	assert_int_equal(kv_put(s->kv, text("k"), text("new")), 0);
+	before = free_bytes(s->f);
+	assert_memory_equal(daxpin_ptr(s->f->pool, hold.extent, hold.offset),
+			    bytes, sizeof(bytes));
+	assert_int_equal(kv_drop(s->kv, &hold), 0);
+	assert_true(free_bytes(s->f) > before);
+}
+
+static void a_small_value_cannot_be_held(void **state)
+{
+	struct store *s = *state;
+	struct kv_hold hold;
+
+	assert_int_equal(kv_put(s->kv, text("k"), text("small")), 0);
+	assert_int_equal(kv_hold(s->kv, text("k"), &hold), -EOPNOTSUPP);
+	assert_int_equal(kv_hold(s->kv, text("none"), &hold), -ENOENT);
+}
+
+static void keys_of_a_wrong_size_are_refused(void **state)
+{
+	struct store *s = *state;
+	char name[KV_KEY_MAX + 1] = { 0 };
+
+	assert_int_equal(kv_put(s->kv, text(""), text("v")), -EINVAL);
+	assert_int_equal(kv_put(s->kv, (struct kv_bytes) { name, sizeof(name) },
+				text("v")), -EINVAL);
+	assert_int_equal(kv_put(s->kv, (struct kv_bytes) { name, KV_KEY_MAX },
+				text("v")), 0);
+	assert_int_equal(check(s).keys, 1);
+}
+
+static void a_value_larger_than_an_extent_is_refused(void **state)
+{
+	struct store *s = *state;
+	size_t size = pool_info(s->f).largest_extent;
+	char *bytes = calloc(1, size);
+
+	assert_non_null(bytes);
+	assert_int_equal(kv_put(s->kv, text("k"), (struct kv_bytes) { bytes, size }),
+			 -EFBIG);
+	free(bytes);
+	assert_int_equal(check(s).keys, 0);
+}
+
+static void a_full_pool_refuses_a_put_and_keeps_the_rest(void **state)
+{
+	struct store *s = *state;
+	uint32_t key = 0;
+	char name[32];
+	int ret;
+
+	while (!(ret = put_version(s->kv, key, 1)))
+		key++;
+	assert_int_equal(ret, -ENOSPC);
+	assert_int_equal(check(s).keys, key);
+	for (uint32_t i = 0; i < key; i++)
+		assert_true(has_version(s->kv, i, 1));
+	/* A delete needs no space. */
+	for (uint32_t i = 0; i < key; i++)
+		assert_int_equal(kv_delete(s->kv, key_of(name, i)), 0);
+	assert_int_equal(put_version(s->kv, key, 1), 0);
+}
+
+static void a_root_of_another_program_is_not_taken_for_a_store(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_op op = { .type = DAXPIN_OP_ROOT, .name = "kv" };
+	struct kv *kv;
+
+	op.extent = live(f, 4096);
+	memset(daxpin_ptr(f->pool, op.extent, 0), 0xee, 4096);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	assert_int_equal(kv_open(f->pool, &kv), -EMEDIUMTYPE);
+}
+
+/* ------------------------------------------------------------------- threads */
+
+#define THREADS	4u
+#define KEYS	64u
+
+/* Shared with the parent, which compares it with the store after the kill. Only one
+ * thread puts a key. */
+struct shadow {
+	_Atomic uint32_t begun[KEYS];	/* version * 2 + 1, or a deletion: * 2 */
+	_Atomic uint32_t done[KEYS];
+	_Atomic uint64_t calls;
+};
+
+struct worker {
+	struct kv *kv;
+	struct shadow *shadow;
+	uint32_t index;
+	uint64_t calls;			/* 0: until it is killed */
+	int error;
+};
+
+/* One put or deletion of a key of this thread. */
+static int work_once(struct worker *w, uint32_t random)
+{
+	uint32_t key = random % (KEYS / THREADS) * THREADS + w->index;
+	uint32_t step = atomic_load(&w->shadow->done[key]) / 2 + 1;
+	bool delete = random / 64 % 8 == 0;
+	char name[32];
+	int ret;
+
+	atomic_store(&w->shadow->begun[key], 2 * step + !delete);
+	ret = delete ? kv_delete(w->kv, key_of(name, key)) :
+		       put_version(w->kv, key, step);
+	if (ret && !(delete && ret == -ENOENT))
+		return ret;
+	atomic_store(&w->shadow->done[key], 2 * step + !delete);
+	atomic_fetch_add(&w->shadow->calls, 1);
+	return 0;
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	uint32_t random = 7 + w->index;
+
+	for (uint64_t i = 0; !w->error && (!w->calls || i < w->calls); i++) {
+		random = random * 1664525u + 1013904223u + i;
+		w->error = work_once(w, random >> 8);
+	}
+	return NULL;
+}
+
+static void work_in_threads(struct kv *kv, struct shadow *shadow, uint64_t calls)
+{
+	struct worker worker[THREADS];
+	pthread_t thread[THREADS];
+
+	for (uint32_t i = 0; i < THREADS; i++) {
+		worker[i] = (struct worker) { kv, shadow, i, calls, 0 };
+		assert_int_equal(pthread_create(&thread[i], NULL, work, &worker[i]), 0);
+	}
+	for (uint32_t i = 0; i < THREADS; i++) {
+		pthread_join(thread[i], NULL);
+		assert_int_equal(worker[i].error, 0);
+	}
+}
+
+static bool has_state(struct kv *kv, uint32_t key, uint32_t state)
+{
+	return has_version(kv, key, state & 1 ? state / 2 : 0);
+}
+
+/* The version that was put last, or the one whose put was interrupted. */
+static void compare(struct store *s, struct shadow *shadow)
+{
+	for (uint32_t key = 0; key < KEYS; key++) {
+		uint32_t done = shadow->done[key], begun = shadow->begun[key];
+
+		if (has_state(s->kv, key, begun))
+			shadow->done[key] = begun;
+		else if (!has_state(s->kv, key, done))
+			fail_msg("key %u has neither state %u nor %u", key, done,
+				 begun);
+	}
+	check(s);
+}
+
+static struct shadow *shadow_map(void)
+{
+	void *shadow = mmap(NULL, sizeof(struct shadow), PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	assert_ptr_not_equal(shadow, MAP_FAILED);
+	return shadow;
+}
+
+static void threads_find_what_they_put(void **state)
+{
+	struct shadow *shadow = shadow_map();
+	struct store *s = *state;
+
+	work_in_threads(s->kv, shadow, 2000);
+	for (uint32_t key = 0; key < KEYS; key++)
+		assert_int_equal(shadow->done[key], shadow->begun[key]);
+	compare(s, shadow);
+	store_reopen(s);
+	compare(s, shadow);
+	munmap(shadow, sizeof(*shadow));
+}
+
+/* --------------------------------------------------------------------- kills */
+
+struct victim {
+	struct fixture *f;
+	struct shadow *shadow;
+};
+
+static int work_until_killed(void *arg, int fd)
+{
+	struct victim *victim = arg;
+	struct fixture *f = victim->f;
+	struct kv *kv;
+
+	(void)fd;
+	if (daxpin_pool_open(f->path, &f->options, &f->pool) ||
+	    kv_open(f->pool, &kv))
+		return 1;
+	work_in_threads(kv, victim->shadow, 0);
+	return 1;
+}
+
+/* How many kills: 20, or DAXPIN_TEST_KV_KILLS. */
+static unsigned kills(void)
+{
+	const char *text = getenv("DAXPIN_TEST_KV_KILLS");
+
+	return text ? strtoul(text, NULL, 10) : 20;
+}
+
+/* Kill the child after some of its calls have returned. */
+static void kill_at_work(struct victim *victim, unsigned calls)
+{
+	uint64_t until = victim->shadow->calls + calls;
+	struct child child = fork_child(work_until_killed, victim);
+	int status;
+
+	while (victim->shadow->calls < until) {
+		assert_false(child_ends_within(&child, 0, &status));
+		sched_yield();
+	}
+	kill_child(&child);
+}
+
+static void a_kill_loses_no_put_that_has_returned(void **state)
+{
+	struct store *s = *state;
+	struct victim victim = { s->f, shadow_map() };
+
+	kv_close(s->kv);
+	assert_int_equal(daxpin_pool_close(s->f->pool), 0);
+	for (unsigned i = 0, count = kills(); i < count; i++) {
+		s->f->pool = NULL;
+		s->f->options.flags = 0;
+		s->f->options.deadline_ns = daxpin_deadline_ms(60000);
+		kill_at_work(&victim, 1 + i * 37 % 200);
+		s->f->options.deadline_ns = daxpin_deadline_ms(60000);
+		assert_int_equal(daxpin_pool_open(s->f->path, &s->f->options,
+						  &s->f->pool), 0);
+		assert_int_equal(kv_open(s->f->pool, &s->kv), 0);
+		compare(s, victim.shadow);
+		if (i + 1 == count)
+			break;
+		kv_close(s->kv);
+		assert_int_equal(daxpin_pool_close(s->f->pool), 0);
+	}
+	print_message("# %u kills, %llu calls returned\n", kills(),
+		      (unsigned long long)victim.shadow->calls);
+	munmap(victim.shadow, sizeof(*victim.shadow));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, store_setup, store_teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_value_is_found_after_a_reopen),
+		TEST(a_put_replaces_the_value_and_frees_the_old_one),
+		TEST(a_deleted_key_is_gone_and_can_come_back),
+		TEST(tables_grow_and_lose_removed_slots),
+		TEST(a_held_value_outlives_its_key),
+		TEST(a_small_value_cannot_be_held),
+		TEST(keys_of_a_wrong_size_are_refused),
+		TEST(a_value_larger_than_an_extent_is_refused),
+		TEST(a_full_pool_refuses_a_put_and_keeps_the_rest),
+		cmocka_unit_test_setup_teardown(
+			a_root_of_another_program_is_not_taken_for_a_store,
+			fixture_setup, fixture_teardown),
+		TEST(threads_find_what_they_put),
+		TEST(a_kill_loses_no_put_that_has_returned),
+	};
+
+	return cmocka_run_group_tests_name("kv", tests, NULL, NULL);
+}
