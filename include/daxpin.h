@@ -1264,6 +1264,84 @@ int daxpin_job_report(struct daxpin_job *job,
  * has not ended. Any thread. */
 int daxpin_job_end(struct daxpin_job *job);
 
+/* -------------------------------------------------------------- shrinking */
+
+/* What prevents daxpin_pool_shrink() from removing the segments. */
+enum daxpin_shrink_reason {
+	DAXPIN_SHRINK_LIVE = 1,		/* a live extent: move it, or retire it */
+	DAXPIN_SHRINK_RESERVED,		/* a reserved extent */
+	DAXPIN_SHRINK_RETIRED,		/* a retired or cancelled extent that is held */
+	DAXPIN_SHRINK_CHANGING,		/* a thread is reserving, freeing or holding
+					   something */
+	DAXPIN_SHRINK_REGISTRATION,	/* `holder` pins the segment, and was asked to
+					   give it back */
+	DAXPIN_SHRINK_JOB,		/* a reclaim or refill */
+	DAXPIN_SHRINK_PINNED,		/* fsdax: I/O that daxpin does not know */
+};
+
+/* Passed to progress(). */
+struct daxpin_shrink_wait {
+	size_t size;			/* of the library's struct */
+	uint32_t reason;		/* enum daxpin_shrink_reason */
+	uint32_t segment;
+	struct daxpin_extent extent;	/* LIVE, RESERVED, RETIRED; otherwise {0, 0} */
+	uint64_t bytes;			/* of the extent */
+	uint64_t left_bytes;		/* in use in all segments to be removed */
+	uint64_t waited_ns;		/* since the call began */
+	const struct daxpin_holder *holder;	/* of the extent, or the registration;
+						   or NULL */
+};
+
+struct daxpin_shrink_options {
+	size_t size;			/* sizeof(struct daxpin_shrink_options) */
+	uint32_t flags;			/* must be 0 */
+	uint64_t deadline_ns;
+	/*
+	 * Called each time something prevents the removal, before the call waits. If it
+	 * returns non-zero the call fails with -ECANCELED. It may use the pool, for
+	 * example to move extents, but not close, grow or shrink it.
+	 */
+	int (*progress)(struct daxpin_pool *pool,
+			const struct daxpin_shrink_wait *wait, void *arg);
+	void *progress_arg;
+	char *errmsg;			/* on failure: a sentence that names what
+					   prevents the removal */
+	size_t errmsg_size;
+};
+
+/*
+ * Shrink the pool to at least `size` bytes, by whole segments from its end, while it is
+ * in use. If that is what the pool has, the call does nothing. options may be NULL:
+ * without waiting. Any thread.
+ *
+ * At once, nothing is reserved in these segments any more: what is free there, and
+ * what becomes free, is neither in free_bytes nor in usable_bytes. The call does not
+ * move extents. The caller moves or retires them, in progress() or in other threads
+ * (daxpin_foreach_in(), daxpin_copy()). When nothing is in use, all pins of
+ * registrations were given back (DAXPIN_EVENT_REVOKE), and no page of the files is
+ * pinned, all segments are removed at once, even if the process is killed or power
+ * fails meanwhile; then their files are removed, by the next open for writing at the
+ * latest. A device keeps its size. Handles of extents that were there are -ESTALE.
+ * Until the pool is closed daxpin_segment() still describes removed segments, which
+ * must not be accessed, and the pool cannot grow.
+ *
+ * After a failure all segments are in use as before; but after -EIO and -ESTALE it is
+ * unknown how many the pool has on media, and they remain out of use until the next
+ * open.
+ *
+ * -EBUSY	something uses the segments at the deadline; another call grows, shrinks
+ *		or closes the pool
+ * -ECANCELED	progress returned non-zero
+ * -EINVAL	size is 0 or larger than the pool; an unknown flag
+ * -EIO		the medium failed
+ * -ENOSYS	on a DAX filesystem: as daxpin_pool_open()
+ * -EROFS	the pool is open for reading
+ * -ESTALE	as daxpin_pool_close()
+ * -EUCLEAN	the pool was opened with DAXPIN_POOL_DEGRADED
+ */
+int daxpin_pool_shrink(struct daxpin_pool *pool, uint64_t size,
+		       const struct daxpin_shrink_options *options);
+
 /* -------------------------------------------------------- errors, versions */
 
 /*

@@ -245,6 +245,18 @@ static bool pool_is_bad_unknown(const struct dp_pool *media)
 	return unknown;
 }
 
+/* What is in segments that a shrink removes is not usable. */
+static uint64_t pool_data_blocks(const struct daxpin_pool *pool)
+{
+	uint64_t blocks = pool->data_blocks;
+
+	for (uint32_t i = dp_spaces_open_count(&pool->spaces);
+	     i < pool->media.geometry.segments; i++)
+		blocks -= dp_geometry_blocks(&pool->media.geometry, i) -
+			  pool->meta_blocks;
+	return blocks;
+}
+
 static struct daxpin_pool_info pool_info_now(struct daxpin_pool *pool)
 {
 	const struct dp_pool *media = &pool->media;
@@ -255,14 +267,15 @@ static struct daxpin_pool_info pool_info_now(struct daxpin_pool *pool)
 	return (struct daxpin_pool_info) {
 		.source = media->source.kind,
 		.granularity = dp_persist_granularity(&media->persist),
-		.segments = media->geometry.segments,
+		.segments = dp_pool_in_set(media),
 		.flags = (media->readonly ? DAXPIN_POOL_READONLY : 0) |
 			 (media->degraded ? DAXPIN_POOL_DEGRADED : 0),
 		.segment_size = media->geometry.segment_size,
 		.epoch = media->super.epoch,
 		.media_bytes = dp_pool_size(&pool->media),
 		.max_bytes = dp_geometry_begin(&media->geometry, media->geometry.most),
-		.usable_bytes = (pool->data_blocks - quarantined) << DP_BLOCK_SHIFT,
+		.usable_bytes = (pool_data_blocks(pool) - quarantined) <<
+				DP_BLOCK_SHIFT,
 		.free_bytes = dp_spaces_free_count(&pool->spaces) << DP_BLOCK_SHIFT,
 		.largest_extent = dp_geometry_size(&media->geometry, 0) -
 				  DP_CHUNK_SIZE,

@@ -35,7 +35,7 @@ static int reclaim_check_pool(const struct daxpin_pool *pool,
 	    (zero && kind == DP_JOB_REFILL))
 		return dp_fail(errmsg, -EINVAL, "flags 0x%x are unknown, or DAXPIN_JOB_ZERO with a refill",
 			       options->flags);
-	if (options->segment >= media->geometry.segments &&
+	if (options->segment >= dp_pool_in_set(media) &&
 	    options->segment != DAXPIN_ALL_SEGMENTS)
 		return dp_fail(errmsg, -ENOENT, "there is no segment %u",
 			       options->segment);

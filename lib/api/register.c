@@ -49,8 +49,7 @@ static int register_check(struct daxpin_pool *pool, uint32_t segment,
 			  const struct daxpin_registration_options *options,
 			  const struct dp_errmsg *errmsg)
 {
-	if (segment >= pool->media.geometry.segments &&
-	    segment != DAXPIN_ALL_SEGMENTS)
+	if (segment >= dp_pool_in_set(&pool->media) && segment != DAXPIN_ALL_SEGMENTS)
 		return -ENOENT;
 	if (options->flags & ~DAXPIN_REGISTRATION_BY_SEGMENT)
 		return dp_fail(errmsg, -EINVAL, "flags 0x%x: only DAXPIN_REGISTRATION_BY_SEGMENT is known",

@@ -77,6 +77,7 @@ static void grow_publish(struct daxpin_pool *pool, uint32_t segments)
 	pool->unaligned_chunks += grow_unaligned_chunks(pool, segments);
 	pool->data_blocks += added * (per_segment - pool->meta_blocks);
 	geometry->segments = segments;
+	atomic_store(&pool->media.in_set, segments);
 	dp_states_grow(&pool->states, segments);
 	dp_objects_grow(&pool->objects, segments * per_segment);
 	pool->block_end = segments * per_segment;

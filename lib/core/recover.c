@@ -33,6 +33,7 @@
 #include "pool/create.h"
 #include "pool/grow.h"
 #include "pool/own.h"
+#include "pool/shrink.h"
 
 static int recover_mark_owner(struct daxpin_pool *pool)
 {
@@ -482,6 +483,8 @@ static int recover_take_over(struct daxpin_pool *pool,
 
 	if (!pool->media.readonly)
 		ret = dp_lanes_recover(&pool->lanes, epoch);
+	if (!ret && !pool->media.readonly && !pool->media.degraded)
+		dp_pool_remove_left(&pool->media);
 	if (!ret && !pool->media.readonly)
 		ret = dp_pool_remove_unfinished(&pool->media, errmsg);
 	return ret ? ret : dp_pool_own(&pool->media, errmsg);

@@ -32,6 +32,14 @@
  * outside of the cache), or it has ended, so that its slot is free and the next thread
  * with the slot reads FENCED. In both cases RETRY is posted if a thread was refused.
  *
+ * While segments are closed (spaces.c), mode has SLOW. Then the fast path of the caches
+ * is closed too, and a thread looks at the block's segment after (2):
+ *
+ *	(9)	the thread that closes segments marks them before it sets SLOW, and
+ *		then steals. A thread whose (2) is before (5) is one that (6) waits
+ *		for, and what it put into the cache is removed. Otherwise its (2) reads
+ *		SLOW, and it finds the mark
+ *
  * A cache has room for blocks only after its bit in `used` was set by an atomic
  * operation (cache_begin()); before that, dp_cache_pop() and dp_cache_push() set busy
  * but find an empty cache without room. If a thief reads `used` after (4) and the bit
@@ -63,6 +71,7 @@
 
 #define CACHES_STEALING	1u		/* nothing may enter a cache */
 #define CACHES_FENCED	2u		/* each thread makes its own fences */
+#define CACHES_SLOW	4u		/* segments are closed: no fast path */
 
 /* The number of words for the runs of one cache. The stack of each length has room for
  * `limit` blocks. */
@@ -204,6 +213,14 @@ void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache)
 {
 	assert(dp_cache_blocks(cache) <= cache->limit);
 	cache_set_busy(caches, cache, 0);
+}
+
+void dp_caches_slow_down(struct dp_caches *caches, bool slow)
+{
+	if (slow)
+		atomic_fetch_or(&caches->mode, CACHES_SLOW);
+	else
+		atomic_fetch_and(&caches->mode, ~CACHES_SLOW);
 }
 
 /* (8) */

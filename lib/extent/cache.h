@@ -61,6 +61,12 @@ bool dp_caches_have_one_user(const struct dp_caches *caches);
  */
 void dp_caches_steal(struct dp_caches *caches, dp_cache_fn *fn, void *arg);
 void dp_caches_release(struct dp_caches *caches);
+/*
+ * Let no thread use the fast path of its cache, or allow it again. What
+ * dp_caches_steal() empties after this call stays without what the callers of
+ * dp_cache_put() refuse since before this call: see (9) in cache.c.
+ */
+void dp_caches_slow_down(struct dp_caches *caches, bool slow);
 /* If membarrier(2) has failed, note in this thread's cache that the thread makes its
  * own fences from now on. Call it outside of the cache. */
 void dp_caches_note_fenced(struct dp_caches *caches);

@@ -47,7 +47,7 @@ static void space_add(struct dp_space *space, uint32_t block, uint32_t blocks)
 {
 	uint32_t length = dp_runs_add(&space->runs, block, blocks);
 
-	if (length > dp_longest_get(space->longest, space->number))
+	if (!space->closed && length > dp_longest_get(space->longest, space->number))
 		dp_longest_set(space->longest, space->number, length);
 }
 
@@ -186,8 +186,9 @@ int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block)
 
 	assert(blocks);
 	space_enter(space);
-	found = dp_runs_take(&space->runs, blocks, ret_block);
-	if (!found)
+	/* The caller may have read the bound before the space was closed (I67). */
+	found = !space->closed && dp_runs_take(&space->runs, blocks, ret_block);
+	if (!found && !space->closed)
 		space_lower_bound(space, blocks);
 	space_leave(space);
 	/* I28: a run ends in the segment that it began in. */
@@ -272,6 +273,16 @@ int dp_space_quarantine(struct dp_space *space, uint32_t block,
 	ret = space_quarantine(space, block, is_owned, arg);
 	space_leave(space);
 	return ret;
+}
+
+void dp_space_close(struct dp_space *space, bool closed)
+{
+	space_enter(space);
+	assert(space->closed != closed);
+	space->closed = closed;
+	dp_longest_set(space->longest, space->number,
+		       closed ? 0 : dp_runs_longest(&space->runs));
+	space_leave(space);
 }
 
 void dp_space_settle(struct dp_space *space)

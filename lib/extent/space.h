@@ -18,6 +18,7 @@ struct dp_space {
 	struct dp_longest *longest;	/* not owned */
 	struct dp_bits bits;
 	struct dp_runs runs;
+	bool closed;			/* its free runs cannot be claimed */
 	/* Written by threads that freed blocks and found the lock taken. */
 	DP_ALIGNED _Atomic uint64_t returned_groups;
 	_Atomic uint64_t *returned;	/* a bitmap of blocks */
@@ -65,6 +66,10 @@ void dp_space_free(struct dp_space *space, uint32_t block, uint32_t blocks);
 typedef bool dp_space_owned_fn(void *arg);
 int dp_space_quarantine(struct dp_space *space, uint32_t block,
 			dp_space_owned_fn *is_owned, void *arg);
+
+/* Refuse dp_space_claim(), or allow it again. Blocks that are freed meanwhile become
+ * free runs, which nothing finds. May sleep. */
+void dp_space_close(struct dp_space *space, bool closed);
 
 /* Make all blocks that were freed before the call available to claims. May sleep. */
 void dp_space_settle(struct dp_space *space);

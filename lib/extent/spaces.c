@@ -18,9 +18,13 @@
  * their segment was locked are added: a refusal means that no run was long enough after
  * all free runs had been joined. (But see (8) in cache.c.)
  *
+ * A shrink closes the last segments. Their blocks are in free runs or in use, and after
+ * the steal in no cache, so a segment whose blocks are all free stays so (I67).
+ *
  * Invariants:
  *	I28	a claim gets a run that is free from end to end, or nothing
  *	I33	freeing waits for no other thread
+ *	I67	while a segment is closed no block of it is claimed
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -75,6 +79,7 @@ int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t most,
 	       (uint64_t)most << shift <= UINT32_MAX + 1ull);
 	memset(spaces, 0, sizeof(*spaces));
 	spaces->segments = segments;
+	atomic_init(&spaces->closed_from, segments);
 	spaces->most = most;
 	spaces->shift = shift;
 	spaces->step = spaces_step(segments);
@@ -112,6 +117,8 @@ void dp_spaces_fini(struct dp_spaces *spaces)
 void dp_spaces_grow(struct dp_spaces *spaces, uint32_t segments)
 {
 	assert(segments > spaces->segments && segments <= spaces->most);
+	assert(atomic_load(&spaces->closed_from) == spaces->segments);
+	atomic_store(&spaces->closed_from, segments);
 	spaces->step = spaces_step(segments);
 	atomic_store(&spaces->segments, segments);
 }
@@ -242,6 +249,25 @@ static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 	return true;
 }
 
+static bool spaces_is_closed(const struct dp_spaces *spaces, uint64_t block)
+{
+	return block >> spaces->shift >=
+	       atomic_load_explicit(&spaces->closed_from, memory_order_relaxed);
+}
+
+/* Take a run from the cache. Runs of a closed segment are there only if membarrier(2)
+ * has failed ((8) in cache.c): they return to the segment. */
+static bool spaces_take(struct dp_spaces *spaces, struct dp_cache *cache,
+			uint32_t blocks, uint32_t *ret_block)
+{
+	while (dp_cache_take(cache, blocks, ret_block)) {
+		if (!spaces_is_closed(spaces, *ret_block))
+			return true;
+		spaces_free_run(*ret_block, blocks, spaces);
+	}
+	return false;
+}
+
 /* False: the caller must claim from the segments. */
 static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
 				uint64_t *ret_block)
@@ -252,7 +278,7 @@ static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
 
 	if (!cache)
 		return false;
-	found = dp_cache_take(cache, blocks, &block);
+	found = spaces_take(spaces, cache, blocks, &block);
 	if (found)
 		*ret_block = block;
 	else
@@ -266,13 +292,16 @@ static bool spaces_free_cached(struct dp_spaces *spaces, uint32_t block,
 			       uint32_t blocks)
 {
 	struct dp_cache *cache = dp_cache_enter(&spaces->caches);
-	bool done;
+	bool done = false;
 
 	if (!cache)
 		return false;
+	if (spaces_is_closed(spaces, block))
+		goto leave;
 	if (dp_cache_room(cache) < blocks)
 		dp_cache_shed(cache, spaces_free_run, spaces);
 	done = dp_cache_put(cache, block, blocks);
+leave:
 	dp_cache_leave(&spaces->caches, cache);
 	return done;
 }
@@ -327,6 +356,48 @@ void dp_spaces_gather(struct dp_spaces *spaces)
 		spaces_settle(spaces);
 }
 
+void dp_spaces_close(struct dp_spaces *spaces, uint32_t from, uint32_t to)
+{
+	assert(from < to && atomic_load(&spaces->closed_from) == to);
+	/* The order of (9) in cache.c. */
+	atomic_store(&spaces->closed_from, from);
+	for (uint32_t i = from; i < to; i++)
+		dp_space_close(&spaces->space[i], true);
+	dp_caches_slow_down(&spaces->caches, true);
+	dp_spaces_gather(spaces);
+}
+
+void dp_spaces_reopen(struct dp_spaces *spaces, uint32_t from, uint32_t to)
+{
+	assert(from < to && atomic_load(&spaces->closed_from) == from);
+	atomic_store(&spaces->closed_from, to);
+	for (uint32_t i = from; i < to; i++)
+		dp_space_close(&spaces->space[i], false);
+	dp_caches_slow_down(&spaces->caches, false);
+}
+
+void dp_spaces_end_close(struct dp_spaces *spaces)
+{
+	dp_caches_slow_down(&spaces->caches, false);
+}
+
+uint32_t dp_spaces_find_used(struct dp_spaces *spaces, uint32_t segment, uint32_t from,
+			     uint32_t to)
+{
+	const struct dp_bits *bits = dp_spaces_bits(spaces, segment);
+
+	assert(segment >= atomic_load(&spaces->closed_from));
+	while (from < to) {
+		from = dp_bits_find(bits, from, to, false);
+		if (from < to && !dp_bits_is_quarantined(bits, from))
+			return from;
+		from = dp_bits_find_quarantined(bits, from, to, false);
+	}
+	/* The thread that made the last of these blocks free did so under the lock. */
+	dp_space_settle(&spaces->space[segment]);
+	return to;
+}
+
 int dp_spaces_quarantine(struct dp_spaces *spaces, uint64_t block,
 			 dp_space_owned_fn *is_owned, void *arg)
 {
@@ -340,9 +411,10 @@ int dp_spaces_quarantine(struct dp_spaces *spaces, uint64_t block,
 
 uint64_t dp_spaces_quarantined_count(struct dp_spaces *spaces)
 {
+	uint32_t end = atomic_load(&spaces->closed_from);
 	uint64_t blocks = 0;
 
-	for (uint32_t i = 0; i < spaces->segments; i++)
+	for (uint32_t i = 0; i < end; i++)
 		blocks += dp_bits_quarantined_count(dp_space_bits(&spaces->space[i]));
 	return blocks;
 }
@@ -350,8 +422,9 @@ uint64_t dp_spaces_quarantined_count(struct dp_spaces *spaces)
 uint64_t dp_spaces_free_count(struct dp_spaces *spaces)
 {
 	uint64_t blocks = dp_caches_blocks(&spaces->caches);
+	uint32_t end = atomic_load(&spaces->closed_from);
 
-	for (uint32_t i = 0; i < spaces->segments; i++)
+	for (uint32_t i = 0; i < end; i++)
 		blocks += dp_bits_free_count(dp_space_bits(&spaces->space[i]));
 	return blocks;
 }

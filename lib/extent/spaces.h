@@ -19,6 +19,7 @@ struct dp_spaces {
 	_Atomic uint32_t step;		/* see spaces_step() */
 	_Atomic bool quarantine;	/* a block is in quarantine, or a thread has
 					   tried to quarantine one */
+	_Atomic uint32_t closed_from;	/* the first closed segment, or `segments` */
 	struct dp_longest longest;
 	struct dp_caches caches;
 	DP_ALIGNED _Atomic uint32_t returns;	/* see space.c */
@@ -45,6 +46,29 @@ static inline struct dp_bits *dp_spaces_bits(struct dp_spaces *spaces,
 	return dp_space_bits(&spaces->space[segment]);
 }
 
+/*
+ * Close the segments from `from` on, up to `to`, from which on they are closed already,
+ * or do not exist: no block of them can be claimed any more, blocks that threads cache
+ * return to them, and blocks that are freed stay there. They do not count as free.
+ * dp_spaces_reopen() undoes it; or, if all blocks are free, dp_spaces_end_close() ends
+ * what was needed for blocks that are freed. One thread at a time; all may sleep.
+ */
+void dp_spaces_close(struct dp_spaces *spaces, uint32_t from, uint32_t to);
+void dp_spaces_reopen(struct dp_spaces *spaces, uint32_t from, uint32_t to);
+void dp_spaces_end_close(struct dp_spaces *spaces);
+/* The first closed segment, or the number of segments. */
+static inline uint32_t dp_spaces_open_count(const struct dp_spaces *spaces)
+{
+	return atomic_load_explicit(&spaces->closed_from, memory_order_relaxed);
+}
+/*
+ * In a closed segment, from the block `from` on: the first block in use, or `to` if
+ * there is none; then what its last owner did is visible to the caller. Blocks in
+ * quarantine are not in use. May sleep.
+ */
+uint32_t dp_spaces_find_used(struct dp_spaces *spaces, uint32_t segment, uint32_t from,
+			     uint32_t to);
+
 /* Claim exactly these blocks. false: one of them is not free, or is in a cache. */
 bool dp_spaces_claim_at(struct dp_spaces *spaces, uint64_t block, uint32_t blocks);
 /* Empty all caches into the segments. Sleeps until threads have left their caches. */
@@ -53,10 +77,11 @@ void dp_spaces_gather(struct dp_spaces *spaces);
 /* As dp_space_quarantine(). */
 int dp_spaces_quarantine(struct dp_spaces *spaces, uint64_t block,
 			 dp_space_owned_fn *is_owned, void *arg);
-/* Blocks in quarantine in all segments. */
+/* Blocks in quarantine in all segments that are not closed. */
 uint64_t dp_spaces_quarantined_count(struct dp_spaces *spaces);
 
-/* Free blocks, with those in caches: exact if no other thread reserves or frees. */
+/* Free blocks, with those in caches, without closed segments: exact if no other thread
+ * reserves or frees. */
 uint64_t dp_spaces_free_count(struct dp_spaces *spaces);
 
 /* dp_spaces_try() and dp_spaces_free() call these if they cannot use the fast path of

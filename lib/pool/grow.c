@@ -47,6 +47,10 @@ static int grow_check_state(const struct dp_pool *pool,
 		return dp_fail(errmsg, -EUCLEAN,
 			       "%s was opened with DAXPIN_POOL_DEGRADED: repair it first, see daxpin_check(3)",
 			       pool->source.path);
+	if (dp_pool_in_set(pool) < pool->geometry.segments)
+		return dp_fail(errmsg, -EBUSY,
+			       "segments of %s were removed since it was opened: close it and open it again, then grow it",
+			       pool->source.path);
 	if (pool->geometry.last_size < pool->geometry.segment_size)
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "the last segment of %s has %llu bytes instead of %llu, and no other can follow it: create a pool whose size is a multiple of its segment size, and copy the data",

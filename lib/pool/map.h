@@ -25,7 +25,8 @@ void dp_map_release(struct dp_map *map);
 int dp_map_file(struct dp_map *map, uint64_t offset, uint64_t size, int fd,
 		uint32_t flags);
 
-/* Unmap a part of the range. Its addresses remain reserved. */
+/* Replace what is mapped in a part of the range by addresses that cannot be
+ * accessed. */
 int dp_map_clear(struct dp_map *map, uint64_t offset, uint64_t size);
 /* Map a file's first size bytes read-only, at any address; dp_os_unmap() ends it. */
 int dp_map_peek(int fd, uint64_t size, void **ret_base);

@@ -296,6 +296,7 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
 	int ret;
 
 	request->segments = pool->geometry.segments;
+	atomic_init(&pool->in_set, pool->geometry.segments);
 	pool->geometry.most = pool_choose_most(pool, request->max_size);
 	segments->need_most = request->max_size;
 	segments->source = &pool->source;

@@ -34,6 +34,8 @@ struct dp_pool {
 	int mark_error;			/* of marking a file, or 0 */
 	struct dp_flushed flushed;
 	struct dp_geometry geometry;
+	_Atomic uint32_t in_set;	/* segments of the pool on media: fewer than
+					   geometry.segments after a shrink */
 	uint32_t ignored_files;
 	bool restored;			/* the first superblock, from its copy */
 	uint64_t seed;
@@ -49,6 +51,11 @@ struct dp_pool {
 	struct dp_rdma_use rdma_use[DP_RDMA_CONTEXTS_MAX];
 	uint32_t rdma_unknown;		/* registrations of unknown contexts */
 };
+
+static inline uint32_t dp_pool_in_set(const struct dp_pool *pool)
+{
+	return atomic_load_explicit(&pool->in_set, memory_order_acquire);
+}
 
 struct dp_pool_request {
 	const char *path;

@@ -18,7 +18,8 @@
  *	         needs them mapped, and is passed before the first change (D8)
  *	BACKED   it is known which chunks are backed (D9) and which blocks are bad
  *
- * A segment stays mapped until all are closed (I24, A2).
+ * A segment stays mapped until all are closed (I24), or a shrink has dropped it when
+ * nothing could reach it any more (A2).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +40,7 @@ struct dp_segment {
 	uint8_t *chunk;			/* DP_CHUNK_..., one per chunk */
 	struct dp_badblocks badblocks;	/* whole blocks, in bytes of the segment */
 	struct dp_badblocks_view view;
+	bool dropped;			/* see dp_segment_drop() */
 };
 
 /* --------------------------------------------------------------- geometry */
@@ -221,6 +223,8 @@ int dp_segments_check_sizes(const struct dp_segments *segments)
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
 		return 0;
 	for (uint32_t i = 0; !ret && i < segments->opened; i++) {
+		if (segments->all[i].dropped)
+			continue;
 		ret = dp_os_fstat(dp_segment_fd(segments, i), &st);
 		if (!ret && (uint64_t)st.st_size < segments->all[i].size)
 			ret = -ESTALE;
@@ -401,6 +405,21 @@ void dp_segments_close(struct dp_segments *segments)
 	free(segments->all);
 	segments->all = NULL;
 	segments->opened = 0;
+}
+
+/* If the unmapping fails (ENOMEM), the file keeps its blocks until the close. */
+void dp_segment_drop(struct dp_segments *segments, uint32_t index)
+{
+	struct dp_segment *segment = &segments->all[index];
+	uint64_t begin = dp_geometry_begin(&segments->divided, index);
+
+	assert(index && index < segments->opened && !segment->dropped);
+	segment->dropped = true;
+	if (!segment->file)
+		return;
+	if (!dp_map_clear(&segments->range, begin, segment->size))
+		dp_os_truncate(dp_file_fd(segment->file), 0);
+	dp_source_remove(segments->source, index, dp_file_fd(segment->file));
 }
 
 /* ------------------------------------------------------------ while it is open */

@@ -147,6 +147,13 @@ void dp_segments_close(struct dp_segments *segments);
 void dp_segments_undo(struct dp_segments *segments);
 
 /*
+ * Unmap a segment that is not a part of the pool any more, truncate its file to
+ * nothing, and remove its name. It stays open, and nothing may use it, until all are
+ * closed. A slice of a device stays as it is.
+ */
+void dp_segment_drop(struct dp_segments *segments, uint32_t index);
+
+/*
  * While the pool is open: make the file of the next segment, under the name of a new
  * file, lock it and map it. Other threads must not use it before pool->geometry counts
  * it. On failure dp_segments_cut() undoes it.

@@ -159,6 +159,7 @@ void dp_jobs_init(struct dp_jobs *jobs, struct dp_pool *media,
 	jobs->states = states;
 	jobs->events = events;
 	jobs->holders = holders;
+	jobs->leaving_from = jobs->gone_from = UINT32_MAX;
 }
 
 void dp_jobs_fini(struct dp_jobs *jobs)
@@ -224,6 +225,19 @@ static void job_list(struct dp_jobs *jobs, struct daxpin_job *job)
 	jobs->first = job;
 }
 
+/* Called with the mutex held: leave out the segments that leave the pool. -ENOENT: that
+ * is all. */
+static int job_skip_leaving(struct daxpin_job *job)
+{
+	uint32_t end = job->jobs->leaving_from;
+
+	if (job->part[0].report.segment >= end)
+		return -ENOENT;
+	if (job->parts > end)
+		job->parts = job->open_parts = end;
+	return 0;
+}
+
 int dp_job_begin(struct daxpin_job *job, uint32_t segment)
 {
 	struct dp_jobs *jobs = job->jobs;
@@ -233,7 +247,8 @@ int dp_job_begin(struct daxpin_job *job, uint32_t segment)
 		return ret;
 	jobs_gather(jobs, job->kind == DP_JOB_RECLAIM);
 	pthread_mutex_lock(&jobs->mutex);
-	if (!job->zero && !job->blocking && !jobs->punch.open)
+	ret = job_skip_leaving(job);
+	if (!ret && !job->zero && !job->blocking && !jobs->punch.open)
 		ret = dp_punch_open(&jobs->punch,
 				    dp_file_fd(&jobs->holes.media->first),
 				    dp_anchor_fd(&jobs->holes.media->anchor),
@@ -357,7 +372,10 @@ int dp_jobs_register(struct dp_jobs *jobs,
 	int ret = 0;
 
 	pthread_mutex_lock(&jobs->mutex);
-	if (jobs_are_in_kernel(jobs, segment)) {
+	if (segment != DAXPIN_ALL_SEGMENTS && segment >= jobs->gone_from) {
+		ret = -ENOENT;
+	} else if (jobs_are_in_kernel(jobs, segment) ||
+		   jobs->leaving_from != jobs->gone_from) {
 		dp_events_refused(jobs->events);
 		ret = -EAGAIN;
 	} else {
@@ -375,7 +393,9 @@ int dp_jobs_pin(struct dp_jobs *jobs, struct daxpin_registration *registration,
 	if (segment >= jobs->holes.media->geometry.segments)
 		return -EINVAL;
 	pthread_mutex_lock(&jobs->mutex);
-	if (jobs_want(jobs, segment))
+	if (segment >= jobs->gone_from)
+		ret = -ENOSPC;
+	else if (jobs_want(jobs, segment) || segment >= jobs->leaving_from)
 		ret = -EAGAIN;
 	else if (dp_holes_any(&jobs->holes, segment))
 		ret = -ENOSPC;

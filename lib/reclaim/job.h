@@ -16,8 +16,9 @@ void dp_jobs_close_inherited(struct dp_jobs *jobs);
 
 /*
  * Begin a job in one segment, or in all with DAXPIN_ALL_SEGMENTS. The caller has set
- * the fields of the job up to `blocking`. On an error nothing was begun: -ENOMEM, or
- * the errno with which the ring could not be opened.
+ * the fields of the job up to `blocking`. Segments that leave the pool are left out. On
+ * an error nothing was begun: -ENOMEM, -ENOENT if no segment is left, or the errno with
+ * which the ring could not be opened.
  */
 int dp_job_begin(struct daxpin_job *job, uint32_t segment);
 bool dp_job_is_over(struct daxpin_job *job);
@@ -64,15 +65,17 @@ int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block);
  * Add a registration without separate pins to the list. It pins all the memory that it
  * covers: `segment`, or with DAXPIN_ALL_SEGMENTS every segment.
  *
- * -EAGAIN  the kernel is punching or filling chunks of a segment that it covers
+ * -EAGAIN  the kernel is punching or filling chunks of a segment that it covers, or
+ *          segments are leaving the pool
+ * -ENOENT  the segment has left the pool
  */
 int dp_jobs_register(struct dp_jobs *jobs,
 		     struct daxpin_registration *registration, uint32_t segment);
 /*
  * Record that the registration pins the segment. Only after 0 may its owner pin it.
  *
- * -EAGAIN    a job works on the segment or waits for it
- * -ENOSPC    the segment has holes, which only a refill will fill
+ * -EAGAIN    a job works on the segment or waits for it, or it is leaving the pool
+ * -ENOSPC    the segment has holes, which only a refill will fill, or has left the pool
  * -EALREADY  the registration pins the segment already
  * -EINVAL    there is no such segment, or the registration has no separate pin of it
  */

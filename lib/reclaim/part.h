@@ -54,6 +54,8 @@ struct dp_jobs {
 	struct daxpin_job *first;
 	uint64_t attempts;
 	struct dp_part *in_kernel[DP_PARTS_MAX];
+	/* Segments that leave the pool, see leave.c; UINT32_MAX: none. */
+	uint32_t leaving_from, gone_from;
 	_Atomic uint32_t count;		/* jobs that dp_job_end() has not freed yet */
 	_Atomic uint32_t under_way;	/* jobs with a part that is not OVER */
 	_Atomic uint32_t refills;	/* refills among the jobs under way */

@@ -166,6 +166,8 @@ int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
 
 	if (base == MAP_FAILED)
 		return -ENOMEM;
+	if (fd < 0 && protection == PROT_NONE && flags & MAP_FIXED)
+		forget(at, size);
 	/* MAP_FIXED replaces a mapping that was counted already. */
 	machine.mapped += flags & MAP_FIXED ? 0 : size;
 	*ret_base = base;

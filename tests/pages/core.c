@@ -456,6 +456,34 @@ static void an_extent_moves(void **state)
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, to), 0);
 }
 
+/* -------------------------------------------------------- daxpin_pool_shrink(3) */
+
+static int move_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
+		       uint64_t size, void *arg)
+{
+	(void)size;
+	(void)arg;
+	return daxpin_publish(pool, &(struct daxpin_op) {
+			.type = DAXPIN_OP_RETIRE, .extent = extent }, 1, NULL, NULL);
+}
+
+#include "daxpin_pool_shrink-1.inc"
+
+static void a_pool_shrinks(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t size = pool_info(f).segment_size;
+	const struct daxpin_shrink_options options = {
+		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
+		.progress = move_all, .progress_arg = &size,
+	};
+
+	for (uint32_t i = 0; i < pool_info(f).segments; i++)
+		live(f, size / 2 + 4096);
+	assert_int_equal(daxpin_pool_shrink(f->pool, size, &options), 0);
+	assert_int_equal(pool_info(f).segments, 1);
+}
+
 static struct daxpin_extent held_by_a_reader;
 
 /* The last reader of a retired extent drops it, once. */
@@ -574,6 +602,7 @@ int main(void)
 		TEST(each_segment_is_pinned_once),
 		TEST(what_cannot_be_filled_is_cancelled),
 		TEST(an_extent_moves),
+		TEST(a_pool_shrinks),
 		TEST(a_reserve_waits_for_space_that_can_come),
 		TEST(a_hold_is_dropped_or_the_program_ends),
 		TEST(each_event_is_taken_for_what_it_is),

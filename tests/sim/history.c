@@ -25,6 +25,9 @@ const char *history_op_name(enum op_kind kind)
 		[OP_READ] = "read",
 		[OP_OBJECT_KEEP] = "keep of an object",
 		[OP_OBJECT_FREE] = "free of an object",
+		[OP_GROW] = "grow",
+		[OP_SHRINK] = "shrink",
+		[OP_COPY] = "copy",
 	};
 
 	return name[kind];

@@ -29,6 +29,9 @@ enum op_kind {
 	OP_READ,
 	OP_OBJECT_KEEP,
 	OP_OBJECT_FREE,
+	OP_GROW,
+	OP_SHRINK,
+	OP_COPY,
 	OP_KINDS,
 };
 

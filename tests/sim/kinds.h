@@ -24,6 +24,9 @@ extern const struct kind_list kinds_damage;
 /* kinds_reclaim.c: reclaims and refills by a ring, and the layout barrier. */
 extern const struct kind_list kinds_reclaim;
 
+/* kinds_shrink.c: copies of extents, and a shrink. */
+extern const struct kind_list kinds_shrink;
+
 /* ------------------------------------------------------- common to kinds */
 
 /* Creates a pool with some extents and closes it. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <assert.h>
 #include <string.h>
+#include "media.h"
 #include "model.h"
 
 #define BLOCK	4096ull
@@ -260,6 +261,20 @@ static bool was_read(const struct model *model, const struct effect *effect)
 	return false;
 }
 
+/* A grow or a shrink. Nothing lives in segments that are removed; their blocks have no
+ * generation any more. */
+static bool set_segments(struct model *model, uint32_t segments)
+{
+	uint64_t end = segments * MEDIA_SEGMENT_SIZE;
+
+	if (model->extents && model->extent[model->extents - 1].addr >= end)
+		return false;
+	while (model->ended && model->end[model->ended - 1].addr >= end)
+		model->end[--model->ended] = (struct model_word) { 0, 0 };
+	model->segments = segments;
+	return model->ready;
+}
+
 static bool change_owner(struct model *model, const struct effect *effect)
 {
 	switch (effect->what) {
@@ -278,14 +293,18 @@ static bool change_owner(struct model *model, const struct effect *effect)
 	case EFFECT_NO_RDMA:
 		model->rdma--;
 		return model->ready;
+	case EFFECT_SEGMENTS:
+		return set_segments(model, effect->value);
 	case EFFECT_DESTROY:
 		model->ready = false;
+		model->segments = 0;
 		model->unclean = false;
 		model->rdma = 0;
 		model_clear_space(model);
 		return true;
 	default:
 		model->owners++;
+		model->segments = effect->blocks;
 		model->ready = true;
 		return true;
 	}

@@ -41,6 +41,7 @@ struct model {
 	bool unclean;
 	uint32_t rdma;			/* verbs contexts on record */
 	uint32_t owners;		/* set by create: which pool it is */
+	uint32_t segments;
 	uint64_t epoch;			/* the highest that was returned */
 	uint32_t extents;
 	uint32_t ended;
@@ -65,6 +66,7 @@ enum effect_what {
 	EFFECT_CLOSE,
 	EFFECT_RDMA,
 	EFFECT_NO_RDMA,
+	EFFECT_SEGMENTS,		/* the pool has `value` of them */
 	EFFECT_DESTROY,
 	EFFECT_CREATE,
 };

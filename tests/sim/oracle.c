@@ -130,6 +130,7 @@ bool oracle_observe(struct oracle *oracle, struct daxpin_pool *pool,
 	daxpin_pool_info(pool, &info);
 	ret_seen->ready = true;
 	ret_seen->epoch = info.epoch;
+	ret_seen->segments = info.segments;
 	if (observing.fault)
 		return wrong(oracle, "it has %s", observing.fault);
 	return true;
@@ -314,7 +315,8 @@ bool oracle_is_same(const struct model *expected, const struct model *seen)
 		return false;
 	if (!seen->ready)
 		return true;
-	return expected->unclean == seen->unclean &&
+	return expected->segments == seen->segments &&
+	       expected->unclean == seen->unclean &&
 	       expected->rdma == seen->rdma &&
 	       oracle_is_same_space(expected, seen);
 }
@@ -326,6 +328,9 @@ static uint32_t add_list(char *text, uint32_t size, const char *what,
 			       what, model->ready ? "a pool" : "no pool",
 			       model->unclean ? "un" : "", model->rdma);
 
+	if (model->segments && at < size)
+		at += snprintf(text + at, size - at, " %u segment(s);",
+			       model->segments);
 	for (uint32_t i = 0; i < model->extents && i < 8 && at < size; i++)
 		at += snprintf(text + at, size - at, " %llx+%u.%u",
 			       (unsigned long long)model->extent[i].addr >> 12,

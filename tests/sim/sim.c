@@ -218,8 +218,7 @@ static uint32_t choose(struct run *run)
 {
 	static const struct kind_list *const lists[] = {
 		&kinds_damage, &kinds_publish, &kinds_batch, &kinds_objects,
-		&kinds_together,
-		&kinds_pool, &kinds_reclaim,
+		&kinds_together, &kinds_pool, &kinds_reclaim, &kinds_shrink,
 	};
 	uint32_t count = 0;
 

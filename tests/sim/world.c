@@ -99,11 +99,14 @@ int world_create(struct world *world, bool overwrite)
 	};
 	struct history *history = &world->history;
 	uint32_t op = history_call(history, OP_CREATE), last;
+	struct effect create = effect_of(EFFECT_CREATE);
 	int ret;
+
+	create.blocks = world->segments;	/* how many */
 
 	history->op[op].steps = true;
 	history_effect(history, effect_of(EFFECT_DESTROY));
-	history_effect(history, effect_of(EFFECT_CREATE));
+	history_effect(history, create);
 	history_effect(history, effect_of(EFFECT_OPEN));
 	last = history->effects - 1;
 	ret = daxpin_pool_create(MACHINE_POOL, &options, &world->pool);
@@ -173,12 +176,18 @@ int world_grow(struct world *world)
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct effect effect = effect_of(EFFECT_SEGMENTS);
+	uint32_t op;
 	int ret;
 
 	daxpin_pool_info(world->pool, &info);
 	if (info.segments == MEDIA_SEGMENTS)
 		return 0;
+	effect.value = MEDIA_SEGMENTS;
+	op = history_call(&world->history, OP_GROW);
+	history_effect(&world->history, effect);
 	ret = daxpin_pool_grow(world->pool, max_size(world), &options);
+	history_return(&world->history, op, ret);
 	if (ret)
 		world_wrong(world, "grow: %s (%d)", errmsg, ret);
 	return ret;
@@ -291,6 +300,43 @@ int world_prepare(struct world *world, uint32_t blocks,
 	world_fill(world, ret_extent);
 	world_persist(world, ret_extent);
 	return 0;
+}
+
+int world_copy(struct world *world, const struct world_extent *from,
+	       struct world_extent *ret_extent)
+{
+	uint32_t op = history_call(&world->history, OP_COPY);
+	struct daxpin_extent extent;
+	int ret = daxpin_copy(world->pool, from->extent, NULL, &extent);
+
+	history_return(&world->history, op, ret);
+	if (ret) {
+		world_wrong(world, "copy: %s", strerror(-ret));
+		return ret;
+	}
+	*ret_extent = name_extent(extent, from->blocks);
+	check_backed(world, ret_extent);
+	return 0;
+}
+
+int world_shrink(struct world *world, uint32_t segments)
+{
+	char errmsg[300] = "";
+	const struct daxpin_shrink_options options = {
+		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
+	};
+	uint32_t op = history_call(&world->history, OP_SHRINK);
+	struct effect effect = effect_of(EFFECT_SEGMENTS);
+	int ret;
+
+	effect.value = segments;
+	history_effect(&world->history, effect);
+	ret = daxpin_pool_shrink(world->pool, segments * MEDIA_SEGMENT_SIZE, &options);
+	history_return(&world->history, op, ret);
+	if (ret)
+		world_wrong(world, "shrink: %s (%d)", errmsg, ret);
+	return ret;
 }
 
 struct listing {
@@ -454,6 +500,23 @@ void batch_set(struct world_batch *batch, const struct world_extent *extent,
 	op->value = value;
 }
 
+void batch_keep_copy(struct world *world, struct world_batch *batch,
+		     const struct world_extent *from, const struct world_extent *copy)
+{
+	uint64_t size = copy->blocks * DP_BLOCK_SIZE;
+
+	batch_keep(batch, copy, DAXPIN_OP_PERSISTED);
+	for (uint64_t at = 0; at < size; at = model_next_offset(at, size)) {
+		struct effect effect = effect_of(EFFECT_SET);
+
+		effect.addr = copy->extent.addr + at;
+		effect.gen = copy->gen;
+		effect.value = *(uint64_t *)daxpin_ptr(world->pool, from->extent, at);
+		assert(batch->effects < WORLD_EFFECTS);
+		batch->more[batch->effects++] = effect;
+	}
+}
+
 void batch_root(struct world_batch *batch, uint32_t root,
 		const struct world_extent *extent)
 {
@@ -546,6 +609,8 @@ int world_publish(struct world *world, const struct world_batch *batch)
 
 	for (uint32_t i = 0; i < batch->count; i++)
 		history_effect(&world->history, batch->effect[i]);
+	for (uint32_t i = 0; i < batch->effects; i++)
+		history_effect(&world->history, batch->more[i]);
 	ret = daxpin_publish(world->pool, batch->op, batch->count, NULL, NULL);
 	history_return(&world->history, op, ret);
 	return ret;

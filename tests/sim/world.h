@@ -12,6 +12,7 @@
 #include "schedule.h"
 
 #define WORLD_SLOTS	16u
+#define WORLD_EFFECTS	64u		/* words of copies in a batch */
 
 /* An extent that the application knows. */
 struct world_extent {
@@ -82,6 +83,12 @@ void world_persist(struct world *world, const struct world_extent *extent);
 /* Reserve, fill and persist. */
 int world_prepare(struct world *world, uint32_t blocks,
 		  struct world_extent *ret_extent);
+/* A copy of an extent, whose payload is `from`'s. */
+int world_copy(struct world *world, const struct world_extent *from,
+	       struct world_extent *ret_extent);
+/* Shrink to that many segments. A failure is an error. */
+int world_shrink(struct world *world, uint32_t segments);
+
 /* The live extents of a pool just opened, in address order. */
 uint32_t world_list(struct world *world, struct world_extent *list,
 		    uint32_t max);
@@ -101,6 +108,9 @@ struct world_batch {
 	bool persists;
 	struct daxpin_op op[DAXPIN_OPS_MAX];
 	struct effect effect[DAXPIN_OPS_MAX];
+	/* Effects without an operation: the words of copies. */
+	uint32_t effects;
+	struct effect more[WORLD_EFFECTS];
 };
 
 void batch_keep(struct world_batch *batch, const struct world_extent *extent,
@@ -117,6 +127,10 @@ void batch_object_set(struct world_batch *batch, const struct world_object *obje
 		      uint64_t offset, uint64_t value);
 void batch_object_root(struct world_batch *batch, uint32_t root,
 		       const struct world_object *object);
+
+/* Keep a copy, which has the original's words. */
+void batch_keep_copy(struct world *world, struct world_batch *batch,
+		const struct world_extent *from, const struct world_extent *copy);
 int world_publish(struct world *world, const struct world_batch *batch);
 
 int world_object_keep(struct world *world, const struct world_object *object);

@@ -125,9 +125,12 @@ uint8_t *dp_invariants_spaces(struct dp_spaces *spaces)
 
 	assert(kept && !spaces->returns && !(spaces->caches.mode & 1));
 	for (uint32_t i = 0; i < spaces->segments; i++) {
+		bool closed = i >= dp_spaces_open_count(spaces);
+		uint32_t bound = dp_longest_get(&spaces->longest, i);
+
 		assert(!spaces->space[i].returned_groups);
-		dp_invariants_runs(&spaces->space[i].runs,
-				   dp_longest_get(&spaces->longest, i));
+		assert(spaces->space[i].closed == closed && (!closed || !bound));
+		dp_invariants_runs(&spaces->space[i].runs, closed ? UINT32_MAX : bound);
 	}
 	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
 		check_cache(spaces, &spaces->caches.cache[i], kept);
@@ -382,7 +385,7 @@ void dp_invariants(struct daxpin_pool *pool)
 {
 	uint8_t *kept = dp_invariants_spaces(&pool->spaces);
 
-	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
+	for (uint32_t i = 0; i < dp_pool_in_set(&pool->media); i++)
 		check_segment(pool, i, kept);
 	free(kept);
 	/*

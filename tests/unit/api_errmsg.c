@@ -155,6 +155,18 @@ static int call_copy(struct context *s, enum how how)
 	return 0;
 }
 
+/* Nothing is removed: the size is what the pool has. */
+static int call_shrink(struct context *s, enum how how)
+{
+	OPTIONS(struct daxpin_shrink_options);
+	uint64_t size = pool_info(s->f).media_bytes;
+	int ret = daxpin_pool_shrink(s->f->pool, how == BAD ? 0 : size, &options.o);
+
+	if (!ret)
+		s->output = NULL;
+	return ret;
+}
+
 static int call_register(struct context *s, enum how how)
 {
 	OPTIONS(struct daxpin_registration_options, .label = "errmsg");
@@ -209,6 +221,7 @@ static const struct {
 	{ "repair_undo", call_undo, NULL, true },
 	{ "publish", call_publish, NULL, false },
 	{ "copy", call_copy, NULL, false },
+	{ "pool_shrink", call_shrink, NULL, false },
 	{ "register", call_register, unregister, false },
 	{ "reclaim", call_reclaim, end_job, false },
 	{ "refill", call_refill, end_job, false },

@@ -316,6 +316,57 @@ static void a_segment_stays_fixed_if_its_reclaim_is_cancelled(void **state)
 	close(fd);
 }
 
+struct shrinking {
+	struct world *w;
+	struct daxpin_extent *extent;
+	uint32_t registrations;		/* reports of the ring's pins */
+};
+
+/* Retires what is in the way, and serves the ring. */
+static int serve(struct daxpin_pool *pool, const struct daxpin_shrink_wait *wait,
+		 void *arg)
+{
+	struct shrinking *s = arg;
+	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE, .extent = wait->extent };
+
+	s->registrations += wait->reason == DAXPIN_SHRINK_REGISTRATION;
+	if (wait->reason == DAXPIN_SHRINK_LIVE)
+		assert_int_equal(daxpin_publish(pool, &op, 1, NULL, NULL), 0);
+	assert_int_equal(daxpin_uring_service(s->w->uring), 0);
+	return 0;
+}
+
+/* The ring gives up the slots of the segments that are removed, and keeps the others.
+ * It does not ask for them again. */
+static void a_shrink_gets_the_slots_of_its_segments_back(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_extent extent[SEGMENTS];
+	struct daxpin_extent none = { 0, 0 };
+	struct shrinking s = { w, extent, 0 };
+	const struct daxpin_shrink_options options = {
+		.size = sizeof(options), .deadline_ns = daxpin_deadline_ms(HANG_MS),
+		.progress = serve, .progress_arg = &s,
+	};
+	int fd = scratch_file();
+
+	need_reclaimable_buffers(w);
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		extent[i] = live_in(w, i);
+	assert_int_equal(attach(w, 0), 0);
+	for (uint32_t i = 0; i < SEGMENTS; i++)
+		fix(w, extent[i]);
+	assert_int_equal(daxpin_pool_shrink(w->f.pool, SEGMENT, &options), 0);
+	assert_true(s.registrations);
+	assert_int_equal(info_of(w->uring).fixed_segments, 1);
+	assert_int_equal(info_of(w->uring).registered_bytes, SEGMENT);
+	assert_int_equal(daxpin_uring_service(w->uring), 0);
+	assert_int_equal(daxpin_uring_prepare(w->uring, none), -EAGAIN);
+	assert_int_equal(info_of(w->uring).fixed_segments, 1);
+	assert_true(checked_read_is_fixed(w, fd, extent[0], 3));
+	close(fd);
+}
+
 /* ------------------------------------------------------------ on demand */
 
 /*
@@ -911,6 +962,7 @@ int main(int argc, char **argv)
 		TEST(prepare_reports_why_it_fails),
 		TEST(prepare_of_a_segment_with_holes_is_eagain),
 		TEST(a_segment_stays_fixed_if_its_reclaim_is_cancelled),
+		TEST(a_shrink_gets_the_slots_of_its_segments_back),
 		TEST(more_segments_than_slots_are_registered_in_turn),
 		TEST(the_least_recently_used_segment_is_evicted),
 		TEST(a_slot_with_a_request_in_flight_is_not_evicted),
