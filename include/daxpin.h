@@ -153,6 +153,7 @@ struct daxpin_wait {
 #define DAXPIN_POOL_CREATE	0x40u
 /* Succeed only if dirty_shutdown of struct daxpin_pool_info is DAXPIN_NO. */
 #define DAXPIN_POOL_NEED_FLUSHED 0x20u
+#define DAXPIN_POOL_NO_STATUS	0x80u	/* keep no status page (daxpin-status.h) */
 
 struct daxpin_pool_options {
 	size_t size;			/* sizeof(struct daxpin_pool_options) */
@@ -254,6 +255,7 @@ struct daxpin_pool_info {
 	/* Small objects: */
 	uint64_t slab_bytes;		/* of the extents that have them */
 	uint64_t objects;		/* live ones */
+	int status_error;		/* why there is no status page, or 0 */
 };
 
 /*
@@ -380,8 +382,8 @@ int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns);
 int daxpin_pool_grow(struct daxpin_pool *pool, uint64_t size,
 		     const struct daxpin_pool_options *options);
 
-/* Describe the pool; set ret_info->size first. The figures are snapshots. Any
- * thread. */
+/* Describe the pool; set ret_info->size first. The figures are snapshots. Also writes a
+ * snapshot to the status page, see daxpin_status_open(). Any thread. */
 int daxpin_pool_info(struct daxpin_pool *pool, struct daxpin_pool_info *ret_info);
 
 /* ------------------------------------------------------ check and repair */

@@ -28,6 +28,7 @@ static const struct {
 	{ EMEDIUMTYPE, "there is no daxpin pool: nothing, or something else" },
 	{ EMFILE, "this process has no descriptor left: raise RLIMIT_NOFILE" },
 	{ ENAMETOOLONG, "the root's name has DAXPIN_ROOT_NAME_MAX bytes or more" },
+	{ ENODATA, "the pool has no status page" },
 	{ ENODEV, "not a device-dax node, or its device is in system-ram mode" },
 	{ ENOENT, "not found: no such path, extent, segment or name" },
 	{ ENOMEM, "out of memory, or RLIMIT_MEMLOCK is too small for the pin" },

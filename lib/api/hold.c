@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <limits.h>
 #include "core/handle.h"
+#include "core/snapshot.h"
 #include "util/cancel.h"
 
 #define HELD_AT_ONCE	16u	/* extents whose holders are searched together */
@@ -341,6 +342,8 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 	struct dp_handle handle;
 	int ret = dp_enter(pool);
 
+	if (!ret)
+		dp_snapshot_update(pool);
 	if (!ret && !extent.addr && !extent.gen)
 		return hold_report_pool(pool, fn, arg);
 	if (!ret)

@@ -5,8 +5,10 @@
  */
 #include <errno.h>
 #include "api/options.h"
+#include "core/info.h"
 #include "core/recover.h"
 #include "core/slabs.h"
+#include "core/snapshot.h"
 #include "os/os.h"
 #include "pool/create.h"
 #include "pool/own.h"
@@ -105,6 +107,8 @@ static int pool_start(const char *path, const struct daxpin_pool_options *user,
 	if (!ret) {
 		(*ret_pool)->log = options.log;
 		pool_log_open(*ret_pool);
+		dp_snapshot_begin(*ret_pool,
+				  options.copy.flags & DAXPIN_POOL_NO_STATUS);
 	}
 	return dp_options_end(&options, ret);
 }
@@ -117,7 +121,7 @@ DP_EXPORT int daxpin_pool_create(const char *path,
 
 	return pool_start(path, options,
 			  DAXPIN_POOL_OVERWRITE | DAXPIN_POOL_ANY_NODE |
-			  DAXPIN_POOL_NEED_FLUSHED |
+			  DAXPIN_POOL_NEED_FLUSHED | DAXPIN_POOL_NO_STATUS |
 			  DAXPIN_POOL_DESPITE_RDMA,
 			  dp_pool_create, ret_pool);
 }
@@ -142,7 +146,7 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 	return pool_start(path, options,
 			  DAXPIN_POOL_READONLY | DAXPIN_POOL_ANY_NODE |
 			  DAXPIN_POOL_DEGRADED | DAXPIN_POOL_ADOPT |
-			  DAXPIN_POOL_NEED_FLUSHED |
+			  DAXPIN_POOL_NEED_FLUSHED | DAXPIN_POOL_NO_STATUS |
 			  DAXPIN_POOL_DESPITE_RDMA | DAXPIN_POOL_CREATE,
 			  pool_open_as_asked, ret_pool);
 }
@@ -186,6 +190,8 @@ static int pool_close(struct daxpin_pool *pool)
 		pool_open_gates(pool);
 		return ret;
 	}
+	/* While this process has the lock: afterwards the name is the next owner's. */
+	dp_snapshot_remove(pool);
 	dp_pool_tear_down(&pool->media);
 	dp_discard(pool);
 	return 0;
@@ -230,87 +236,17 @@ DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)
 	return 0;
 }
 
-/* Is it unknown which blocks are bad? That matters only on DAX. On other memory a load
- * never accesses a bad block of the medium: it is an error of the kernel's read into
- * the page cache. */
-static bool pool_is_bad_unknown(const struct dp_pool *media)
-{
-	bool unknown = false;
-
-	if (media->source.kind != DP_SOURCE_DEVDAX &&
-	    media->source.kind != DP_SOURCE_FSDAX)
-		return false;
-	for (uint32_t i = 0; i < media->geometry.segments; i++)
-		unknown |= dp_segment_badblocks(&media->segments, i)->unknown;
-	return unknown;
-}
-
-/* What is in segments that a shrink removes is not usable. */
-static uint64_t pool_data_blocks(const struct daxpin_pool *pool)
-{
-	uint64_t blocks = pool->data_blocks;
-
-	for (uint32_t i = dp_spaces_open_count(&pool->spaces);
-	     i < pool->media.geometry.segments; i++)
-		blocks -= dp_geometry_blocks(&pool->media.geometry, i) -
-			  pool->meta_blocks;
-	return blocks;
-}
-
-static struct daxpin_pool_info pool_info_now(struct daxpin_pool *pool)
-{
-	const struct dp_pool *media = &pool->media;
-	struct dp_state_deferred deferred = dp_states_deferred(&pool->states);
-	struct dp_object_counts objects = dp_objects_count(&pool->objects);
-	uint64_t quarantined = dp_spaces_quarantined_count(&pool->spaces);
-
-	return (struct daxpin_pool_info) {
-		.source = media->source.kind,
-		.granularity = dp_persist_granularity(&media->persist),
-		.segments = dp_pool_in_set(media),
-		.flags = (media->readonly ? DAXPIN_POOL_READONLY : 0) |
-			 (media->degraded ? DAXPIN_POOL_DEGRADED : 0),
-		.segment_size = media->geometry.segment_size,
-		.epoch = media->super.epoch,
-		.media_bytes = dp_pool_size(&pool->media),
-		.max_bytes = dp_geometry_begin(&media->geometry, media->geometry.most),
-		.usable_bytes = (pool_data_blocks(pool) - quarantined) <<
-				DP_BLOCK_SHIFT,
-		.free_bytes = dp_spaces_free_count(&pool->spaces) << DP_BLOCK_SHIFT,
-		.largest_extent = dp_geometry_size(&media->geometry, 0) -
-				  DP_CHUNK_SIZE,
-		.hole_bytes = pool->jobs.holes.blocks << DP_BLOCK_SHIFT,
-		.unaligned_chunks = pool->unaligned_chunks,
-		.shared_bytes = pool->shared_chunks << DP_CHUNK_SHIFT,
-		.sparse_bytes = pool->sparse_chunks << DP_CHUNK_SHIFT,
-		.ignored_files = media->ignored_files,
-		.registrations = dp_registration_count(&pool->holders),
-		.unclean = media->was_unclean,
-		.bad_bytes = (quarantined - pool->quarantined_blocks) << DP_BLOCK_SHIFT,
-		.bad_unknown = pool_is_bad_unknown(media),
-		.retired_bytes = deferred.blocks << DP_BLOCK_SHIFT,
-		.deferred_frees = deferred.extents,
-		.publishes = dp_publishes(pool),
-		.no_space = atomic_load_explicit(&pool->no_space,
-						 memory_order_relaxed),
-		.quarantined_bytes = pool->quarantined_blocks << DP_BLOCK_SHIFT,
-		.movable = media->movable,
-		.dirty_shutdown = media->flushed.dirty,
-		.slab_bytes = objects.slabs * DP_SLAB_SIZE,
-		.objects = objects.live,
-	};
-}
-
 DP_EXPORT int daxpin_pool_info(struct daxpin_pool *pool,
 			       struct daxpin_pool_info *ret_info)
 {
+	DP_UNCANCELLED();
 	struct daxpin_pool_info info;
 	int ret = dp_enter(pool);
 
 	if (ret)
 		return ret;
-	info = pool_info_now(pool);
-	memcpy(info.uuid, pool->media.super.uuid, 16);
+	dp_snapshot_update(pool);
+	info = dp_info_now(pool);
 	return dp_return_versioned(ret_info, &info, sizeof(info));
 }
 

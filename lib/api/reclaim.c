@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "core/handle.h"
+#include "core/snapshot.h"
 #include "os/os.h"
 #include "util/cancel.h"
 
@@ -138,6 +139,8 @@ static int reclaim_begin(struct daxpin_pool *pool, enum dp_job_kind kind,
 		ret = -EINVAL;
 	if (!ret)
 		ret = reclaim_make(pool, kind, &options, ret_job);
+	if (!ret)
+		dp_snapshot_update(pool);
 	return dp_end_errmsg(DP_ERRMSG_OF(&options), ret, daxpin_strerror(ret));
 }
 
@@ -169,6 +172,7 @@ DP_EXPORT int daxpin_job_wait(struct daxpin_job *job, uint64_t deadline_ns)
 		return ret;
 	for (;;) {
 		dp_jobs_poll(job->jobs);
+		dp_snapshot_update(job->pool);
 		if (dp_job_is_over(job))
 			return 0;
 		if (dp_os_now_ns() >= deadline_ns)
@@ -201,6 +205,7 @@ DP_EXPORT int daxpin_job_report(struct daxpin_job *job,
 		return ret;
 	if (!ret_summary || ret_summary->size < sizeof(size_t))
 		return -EINVAL;
+	dp_snapshot_update(job->pool);
 	dp_job_report(job, fn, arg, &summary);
 	summary.size = ret_summary->size;
 	memcpy(ret_summary, &summary, dp_min(summary.size, sizeof(summary)));

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "core/handle.h"
+#include "core/snapshot.h"
 #include "owner/owner.h"
 #include "pool/own.h"
 #include "util/cancel.h"
@@ -174,6 +175,8 @@ DP_EXPORT int daxpin_register(struct daxpin_pool *pool, uint32_t segment,
 		ret = -EINVAL;
 	if (!ret)
 		ret = register_make(pool, segment, &options, ret_registration);
+	if (!ret)
+		dp_snapshot_update(pool);
 	return dp_end_errmsg(DP_ERRMSG_OF(&options), ret, daxpin_strerror(ret));
 }
 
@@ -211,6 +214,7 @@ DP_EXPORT int daxpin_unregister(struct daxpin_registration *registration)
 	dp_registration_remove(&pool->holders, registration, &pool->events);
 	dp_registration_free(registration);
 	dp_jobs_poll(&pool->jobs);
+	dp_snapshot_update(pool);
 	return 0;
 }
 

@@ -15,6 +15,7 @@
 #include "media/root.h"
 #include "os/short_lock.h"
 #include "pool/pool.h"
+#include "pool/status.h"
 #include "reclaim/job.h"
 
 /*
@@ -61,6 +62,12 @@ struct daxpin_pool {
 	_Atomic uint64_t no_space;	/* reserves that found no space */
 	_Atomic bool resizing;		/* a call adds or removes segments, or a close
 					   has begun */
+	/* See core/snapshot.c. */
+	struct dp_status status;
+	pthread_mutex_t status_mutex;
+	_Atomic uint64_t status_due_ns;	/* when the next snapshot may be written */
+	uint64_t status_opened_ns;	/* 0: not begun */
+	_Atomic int status_error;	/* of daxpin_pool_info() */
 };
 
 static_assert(DP_WORD_LOCKS % 64 == 0, "a bitmap of them");

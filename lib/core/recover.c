@@ -500,6 +500,7 @@ static void recover_fini_directories(struct daxpin_pool *pool)
 
 void dp_discard(struct daxpin_pool *pool)
 {
+	dp_status_close(&pool->status);
 	dp_jobs_fini(&pool->jobs);
 	recover_fini_directories(pool);
 	dp_objects_fini(&pool->objects);
@@ -519,6 +520,7 @@ void dp_discard(struct daxpin_pool *pool)
  */
 void dp_close_inherited(struct daxpin_pool *pool)
 {
+	dp_status_close(&pool->status);
 	dp_jobs_close_inherited(&pool->jobs);
 	dp_events_close_inherited(&pool->events);
 	dp_objects_close_inherited(&pool->objects);

@@ -173,6 +173,18 @@ uint32_t dp_bits_free_count(const struct dp_bits *bits)
 	return atomic_load_explicit(&bits->free_count, memory_order_relaxed);
 }
 
+uint32_t dp_bits_count_free(const struct dp_bits *bits, uint32_t block,
+			    uint32_t blocks)
+{
+	uint32_t count = 0;
+
+	assert(block % WORD_BITS == 0 && blocks % WORD_BITS == 0 &&
+	       block + blocks <= bits->blocks);
+	for (uint32_t i = 0; i < blocks; i += WORD_BITS)
+		count += __builtin_popcountll(bits_load(bits, (block + i) / WORD_BITS));
+	return count;
+}
+
 /* ------------------------------------------------------------- quarantine */
 
 /* A thread that reads `quarantine` at the same time sees no bitmap, or a zeroed one. */

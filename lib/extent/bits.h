@@ -48,6 +48,9 @@ static inline bool dp_bits_is_free(const struct dp_bits *bits, uint32_t block)
 	       block % 64 & 1;
 }
 uint32_t dp_bits_free_count(const struct dp_bits *bits);
+/* How many of these blocks are free: whole words of 64. */
+uint32_t dp_bits_count_free(const struct dp_bits *bits, uint32_t block,
+			    uint32_t blocks);
 
 /*
  * Quarantine these blocks, before dp_bits_close_off(). From dp_bits_close_off() on they

@@ -552,6 +552,21 @@ bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 	return true;
 }
 
+void dp_holders_each(struct dp_holders *holders,
+		     void (*fn)(const struct daxpin_hold *hold, void *arg), void *arg)
+{
+	for (uint32_t i = 0; i < DP_HOLDER_SHARDS; i++) {
+		struct dp_holder_shard *shard = &holders->shard[i];
+
+		dp_polled_lock_take(&shard->lock);
+		for (uint32_t j = 0; shard->holds && j < shard->lists; j++)
+			for (const struct daxpin_hold *hold = shard->list[j]; hold;
+			     hold = hold->next)
+				fn(hold, arg);
+		dp_polled_lock_release(&shard->lock);
+	}
+}
+
 void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 			 void (*fn)(const struct daxpin_holder *, void *),
 			 void *arg)

@@ -151,6 +151,10 @@ void dp_holders_of(struct dp_holders *holders, const struct dp_held *held,
 bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 		       struct daxpin_holder *ret_holder,
 		       char label[DAXPIN_LABEL_MAX]);
+/* Call fn for each labelled hold, in no order, under a lock that threads which take and
+ * drop labelled holds poll: it must be short. */
+void dp_holders_each(struct dp_holders *holders,
+		     void (*fn)(const struct daxpin_hold *hold, void *arg), void *arg);
 /* Call fn for the registrations of a segment, or with DAXPIN_ALL_SEGMENTS for all. */
 void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 			 void (*fn)(const struct daxpin_holder *, void *),

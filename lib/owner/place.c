@@ -22,9 +22,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include "os/os.h"
+#include "owner/lock_holder.h"
 #include "owner/place.h"
 
 #define TEXT_SIZE	4096
@@ -76,9 +78,9 @@ static uint64_t place_read_namespace(const char *path)
 }
 
 /* The name in between may hold anything, so the rest follows the last ')'. */
-static uint64_t place_read_start_time(void)
+static uint64_t place_read_start_time(const char *path)
 {
-	const char *path = "/proc/self/stat", *rest;
+	const char *rest;
 	char text[TEXT_SIZE];
 	uint64_t ticks;
 
@@ -102,7 +104,7 @@ void dp_place_describe(struct dp_owner *ret_owner)
 		self.flags |= DP_OWNER_BOOT_GENUINE;
 	self.pid_namespace = place_read_namespace("/proc/self/ns/pid");
 	self.time_namespace = place_read_namespace("/proc/self/ns/time");
-	self.start_time = place_read_start_time();
+	self.start_time = place_read_start_time("/proc/self/stat");
 	*ret_owner = self;
 }
 
@@ -113,6 +115,28 @@ bool dp_place_is_another_boot(const struct dp_owner *owner)
 	dp_place_describe(&self);
 	return (owner->flags & self.flags & DP_OWNER_BOOT_GENUINE) &&
 	       memcmp(owner->boot_id, self.boot_id, sizeof(self.boot_id));
+}
+
+enum dp_tristate dp_place_is_alive(const struct dp_owner *owner)
+{
+	struct dp_owner self;
+	char path[PATH_SIZE];
+	uint64_t start;
+
+	if (dp_place_is_another_boot(owner))
+		return DP_NO;
+	dp_place_describe(&self);
+	if (!self.pid_namespace || self.pid_namespace != owner->pid_namespace ||
+	    memcmp(self.boot_id, owner->boot_id, sizeof(self.boot_id)))
+		return DP_UNKNOWN;
+	if (owner->pid > INT_MAX || dp_lock_holder_is_dead((int)owner->pid))
+		return DP_NO;
+	snprintf(path, sizeof(path), "/proc/%u/stat", owner->pid);
+	start = place_read_start_time(path);
+	if (!start || !owner->start_time || !self.time_namespace ||
+	    self.time_namespace != owner->time_namespace)
+		return DP_UNKNOWN;
+	return start == owner->start_time ? DP_YES : DP_NO;
 }
 
 /* ------------------------------------------------------------ other threads */

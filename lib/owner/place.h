@@ -17,6 +17,10 @@ void dp_place_describe(struct dp_owner *ret_owner);
 /* Is it proven that the machine was started again since the owner wrote it? */
 bool dp_place_is_another_boot(const struct dp_owner *owner);
 
+/* Is the owner a living process? For messages only: the pid may have been reused, if
+ * start times cannot be compared, and then the answer is UNKNOWN. */
+enum dp_tristate dp_place_is_alive(const struct dp_owner *owner);
+
 /*
  * Is it proven that this thread is not one of the owner's? `thread` is the id of a
  * living thread in this process's pid namespace. The caller must verify that the id

@@ -324,6 +324,23 @@ void dp_job_report(struct daxpin_job *job,
 	pthread_mutex_unlock(&job->jobs->mutex);
 }
 
+void dp_jobs_each(struct dp_jobs *jobs,
+		  void (*fn)(const struct daxpin_job *job, uint64_t done_bytes,
+			     uint64_t left_bytes, void *arg), void *arg)
+{
+	pthread_mutex_lock(&jobs->mutex);
+	for (const struct daxpin_job *job = jobs->first; job; job = job->next) {
+		uint64_t done = 0, left = 0;
+
+		for (uint32_t i = 0; i < job->parts; i++) {
+			done += job->part[i].report.done_bytes;
+			left += job->part[i].report.left_bytes;
+		}
+		fn(job, done, left, arg);
+	}
+	pthread_mutex_unlock(&jobs->mutex);
+}
+
 void dp_job_end(struct daxpin_job *job)
 {
 	struct dp_jobs *jobs = job->jobs;

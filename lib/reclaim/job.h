@@ -29,6 +29,12 @@ void dp_job_report(struct daxpin_job *job,
 /* Free a job that is over. */
 void dp_job_end(struct daxpin_job *job);
 
+/* Call fn for each job that dp_job_end() has not freed, with the sums of its parts,
+ * under the mutex. */
+void dp_jobs_each(struct dp_jobs *jobs,
+		  void (*fn)(const struct daxpin_job *job, uint64_t done_bytes,
+			     uint64_t left_bytes, void *arg), void *arg);
+
 /* Process the kernel's completions, and advance the parts that wait. Can be called at
  * any time, without the mutex. */
 void dp_jobs_poll(struct dp_jobs *jobs);

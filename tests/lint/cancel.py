@@ -15,10 +15,11 @@ from lint import Report, line_of, read, without_comments
 
 FREE = set('''
     anchor_fd cancel deadline_ms drop drop_labelled drop_many event_fd extent_at
-    hold hold_at hold_clone hold_labelled hold_many idle lock_fd pool_info ptr
+    hold hold_at hold_clone hold_labelled hold_many idle lock_fd ptr
     object_cancel object_ptr object_reserve object_size
     publish registration_arg
-    registration_wanted reserve root segment size state strerror unwatch version
+    registration_wanted reserve root segment size state status_cells status_close
+    status_info status_pool strerror unwatch version
     uring_abort uring_done uring_info uring_is_fixed uring_of uring_prep_cmd
     uring_prep_read uring_prep_readv uring_prep_send uring_prep_write
     uring_prep_writev

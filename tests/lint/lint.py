@@ -12,6 +12,7 @@ import sys
 
 PUBLIC = {                      # header -> what it is built into
     'daxpin.h': 'libdaxpin',
+    'daxpin-status.h': 'libdaxpin',
     'daxpin-uring.h': 'libdaxpin-uring',
     'daxpin-rdma.h': 'libdaxpin-rdma',
 }

@@ -14,7 +14,7 @@ import sys
 
 from lint import PUBLIC, Report, line_of, read
 
-SAME_WORDS = ['daxpin.h', 'daxpin-uring.h', 'daxpin-rdma.h']
+SAME_WORDS = ['daxpin.h', 'daxpin-status.h', 'daxpin-uring.h', 'daxpin-rdma.h']
 INLINE = 'Dv|Er|Fa|Fn|Li|Pa|Va|Vt|Xr|Sx'
 
 

@@ -40,8 +40,10 @@ def main():
     libraries = {pathlib.Path(p).name.split('.')[0]: p for p in sys.argv[3:]}
     report = Report()
     seen, checked = {}, []
-    for header, library in PUBLIC.items():
-        declared = prototypes(source / 'include' / header)
+    for library in dict.fromkeys(PUBLIC.values()):
+        declared = {name: (header, line) for header, of in PUBLIC.items()
+                    if of == library for name, (_, line) in
+                    prototypes(source / 'include' / header).items()}
         path = source / 'lib' / f'{library}.map'
         mapped = map_names(path)
         for name in sorted(set(mapped)):
@@ -51,8 +53,8 @@ def main():
                 report.fault(path, 0, f'{name} is in {seen[name]} too')
             seen[name] = path
             if name not in declared:
-                report.fault(path, 0, f'{name} is not in {header}')
-        for name, (_, line) in declared.items():
+                report.fault(path, 0, f'{name} is in no header of {library}')
+        for name, (header, line) in declared.items():
             if name not in mapped:
                 report.fault(source / 'include' / header, line,
                              f'{name} is not in {path.name}')
@@ -66,7 +68,7 @@ def main():
             report.fault(libraries[library], 0, f'{name} is exported as well')
         for name in sorted(set(mapped) - has):
             report.fault(libraries[library], 0, f'{name} is not exported')
-    report.end(f'{len(seen)} functions in {len(PUBLIC)} maps; '
+    report.end(f'{len(seen)} functions in {len(set(PUBLIC.values()))} maps; '
                f'built: {", ".join(checked)}', functions=len(seen),
                built_libraries=len(checked))
 

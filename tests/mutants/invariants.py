@@ -38,6 +38,7 @@ CANCEL = ['tests/unit/api_cancel']
 FORK = ['tests/unit/api_fork']
 OBJECTS = ['tests/unit/api_objects']
 SLABS = ['tests/unit/extent_objects']
+STATUS = ['tests/unit/pool_status']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 CELLS = 'every_cell_of_the_table'
@@ -1538,4 +1539,40 @@ int dp_segments_open(''',
      'if (!dp_slab_roots(step->object.slab))',
      'if (dp_slab_roots(step->object.slab))',
      'an_object_that_a_root_names_is_not_freed'),
+    ('status-unchecked', STATUS, 'lib/pool/status.c',
+     'W16: a snapshot that was replaced while it was copied is used',
+     '''	return s->check == status_check_of(s) && status_is_plausible(s);''',
+     '''	return status_is_plausible(s);''',
+     'a_page_that_is_written_is_never_torn'),
+    ('status-in-one-slot', STATUS, 'lib/pool/status.c',
+     'W16: both slots are the same, so a half-written one is the newest',
+     '''	return turn % 2 * slot_size + DP_STATUS_SLOTS;''',
+     '''	return turn % 1 * slot_size + DP_STATUS_SLOTS;''',
+     'an_owner_that_dies_while_it_writes_leaves_the_last_snapshot'),
+    ('status-label-without-end', STATUS, 'lib/pool/status.c',
+     'W16: a label of a forged page is read past its end',
+     '''		if (!memchr(holder[i].label, '\\0', DP_STATUS_LABEL))''',
+     '''		if (!s->segments && holder)''',
+     'a_forged_label_without_an_end_is_refused'),
+    ('status-of-a-copy', STATUS, 'lib/pool/status.c',
+     'W16: the page of a copied directory is shown as that of the copy',
+     '''	if (header->inode != page->stat.st_ino)''',
+     '''	if (!header->inode)''',
+     'a_copied_page_is_refused'),
+    ('status-follows-a-link', STATUS, 'lib/pool/status.c',
+     'W17: the page is written into a file that was prepared',
+     '''	int fd, ret = dp_os_unlink(dir, name);
+
+	if (ret && ret != -ENOENT)
+		return ret;
+	fd = dp_os_open(dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);''',
+     '''	int fd, ret;
+
+	fd = dp_os_open(dir, name, O_RDWR | O_CREAT, 0600);''',
+     'a_prepared_name_is_replaced_and_not_followed'),
+    ('status-of-anybody', STATUS, 'lib/pool/status.c',
+     'W17: what another user has written is shown',
+     '''	if (!uid || uid == dp_os_user() ||''',
+     '''	if (uid || !uid ||''',
+     'a_page_of_another_user_is_refused'),
 ]

@@ -102,6 +102,12 @@ static inline uint64_t hash_file(int dir, const char *name, uint64_t left)
 	return ret;
 }
 
+/* The status page is no part of what a pool contains. */
+static inline bool is_status_page(const char *name)
+{
+	return !strcmp(name, "status");
+}
+
 static inline uint64_t hash_files(const char *path, uint64_t most)
 {
 	DIR *dir = opendir(path);
@@ -111,7 +117,7 @@ static inline uint64_t hash_files(const char *path, uint64_t most)
 	if (!dir)
 		return 0;
 	while ((entry = readdir(dir)))
-		if (entry->d_type == DT_REG)
+		if (entry->d_type == DT_REG && !is_status_page(entry->d_name))
 			sum += hash_file(dirfd(dir), entry->d_name, most);
 	closedir(dir);
 	return sum;
@@ -140,7 +146,8 @@ static inline int count_files(const char *path)
 
 	assert_non_null(dir);
 	while ((entry = readdir(dir)))
-		count += entry->d_name[0] != '.';
+		count += entry->d_name[0] != '.' &&
+			 !is_status_page(entry->d_name);
 	closedir(dir);
 	return count;
 }

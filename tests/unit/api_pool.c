@@ -619,8 +619,8 @@ static void unknown_flags_are_refused(void **state)
 {
 	struct fixture *f = *state;
 
-	f->options.flags = 0x80;
-	check_both(f, -EINVAL, "flags 0x80");
+	f->options.flags = 0x80000000;
+	check_both(f, -EINVAL, "flags 0x80000000");
 	f->options.flags = DAXPIN_POOL_READONLY;
 	assert_create_fails(f, -EINVAL, "flags 0x1");
 	f->options.flags = DAXPIN_POOL_OVERWRITE;

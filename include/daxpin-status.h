@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Looking at a pool that another process has open, by its status page. These functions
+ * are in libdaxpin; the conventions are those of daxpin.h.
+ */
+#ifndef DAXPIN_STATUS_H
+#define DAXPIN_STATUS_H
+
+#include <daxpin.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A copy of a pool's status page. */
+struct daxpin_status;
+
+#define DAXPIN_STATUS_HOLDERS	512u	/* listed of each kind, the oldest */
+#define DAXPIN_STATUS_JOBS	16u	/* listed */
+
+struct daxpin_status_info {
+	size_t size;			/* sizeof(struct daxpin_status_info) */
+	uint32_t alive;			/* enum daxpin_tristate: the owner is a living
+					   process; UNKNOWN: another pid namespace */
+	uint32_t pid;			/* of the owner, in its own namespace */
+	uint64_t age_ns;		/* of the figures; UINT64_MAX: written before
+					   the machine was started */
+	uint64_t open_ns;		/* how long the pool had been open then */
+	uint64_t snapshots;		/* written since the open */
+	uint64_t held_extents;
+	uint64_t labelled_holds;
+	uint32_t jobs;
+	uint32_t rdma_contexts;		/* verbs contexts on record */
+	uint64_t cells;
+	uint32_t cell_chunks;		/* chunks of 2 MiB in a cell */
+};
+
+struct daxpin_status_segment {
+	size_t size;			/* of the library's struct */
+	uint32_t segment;
+	uint32_t held_extents;
+	uint64_t bytes;
+	uint64_t free_bytes;		/* without those in caches of threads */
+};
+
+struct daxpin_status_job {
+	size_t size;			/* of the library's struct */
+	int refill;			/* 0: a reclaim */
+	int cancelled;
+	uint32_t segments;
+	uint32_t segments_left;		/* not yet finished */
+	uint64_t done_bytes;
+	uint64_t left_bytes;
+};
+
+/* Values of a cell: 0 is free, 1 to 100 is the percentage in use, rounded up, or: */
+#define DAXPIN_CELL_META	254u	/* the library's metadata */
+#define DAXPIN_CELL_HOLE	255u	/* without memory */
+
+/*
+ * Copy the status page of the pool at path. It does not open or lock the pool, so the
+ * pool's owner does not notice. The owner of a pool that is open for writing keeps the
+ * page: the file `status` in the pool's directory, or /run/daxpin/daxX.Y for a device.
+ * Who may read the pool may read the page. A close removes it. That of an owner that
+ * died remains until the next open for writing.
+ *
+ * The library writes a snapshot at the open, and during the owner's later calls of
+ * daxpin_pool_info(), daxpin_holds(), daxpin_register(), daxpin_unregister() and those
+ * on jobs, at most ten times a second. Other calls do not write it, so that they cost
+ * the same with and without a page. A program that wants current figures there calls
+ * daxpin_pool_info() from time to time. age_ns is the time since the snapshot.
+ *
+ * Do not base decisions on the contents: whoever can write the file can forge them.
+ * ret_status is never inconsistent or out of bounds nevertheless. Any thread.
+ *
+ * -EBUSY	the page was replaced during each of many attempts to copy it
+ * -EMEDIUMTYPE	the path is neither a directory nor a device-dax node
+ * -ENODATA	there is no page: the pool is not open for writing, or its owner
+ *		keeps none
+ * -EPERM	the page belongs to a user who is neither root, nor this process's,
+ *		nor the owner of the pool's directory
+ * -EPROTONOSUPPORT  written by a newer daxpin
+ * -EUCLEAN	the page is damaged, or of other files than the pool's
+ */
+int daxpin_status_open(const char *path, char *errmsg, size_t errmsg_size,
+		       struct daxpin_status **ret_status);
+
+/* Free the copy. NULL is allowed. Any thread. */
+void daxpin_status_close(struct daxpin_status *status);
+
+/* Describe the copy and the owner; set ret_info->size first. Any thread. */
+int daxpin_status_info(const struct daxpin_status *status,
+		       struct daxpin_status_info *ret_info);
+
+/* What daxpin_pool_info() returned to the owner when the page was written; set
+ * ret_info->size first. Any thread. */
+int daxpin_status_pool(const struct daxpin_status *status,
+		       struct daxpin_pool_info *ret_info);
+
+/*
+ * Call fn for each segment, job, labelled hold or registration that the page lists, the
+ * oldest hold first. Of a registration extent is {0, 0}. age_ns counts until the page
+ * was written. Strings are valid until daxpin_status_close(). Any thread.
+ */
+void daxpin_status_segments(const struct daxpin_status *status,
+			    void (*fn)(const struct daxpin_status_segment *segment,
+				       void *arg), void *arg);
+void daxpin_status_holds(const struct daxpin_status *status,
+			 void (*fn)(const struct daxpin_holder *holder, void *arg),
+			 void *arg);
+void daxpin_status_jobs(const struct daxpin_status *status,
+			void (*fn)(const struct daxpin_status_job *job, void *arg),
+			void *arg);
+
+/* The cells of the pool, in the order of addresses: `cells` bytes of struct
+ * daxpin_status_info, valid until daxpin_status_close(). Any thread. */
+const unsigned char *daxpin_status_cells(const struct daxpin_status *status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
