@@ -3,6 +3,8 @@
 #ifndef COMMAND_H
 #define COMMAND_H
 
+#include "table.h"
+
 /* The exit statuses of every sub-command. */
 enum exit_status {
 	EXIT_CLEAN = 0,
@@ -14,12 +16,23 @@ struct command {
 	const char *name;
 	const char *summary;		/* a line of `daxpin --help` */
 	const char *help;
+	const struct tool_option *options;	/* NULL: the command parses its own */
+	/* With a table of options: the words after them, and how many. */
+	const char *words;
+	int words_min, words_max;
 	/* argv[0] is the name; returns an exit status. */
 	int (*run)(int argc, char **argv);
 };
 
 extern const struct command adopt_command;
 extern const struct command check_command;
+extern const struct command create_command;
 extern const struct command doctor_command;
+extern const struct command holds_command;
+extern const struct command info_command;
+extern const struct command list_command;
+extern const struct command map_command;
+extern const struct command metrics_command;
+extern const struct command remove_command;
 
 #endif

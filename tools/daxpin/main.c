@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* daxpin COMMAND ...: check and repair pools. See daxpin(1). */
+/* daxpin COMMAND ...: create, look at, check and repair pools. See daxpin(1). */
 #include <stdio.h>
 #include <string.h>
 #include <daxpin.h>
@@ -8,7 +8,14 @@
 static const struct command *const commands[] = {
 	&adopt_command,
 	&check_command,
+	&create_command,
 	&doctor_command,
+	&holds_command,
+	&info_command,
+	&list_command,
+	&map_command,
+	&metrics_command,
+	&remove_command,
 };
 
 #define COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -36,6 +43,28 @@ static int wants_help(const char *word)
 	       !strcmp(word, "help");
 }
 
+/* A completion for bash, from the same tables as the help. */
+static void completion(void)
+{
+	fputs("_daxpin()\n{\n\tlocal word=${COMP_WORDS[COMP_CWORD]} words=\n"
+	      "\tcase $COMP_CWORD:${COMP_WORDS[1]} in\n\t1:*) words='", stdout);
+	for (size_t i = 0; i < COMMANDS; i++)
+		printf("%s%s", i ? " " : "", commands[i]->name);
+	fputs("' ;;\n", stdout);
+	for (size_t i = 0; i < COMMANDS; i++) {
+		const struct tool_option *option = commands[i]->options;
+
+		printf("\t*:%s) words='--help", commands[i]->name);
+		for (; option && option->name; option++)
+			printf(" --%s", option->name);
+		fputs("' ;;\n", stdout);
+	}
+	fputs("\tesac\n\tif [[ $word == -* || $COMP_CWORD == 1 ]]; then\n"
+	      "\t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n\telse\n"
+	      "\t\tCOMPREPLY=($(compgen -f -- \"$word\"))\n\tfi\n}\n"
+	      "complete -o filenames -F _daxpin daxpin\n", stdout);
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *command;
@@ -52,6 +81,10 @@ int main(int argc, char **argv)
 		printf("daxpin %s\n", daxpin_version());
 		return EXIT_CLEAN;
 	}
+	if (!strcmp(argv[1], "--completion")) {
+		completion();
+		return EXIT_CLEAN;
+	}
 	command = find(argv[1]);
 	if (!command) {
 		fprintf(stderr, "daxpin: there is no command %s\n", argv[1]);
@@ -59,7 +92,10 @@ int main(int argc, char **argv)
 		return EXIT_UNKNOWN;
 	}
 	if (argc > 2 && wants_help(argv[2])) {
-		fputs(command->help, stdout);
+		if (command->options)
+			table_help(command, stdout);
+		else
+			fputs(command->help, stdout);
 		return EXIT_CLEAN;
 	}
 	return command->run(argc - 1, argv + 1);

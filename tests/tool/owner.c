@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * owner DIRECTORY: has a pool open for the tests of the command. It holds an extent
+ * with a label, has a registration, writes a status page, prints "ready", and closes
+ * the pool at the end of its standard input.
+ */
+#include <daxpin.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void must(const char *what, int ret)
+{
+	if (ret >= 0)
+		return;
+	fprintf(stderr, "owner: %s: %s\n", what, daxpin_strerror(ret));
+	exit(1);
+}
+
+int main(int argc, char **argv)
+{
+	struct daxpin_registration_options options = {
+		.size = sizeof(options), .label = "a \"test\" ring",
+	};
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_hold hold = { .access = 0 };
+	struct daxpin_registration *registration;
+	struct daxpin_extent extent;
+	struct daxpin_pool *pool;
+	char byte;
+
+	if (argc != 2)
+		return 2;
+	must("open", daxpin_pool_open(argv[1], NULL, &pool));
+	must("reserve", daxpin_reserve(pool, 1 << 20, 0, &extent));
+	must("hold", daxpin_hold_labelled(pool, extent, DAXPIN_HOLD_WRITE,
+					  "a slow device", &hold));
+	must("register", daxpin_register(pool, DAXPIN_ALL_SEGMENTS, &options,
+					 &registration));
+	usleep(150000);			/* the next snapshot is due */
+	must("info", daxpin_pool_info(pool, &info));
+	puts("ready");
+	fflush(stdout);
+	while (read(STDIN_FILENO, &byte, 1) > 0)
+		continue;
+	must("unregister", daxpin_unregister(registration));
+	must("drop", daxpin_drop_labelled(pool, &hold));
+	must("cancel", daxpin_cancel(pool, extent));
+	must("close", daxpin_pool_close(pool));
+	return 0;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* daxpin create: create a pool, and close it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+#include "command.h"
+#include "show.h"
+#include "table.h"
+
+struct create_values {
+	int json, overwrite;
+	uint64_t size, segment_size, wait;
+	uint32_t mode;
+};
+
+static const char *const create_owner[] = {
+	[DAXPIN_OWNER_ALIVE] = "the process that has the pool open",
+	[DAXPIN_OWNER_DRAINING] = "I/O of a dead owner",
+	[DAXPIN_OWNER_UNKNOWN] = "the lock, whose holder is unknown",
+	[DAXPIN_OWNER_RDMA] = "RDMA of a dead owner",
+	[DAXPIN_OWNER_PINNED] = "pins of the files",
+	[DAXPIN_OWNER_KEPT] = "a process that keeps the lock of a dead owner",
+};
+
+/* After a second, and on a terminal only. */
+static int create_progress(const struct daxpin_wait *wait, void *arg)
+{
+	(void)arg;
+	if (wait->waited_ns < 1000000000u || !isatty(STDERR_FILENO))
+		return 0;
+	if (wait->owner == DAXPIN_OWNER_NONE && wait->total_bytes)
+		fprintf(stderr, "\r%3u %% allocated ",
+			(unsigned int)(wait->done_bytes * 100 / wait->total_bytes));
+	else if (wait->owner < DAXPIN_OWNER_NONE && wait->owner && wait->pid)
+		fprintf(stderr, "\rwaiting for %s (process %d) ",
+			create_owner[wait->owner], wait->pid);
+	else if (wait->owner <= DAXPIN_OWNER_KEPT && wait->owner)
+		fprintf(stderr, "\rwaiting for %s ", create_owner[wait->owner]);
+	return 0;
+}
+
+static int create_pool(struct show *show, const struct create_values *values)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .pool_size = values->size,
+		.segment_size = values->segment_size, .mode = values->mode,
+		.flags = values->overwrite ? DAXPIN_POOL_OVERWRITE : 0,
+		.deadline_ns = values->wait ? daxpin_deadline_ms(values->wait * 1000) :
+					      0,
+		.progress = create_progress,
+		.errmsg = show->errmsg, .errmsg_size = sizeof(show->errmsg),
+	};
+	struct daxpin_pool *pool;
+
+	show->error = daxpin_pool_create(show->path, &options, &pool);
+	if (show->error)
+		return -1;
+	show->info.size = sizeof(show->info);
+	daxpin_pool_info(pool, &show->info);
+	show->error = daxpin_pool_close(pool);
+	if (show->error)
+		snprintf(show->errmsg, sizeof(show->errmsg),
+			 "%s: created, but not closed: %s", show->path,
+			 daxpin_strerror(show->error));
+	return show->error;
+}
+
+static void create_print(const struct show *show, int in_json)
+{
+	struct json json = { .out = stdout };
+	char size[SHOW_TEXT], usable[SHOW_TEXT];
+
+	if (!in_json) {
+		printf("%s: a pool of %s, %s of them usable, on %s\n", show->path,
+		       show_bytes(show->info.media_bytes, size),
+		       show_bytes(show->info.usable_bytes, usable),
+		       show_source(show->info.source));
+		return;
+	}
+	json_object(&json, NULL);
+	json_string(&json, "path", show->path);
+	json_string(&json, "source", show_source(show->info.source));
+	json_number(&json, "media_bytes", show->info.media_bytes);
+	json_number(&json, "usable_bytes", show->info.usable_bytes);
+	json_number(&json, "segments", show->info.segments);
+	json_number(&json, "segment_size", show->info.segment_size);
+	json_end_object(&json);
+}
+
+static int run(int argc, char **argv)
+{
+	struct create_values values = { 0 };
+	struct show show = { .command = "create" };
+
+	if (table_parse(&create_command, argc, argv, &values) < 0)
+		return EXIT_UNKNOWN;
+	show.path = argv[1];
+	if (create_pool(&show, &values)) {
+		show_fail(&show, values.json);
+		return show_end("create", EXIT_UNKNOWN);
+	}
+	create_print(&show, values.json);
+	return show_end("create", EXIT_CLEAN);
+}
+
+static const struct tool_option options[] = {
+	{ "size", "SIZE", OPTION_BYTES, offsetof(struct create_values, size),
+	  "bytes, or with K, M, G or T; default: all that is free" },
+	{ "segment-size", "SIZE", OPTION_BYTES,
+	  offsetof(struct create_values, segment_size),
+	  "a power of two from 32M to 1G" },
+	{ "mode", "MODE", OPTION_MODE, offsetof(struct create_values, mode),
+	  "octal mode of the files; default 600" },
+	{ "overwrite", NULL, OPTION_FLAG, offsetof(struct create_values, overwrite),
+	  "destroy what exists there" },
+	{ "wait", "SECONDS", OPTION_SECONDS, offsetof(struct create_values, wait),
+	  "wait so long for an owner of what exists, and for the allocation" },
+	{ "json", NULL, OPTION_FLAG, offsetof(struct create_values, json),
+	  "print one JSON object" },
+	{ .name = NULL },
+};
+
+const struct command create_command = {
+	.name = "create",
+	.summary = "create a pool",
+	.help = "Creates a pool in a directory, which may be new, or on a device-dax node.",
+	.words = "PATH", .words_min = 1, .words_max = 1,
+	.options = options,
+	.run = run,
+};

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "command.h"
+#include "show.h"
+
+int show_fail(const struct show *show, int json)
+{
+	struct json out = { .out = stdout };
+
+	if (!json) {
+		fprintf(stderr, "daxpin %s: %s\n", show->command, show->errmsg);
+		return -1;
+	}
+	json_object(&out, NULL);
+	json_string(&out, "path", show->path);
+	json_object(&out, "error");
+	json_string(&out, "errno", strerrorname_np(-show->error));
+	json_string(&out, "message", show->errmsg);
+	json_end_object(&out);
+	json_end_object(&out);
+	return -1;
+}
+
+static int show_read_pool(struct show *show)
+{
+	const struct daxpin_pool_options options = {
+		.size = sizeof(options), .flags = DAXPIN_POOL_READONLY,
+		.errmsg = show->errmsg, .errmsg_size = sizeof(show->errmsg),
+	};
+
+	show->error = daxpin_pool_open(show->path, &options, &show->pool);
+	if (show->error)
+		return -1;
+	show->info.size = sizeof(show->info);
+	return daxpin_pool_info(show->pool, &show->info);
+}
+
+int show_open_pool(struct show *show, const char *command, const char *path, int json)
+{
+	*show = (struct show) { .path = path, .command = command };
+	return show_read_pool(show) ? show_fail(show, json) : 0;
+}
+
+int show_open(struct show *show, const char *command, const char *path, int json)
+{
+	char no_page[sizeof(show->errmsg)];
+
+	*show = (struct show) { .path = path, .command = command };
+	show->error = daxpin_status_open(path, show->errmsg, sizeof(show->errmsg),
+					 &show->status);
+	if (!show->error) {
+		show->about.size = sizeof(show->about);
+		show->info.size = sizeof(show->info);
+		daxpin_status_info(show->status, &show->about);
+		daxpin_status_pool(show->status, &show->info);
+		return 0;
+	}
+	if (show->error == -ENOENT || show->error == -ENODEV)
+		return show_fail(show, json);
+	memcpy(no_page, show->errmsg, sizeof(no_page));
+	if (!show_read_pool(show))
+		return 0;
+	if (show->error == -EBUSY) {
+		size_t length = strlen(show->errmsg);
+
+		snprintf(show->errmsg + length, sizeof(show->errmsg) - length,
+			 "; %.500s", no_page);
+	}
+	return show_fail(show, json);
+}
+
+void show_close(struct show *show)
+{
+	daxpin_status_close(show->status);
+	daxpin_pool_close(show->pool);
+}
+
+int show_end(const char *command, int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	fprintf(stderr, "daxpin %s: the output: %s\n", command, strerror(errno));
+	return EXIT_UNKNOWN;
+}
+
+const char *show_source(uint32_t source)
+{
+	static const char *const name[] = {
+		[0] = "unknown",
+		[DAXPIN_SOURCE_DEVDAX] = "device-dax",
+		[DAXPIN_SOURCE_FSDAX] = "DAX filesystem",
+		[DAXPIN_SOURCE_SHMEM] = "shmem",
+		[DAXPIN_SOURCE_DISK] = "disk",
+	};
+
+	return name[source <= DAXPIN_SOURCE_DISK ? source : 0];
+}
+
+const char *show_bytes(uint64_t bytes, char text[SHOW_TEXT])
+{
+	static const char *const unit[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	unsigned int i = 0;
+	uint64_t scale = 1;
+
+	while (i < 4 && bytes / scale >= 1024) {
+		scale *= 1024;
+		i++;
+	}
+	if (bytes % scale)
+		snprintf(text, SHOW_TEXT, "%.1f %s", (double)bytes / (double)scale,
+			 unit[i]);
+	else
+		snprintf(text, SHOW_TEXT, "%" PRIu64 " %s", bytes / scale, unit[i]);
+	return text;
+}
+
+const char *show_time(uint64_t ns, char text[SHOW_TEXT])
+{
+	uint64_t seconds = ns / 1000000000;
+
+	if (ns == UINT64_MAX)
+		snprintf(text, SHOW_TEXT, "unknown");
+	else if (seconds < 60)
+		snprintf(text, SHOW_TEXT, "%.1f s", (double)ns / 1e9);
+	else if (seconds < 2 * 3600)
+		snprintf(text, SHOW_TEXT, "%" PRIu64 " min", seconds / 60);
+	else if (seconds < 48 * 3600)
+		snprintf(text, SHOW_TEXT, "%" PRIu64 " h", seconds / 3600);
+	else
+		snprintf(text, SHOW_TEXT, "%" PRIu64 " days", seconds / 86400);
+	return text;
+}
+
+const char *show_state(const struct show *show)
+{
+	if (!show->status)
+		return "closed";
+	return show->about.alive == DAXPIN_YES ? "open" :
+	       show->about.alive == DAXPIN_NO ? "dead" : "unknown";
+}
+
+void show_origin(const struct show *show)
+{
+	char open[SHOW_TEXT], age[SHOW_TEXT];
+	const struct daxpin_status_info *about = &show->about;
+	uint64_t open_ns = about->open_ns;
+
+	if (!show->status) {
+		printf("%s: not open for writing\n", show->path);
+		return;
+	}
+	/* A dead owner had it open at least until it wrote this. */
+	if (about->alive == DAXPIN_YES && about->age_ns != UINT64_MAX)
+		open_ns += about->age_ns;
+	printf("%s: %s process %u%s, open for %s; these figures are of %s ago\n",
+	       show->path, about->alive == DAXPIN_NO ? "was open in" : "open in",
+	       about->pid, about->alive == DAXPIN_YES ? "" :
+	       about->alive == DAXPIN_NO ? ", which has died" :
+	       " of another pid namespace, which may have died",
+	       show_time(open_ns, open), show_time(about->age_ns, age));
+}
+
+void show_json_origin(const struct show *show, struct json *json)
+{
+	json_string(json, "path", show->path);
+	json_string(json, "state", show_state(show));
+	if (!show->status)
+		return;
+	json_number(json, "pid", show->about.pid);
+	json_number(json, "age_ns", show->about.age_ns);
+	json_number(json, "open_ns", show->about.open_ns);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a pool looks like from outside: its status page if a process has it open or died
+ * with it, otherwise the pool itself, opened for reading for a moment. */
+#ifndef SHOW_H
+#define SHOW_H
+
+#include <stdint.h>
+#include <daxpin-status.h>
+#include "json.h"
+
+#define SHOW_TEXT	32
+
+struct show {
+	const char *path;
+	const char *command;
+	struct daxpin_status *status;	/* or NULL */
+	struct daxpin_pool *pool;	/* open for reading, or NULL */
+	struct daxpin_status_info about;	/* with status */
+	struct daxpin_pool_info info;
+	int error;
+	char errmsg[1024];
+};
+
+/* 0, or -1 after a message on stderr or, with json, an object with the error. */
+int show_open(struct show *show, const char *command, const char *path, int json);
+/* The same without a look at the status page, for what only the pool has. */
+int show_open_pool(struct show *show, const char *command, const char *path, int json);
+void show_close(struct show *show);
+/* Report an error in the same form. Returns -1. */
+int show_fail(const struct show *show, int json);
+/* EXIT_UNKNOWN if stdout failed, otherwise `status`. */
+int show_end(const char *command, int status);
+
+const char *show_source(uint32_t source);
+const char *show_bytes(uint64_t bytes, char text[SHOW_TEXT]);
+const char *show_time(uint64_t ns, char text[SHOW_TEXT]);
+/* "closed", "open" or "dead"; "unknown": the owner is in another pid namespace. */
+const char *show_state(const struct show *show);
+/* A line for people about whose figures these are. */
+void show_origin(const struct show *show);
+/* The keys state, pid, age_ns and open_ns. */
+void show_json_origin(const struct show *show, struct json *json);
+
+#endif
