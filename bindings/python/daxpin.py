@@ -36,12 +36,14 @@ _NO_DEADLINE = 2**64 - 1
 _HOLD_READ, _HOLD_WRITE, _HOLD_EXCLUSIVE = 1, 2, 4
 _POOL_FLAGS = {'readonly': 0x1, 'overwrite': 0x2, 'any_node': 0x4, 'degraded': 0x8,
                'adopt': 0x10, 'need_flushed': 0x20, 'create': 0x40,
-               'despite_rdma': 0x100, 'any_owner': 0x200, 'any_filesystem': 0x400}
+               'no_status': 0x80, 'despite_rdma': 0x100, 'any_owner': 0x200,
+               'any_filesystem': 0x400}
 _GRANULARITIES = ['auto', 'byte', 'cache line', 'page']
 _SOURCES = [None, 'devdax', 'fsdax', 'shmem', 'disk']
 _TRISTATE = [None, False, True]
 _STATES = ['free', 'reserved', 'live', 'retired']
-_STRUCTURES = [None, 'file', 'superblock', 'owner', 'table', 'lane', 'root', 'data']
+_STRUCTURES = [None, 'file', 'superblock', 'owner', 'table', 'lane', 'root', 'data',
+               'slab']
 _SEVERITIES = [None, 'note', 'damage']
 _CURES = ['none', 'open', 'derived', 'lossy']
 
@@ -69,7 +71,7 @@ class _PoolOptions(c.Structure):
                 ('progress', _Progress), ('progress_arg', c.c_void_p),
                 ('errmsg', c.c_char_p), ('errmsg_size', c.c_size_t),
                 ('mode', c.c_uint32), ('uuid', c.c_ubyte * 16), ('log', _Log),
-                ('log_arg', c.c_void_p)]
+                ('log_arg', c.c_void_p), ('max_size', c.c_uint64)]
 
 
 class _PoolInfo(c.Structure):
@@ -86,7 +88,9 @@ class _PoolInfo(c.Structure):
                 ('shared_bytes', c.c_uint64), ('sparse_bytes', c.c_uint64),
                 ('movable', c.c_uint32), ('dirty_shutdown', c.c_uint32),
                 ('retired_bytes', c.c_uint64), ('deferred_frees', c.c_uint64),
-                ('publishes', c.c_uint64), ('no_space', c.c_uint64)]
+                ('publishes', c.c_uint64), ('no_space', c.c_uint64),
+                ('max_bytes', c.c_uint64), ('slab_bytes', c.c_uint64),
+                ('objects', c.c_uint64), ('status_error', c.c_int)]
 
 
 class _Op(c.Structure):
@@ -119,7 +123,8 @@ class _CheckSummary(c.Structure):
                 ('hole_bytes', c.c_uint64), ('quarantined_bytes', c.c_uint64),
                 ('bad_bytes', c.c_uint64), ('used_words', c.c_uint64),
                 ('lanes_torn', c.c_uint32), ('lanes_open', c.c_uint32),
-                ('roots', c.c_uint32), ('roots_stale', c.c_uint32)]
+                ('roots', c.c_uint32), ('roots_stale', c.c_uint32),
+                ('slabs', c.c_uint64), ('objects', c.c_uint64)]
 
 
 _FoundExtent = c.CFUNCTYPE(c.c_int, c.c_void_p, _Extent, c.c_uint64, c.c_void_p)
@@ -148,6 +153,8 @@ _pool_create = _function('pool_create', c.c_int, c.c_char_p,
 _pool_open = _function('pool_open', c.c_int, c.c_char_p,
                        c.POINTER(_PoolOptions), c.POINTER(c.c_void_p))
 _pool_close = _function('pool_close', c.c_int, c.c_void_p)
+_pool_grow = _function('pool_grow', c.c_int, c.c_void_p, c.c_uint64,
+                       c.POINTER(_PoolOptions))
 _pool_info = _function('pool_info', c.c_int, c.c_void_p, c.POINTER(_PoolInfo))
 _reserve = _function('reserve', c.c_int, c.c_void_p, c.c_uint64, c.c_uint32,
                      c.POINTER(_Extent))
@@ -201,13 +208,14 @@ class _Call:
     """The options of a call on a path, and what its callbacks raised."""
 
     def __init__(self, flags, wait=0, size=0, segment_size=0, granularity='auto',
-                 uuid=None, mode=0, progress=None, log=None):
+                 uuid=None, mode=0, progress=None, log=None, max_size=0):
         self.raised = None
         self.progress, self.log = progress, log
         self.sentence = c.create_string_buffer(1024)
         self.options = _PoolOptions(
             size=c.sizeof(_PoolOptions), pool_size=size, segment_size=segment_size,
             granularity=_GRANULARITIES.index(granularity), mode=mode,
+            max_size=max_size,
             deadline_ns=_deadline(wait), progress=_Progress(self.on_progress),
             errmsg=c.addressof(self.sentence), errmsg_size=len(self.sentence))
         for flag in flags:
@@ -261,28 +269,28 @@ def _flags(**flags):
 
 def open(path, *, create=False, readonly=False, degraded=False, adopt=False,
          need_flushed=False, any_owner=False, any_filesystem=False, any_node=False,
-         despite_rdma=False, **options):
+         no_status=False, despite_rdma=False, **options):
     """Open the pool at a path, a device-dax node or a directory.
 
     wait: seconds to wait for another owner and for the DMA of a dead one; None: without
     limit. size: the least size; of a new pool in a directory the size. Further:
-    segment_size, granularity ('auto', 'byte', 'cache line', 'page'), uuid, mode,
-    progress (called with pid, waited, done, total, in another thread), log (called with
-    a sentence).
+    segment_size, max_size (for grow()), granularity ('auto', 'byte', 'cache line',
+    'page'), uuid, mode, progress (called with pid, waited, done, total, in another
+    thread), log (called with a sentence).
     """
     call = _Call(_flags(create=create, readonly=readonly, degraded=degraded,
                         adopt=adopt, need_flushed=need_flushed, any_owner=any_owner,
                         any_filesystem=any_filesystem, any_node=any_node,
-                        despite_rdma=despite_rdma), **options)
+                        no_status=no_status, despite_rdma=despite_rdma), **options)
     return Pool(_pool_open, path, call)
 
 
 def create(path, *, overwrite=False, any_owner=False, any_filesystem=False,
-           any_node=False, despite_rdma=False, **options):
+           any_node=False, no_status=False, despite_rdma=False, **options):
     """Create a pool, and open it. The options are those of open()."""
     call = _Call(_flags(overwrite=overwrite, any_owner=any_owner,
                         any_filesystem=any_filesystem, any_node=any_node,
-                        despite_rdma=despite_rdma), **options)
+                        no_status=no_status, despite_rdma=despite_rdma), **options)
     return Pool(_pool_create, path, call)
 
 
@@ -390,6 +398,11 @@ class Pool:
         the pool is then still open."""
         _test(_pool_close(self._open))
         self._pool = None
+
+    def grow(self, size, **options):
+        """Add segments. Options: wait, progress, as of open()."""
+        call = _Call([], **options)
+        call.test(call.run(lambda: _pool_grow(self._open, size, c.byref(call.options))))
 
     def info(self):
         """The fields of struct daxpin_pool_info."""

@@ -286,7 +286,7 @@ static void call_open_badly(const struct call *call)
 						     &pool), -E2BIG);
 		break;
 	case 2:
-		options.flags = call->a | 0x80;
+		options.flags = call->a | 0x800;
 		agree("open: flags", daxpin_pool_open(MACHINE_POOL, &options,
 						      &pool), -EINVAL);
 		break;
