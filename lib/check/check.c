@@ -282,9 +282,9 @@ static int check_sense(struct walk *walk)
 	if (ret && ret != -EUCLEAN)
 		return dp_fail(walk->errmsg, ret, "%s", sentence);
 	if (!ret && pool->source.kind == DP_SOURCE_DEVDAX &&
-	    pool->source.device_size != walk->super.pool_size)
+	    pool->source.device_size < walk->super.pool_size)
 		ret = dp_fail(&inner, -EUCLEAN,
-			      "the device has %llu bytes, its pool was made on %llu: it was reconfigured",
+			      "the device has %llu bytes, and its pool has %llu: the device was made smaller",
 			      (unsigned long long)pool->source.device_size,
 			      (unsigned long long)walk->super.pool_size);
 	walk->complete = !ret;

@@ -438,7 +438,7 @@ static struct dp_super device_newest(void)
 	return half[half[1].sequence > half[0].sequence];
 }
 
-static void device_that_was_reconfigured_is_refused(void **state)
+static void device_that_was_made_smaller_is_refused(void **state)
 {
 	struct fixture *f = on_device(state);
 	struct dp_super super;
@@ -446,9 +446,9 @@ static void device_that_was_reconfigured_is_refused(void **state)
 	overwrite(f);
 	close_pool(f);
 	super = device_newest();
-	super.pool_size -= 2 * MIB;
+	super.pool_size += 2 * MIB;
 	device_super(super);
-	assert_device_open_fails(f, -EUCLEAN, "reconfigured");
+	assert_device_open_fails(f, -EUCLEAN, "made smaller");
 	assert_says(f, device);
 }
 
@@ -1164,7 +1164,7 @@ int main(void)
 		ON_BLANK_DEVICE(open_of_a_blank_device_finds_no_pool),
 		ON_BLANK_DEVICE(device_that_is_not_blank_needs_overwrite),
 		ON_BLANK_DEVICE(device_whose_beginning_was_wiped_is_not_blank),
-		ON_DEVICE(device_that_was_reconfigured_is_refused),
+		ON_DEVICE(device_that_was_made_smaller_is_refused),
 		ON_DEVICE(device_with_damage_is_refused),
 		ON_DEVICE(create_on_a_device_cut_short_is_completed),
 		ON_DEVICE(device_open_elsewhere_names_the_owner),
