@@ -111,6 +111,8 @@ static int publish_check_op(const struct daxpin_op *op, const struct dp_errmsg *
 	return op->type == DAXPIN_OP_ROOT ? publish_check_name(op->name) : 0;
 }
 
+#define DP_OBJECT_ALIGN	16u	/* which the word of a root relies on */
+
 /* Is the extent or object of an operation in a place where there can be one? */
 static int publish_check_extent(const struct daxpin_pool *pool,
 				const struct daxpin_op *op)
@@ -125,7 +127,8 @@ static int publish_check_extent(const struct daxpin_pool *pool,
 		return -EINVAL;
 	if (is_object || (dp_op_names_object(op) && (op->type == DAXPIN_OP_SET ||
 						     op->type == DAXPIN_OP_ROOT)))
-		return op->extent.addr >> DP_BLOCK_SHIFT < pool->block_end ?
+		return op->extent.addr % DP_OBJECT_ALIGN == 0 &&
+		       op->extent.addr >> DP_BLOCK_SHIFT < pool->block_end ?
 		       0 : -EINVAL;
 	return dp_handle(pool, op->extent, &handle);
 }

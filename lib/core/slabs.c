@@ -270,6 +270,9 @@ void dp_slabs_close(struct daxpin_pool *pool)
 {
 	struct dp_slab *slab = NULL;
 
+	/* The close will fail, and the program can still read its objects. */
+	if (dp_persist_error(&pool->media.persist))
+		return;
 	while ((slab = dp_slab_take_unused(&pool->objects, slab)))
 		slab_free(pool, slab);
 }
