@@ -19,17 +19,21 @@ int dp_table_format(const struct dp_table *table)
 /*
  * Make all words of a page FREE. dp_pages_begin() makes this durable before the page's
  * bit. The page is read first, because no open has read it: it may be bad without being
- * in the kernel's list, and then a store would be SIGBUS.
+ * in the kernel's list, and then a store would be SIGBUS. So is the bitmap, which a
+ * degraded open does without if it is bad.
  */
 static int table_format_page(const void *arg, uint32_t page)
 {
 	const struct dp_table *table = arg;
 	uint64_t at = table->offset + page * DP_BLOCK_SIZE;
 	uint64_t first = table->first_block + page * DP_PAGE_WORDS;
-	uint64_t words[DP_PAGE_WORDS];
+	uint64_t bitmap[DP_PAGES_WORDS], words[DP_PAGE_WORDS];
 	char *to = table->base + at;
-	int ret = dp_badblocks_read(table->view, at, words, sizeof(words));
+	int ret = dp_badblocks_read(table->view, DP_PAGES_OFFSET, bitmap,
+				    sizeof(bitmap));
 
+	if (!ret)
+		ret = dp_badblocks_read(table->view, at, words, sizeof(words));
 	static_assert(sizeof(words) == DP_BLOCK_SIZE, "a page");
 	if (ret)
 		return ret;
