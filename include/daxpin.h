@@ -500,7 +500,8 @@ uint64_t daxpin_deadline_ms(uint64_t ms);
 /*
  * A handle: it names one generation of an extent, during one open of the pool.
  * After the extent was freed, and in later opens, it is -ESTALE and never
- * another extent. Store addr on media, not gen.
+ * another extent. Store addr on media, not gen. A call for extents refuses an
+ * extent with gen 0, such as the { addr, 0 } of a small object, with -EINVAL.
  */
 struct daxpin_extent {
 	uint64_t addr;			/* pool address: the same at every open */

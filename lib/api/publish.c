@@ -113,20 +113,30 @@ static int publish_check_op(const struct daxpin_op *op, const struct dp_errmsg *
 
 #define DP_OBJECT_ALIGN	16u	/* which the word of a root relies on */
 
+static bool publish_is_object_type(const struct daxpin_op *op)
+{
+	return op->type == DAXPIN_OP_OBJECT_KEEP || op->type == DAXPIN_OP_OBJECT_FREE;
+}
+
+/* Is it an operation on an object, and not on an extent? */
+static bool publish_is_of_object(const struct daxpin_op *op)
+{
+	return publish_is_object_type(op) ||
+	       (dp_op_names_object(op) && (op->type == DAXPIN_OP_SET ||
+					   op->type == DAXPIN_OP_ROOT));
+}
+
 /* Is the extent or object of an operation in a place where there can be one? */
 static int publish_check_extent(const struct daxpin_pool *pool,
 				const struct daxpin_op *op)
 {
-	bool is_object = op->type == DAXPIN_OP_OBJECT_KEEP ||
-			 op->type == DAXPIN_OP_OBJECT_FREE;
 	struct dp_handle handle;
 
 	if (dp_op_names_nothing(op))
 		return 0;
-	if (is_object && op->extent.gen)
+	if (publish_is_object_type(op) && op->extent.gen)
 		return -EINVAL;
-	if (is_object || (dp_op_names_object(op) && (op->type == DAXPIN_OP_SET ||
-						     op->type == DAXPIN_OP_ROOT)))
+	if (publish_is_of_object(op))
 		return op->extent.addr % DP_OBJECT_ALIGN == 0 &&
 		       op->extent.addr >> DP_BLOCK_SHIFT < pool->block_end ?
 		       0 : -EINVAL;
@@ -198,8 +208,13 @@ static const char *publish_conflict(const struct daxpin_op *op,
 	if (op->type == DAXPIN_OP_SET && other->type == DAXPIN_OP_SET)
 		return same && op->offset == other->offset ? "sets the same word" :
 							     NULL;
-	if (!same || other->type == DAXPIN_OP_SET || other->type == DAXPIN_OP_ROOT)
+	if (!same || other->type == DAXPIN_OP_SET || other->type == DAXPIN_OP_ROOT ||
+	    publish_is_of_object(op) != publish_is_of_object(other))
 		return NULL;
+	if (other->type == DAXPIN_OP_OBJECT_FREE)
+		return "frees the same object";
+	if (other->type == DAXPIN_OP_OBJECT_KEEP)
+		return publish_is_object_type(op) ? "keeps the same object" : NULL;
 	if (other->type == DAXPIN_OP_RETIRE)
 		return "retires the same extent";
 	return op->type == DAXPIN_OP_KEEP || op->type == DAXPIN_OP_RETIRE ?
@@ -224,6 +239,24 @@ static int publish_explain_conflict(const struct daxpin_op *ops, size_t count,
 	return 0;
 }
 
+/* The address of an operation on an extent is not that of one. */
+static int publish_explain_address(struct daxpin_pool *pool, const struct daxpin_op *op,
+				   const struct dp_errmsg *cause)
+{
+	struct dp_object object;
+
+	if (!dp_object_find(&pool->objects, op->extent.addr, &object))
+		return dp_fail(cause, -EINVAL,
+			       "the address is not that of an extent of this pool");
+	if (op->type == DAXPIN_OP_KEEP || op->type == DAXPIN_OP_RETIRE)
+		return dp_fail(cause, -EINVAL,
+			       "a small object begins there, and no extent: use %s",
+			       op->type == DAXPIN_OP_KEEP ? "OBJECT_KEEP" :
+			       "OBJECT_FREE");
+	return dp_fail(cause, -EINVAL,
+		       "a small object begins there, and no extent: set extent.gen to 0");
+}
+
 /* -EINVAL, with a sentence about what the extent's state does not allow. The state is
  * read after the failure, so another thread may have changed it meanwhile. */
 static int publish_explain_state(struct daxpin_pool *pool, const struct daxpin_op *op,
@@ -234,8 +267,7 @@ static int publish_explain_state(struct daxpin_pool *pool, const struct daxpin_o
 	uint64_t bytes, length = op->length;
 
 	if (dp_handle(pool, op->extent, &handle))
-		return dp_fail(cause, -EINVAL,
-			       "the address is not that of an extent of this pool");
+		return publish_explain_address(pool, op, cause);
 	is_reserved = dp_state_read(&pool->states, handle.block).state ==
 		      DP_STATE_RESERVED;
 	bytes = (uint64_t)dp_state_blocks(&pool->states, handle.block)
@@ -281,16 +313,106 @@ static const char *publish_errmsg(const struct daxpin_op *op, int error)
 	}
 }
 
+/* An OBJECT_KEEP that another operation of the call does not conflict with, and whose
+ * object is not free. */
+static int publish_explain_object_keep(const struct daxpin_op *op,
+				       struct dp_object object,
+				       const struct dp_errmsg *cause)
+{
+	if (dp_object_state(object) == DP_OBJECT_LIVE)
+		return dp_fail(cause, -EINVAL,
+			       "the object is not reserved: it was kept before");
+	return dp_fail(cause, -EINVAL,
+		       "offset %llu and length %llu are not inside the object of %u bytes",
+		       (unsigned long long)op->offset, (unsigned long long)op->length,
+		       dp_object_size(object));
+}
+
+/* The same as publish_explain_state(), for an object. */
+static int publish_explain_object(struct daxpin_pool *pool, const struct daxpin_op *op,
+				  const struct dp_errmsg *cause)
+{
+	struct dp_object object;
+
+	if (op->extent.gen)
+		return dp_fail(cause, -EINVAL,
+			       "extent.gen is 0x%llx, and must be 0 for an object: %s",
+			       (unsigned long long)op->extent.gen,
+			       op->type == DAXPIN_OP_OBJECT_KEEP ?
+			       "an extent is kept with KEEP" :
+			       "an extent is freed with RETIRE");
+	if (!dp_object_find(&pool->objects, op->extent.addr, &object))
+		return dp_fail(cause, -EINVAL,
+			       "no object begins at that address: give one that daxpin_object_reserve() has stored%s",
+			       publish_is_object_type(op) ? "" :
+			       ", or the handle of an extent, whose gen is not 0");
+	if (op->type == DAXPIN_OP_OBJECT_KEEP)
+		return publish_explain_object_keep(op, object, cause);
+	if (dp_object_state(object) == DP_OBJECT_RESERVED)
+		return dp_fail(cause, -EINVAL,
+			       "the object is reserved and not live: %s",
+			       op->type == DAXPIN_OP_OBJECT_FREE ?
+			       "free it with daxpin_object_cancel()" :
+			       "keep it before, or in the same call");
+	if (op->type == DAXPIN_OP_SET && op->offset >= dp_object_size(object))
+		return dp_fail(cause, -EINVAL,
+			       "offset %llu is not inside the object of %u bytes",
+			       (unsigned long long)op->offset, dp_object_size(object));
+	return dp_fail(cause, -EINVAL, "the object's state does not allow it");
+}
+
+/* The roots are read after the failure, so another thread may have changed them
+ * meanwhile. */
+static int publish_explain_object_busy(struct daxpin_pool *pool,
+				       const struct daxpin_op *op,
+				       const struct dp_errmsg *cause)
+{
+	char name[DP_ROOT_NAME_MAX];
+	struct dp_root_word word;
+
+	for (uint32_t i = 0; i < DP_ROOTS; i++)
+		if (op->type == DAXPIN_OP_OBJECT_FREE &&
+		    dp_root_at(&pool->roots, i, name, &word) &&
+		    word.object == op->extent.addr)
+			return dp_fail(cause, -EBUSY,
+				       "the root \"%.*s\" names the object: let it name something else in the same call",
+				       (int)DP_ROOT_NAME_MAX, name);
+	return dp_fail(cause, -EBUSY, "another call publishes the %s: try again",
+		       op->type == DAXPIN_OP_ROOT ? "name or the object" : "object");
+}
+
+/* Why an operation on an object failed with another error than -EINVAL. */
+static int publish_explain_object_error(struct daxpin_pool *pool,
+					const struct daxpin_op *op, int error,
+					const struct dp_errmsg *cause)
+{
+	if (error == -EBUSY)
+		return publish_explain_object_busy(pool, op, cause);
+	if (error != -ESTALE)
+		return dp_fail(cause, error, "%s", publish_errmsg(op, error));
+	return dp_fail(cause, error, "the object is free: %s",
+		       op->type == DAXPIN_OP_OBJECT_FREE ?
+		       "it was freed or cancelled before, or lost at a close because it was not kept; free each object once" :
+		       "it was freed or cancelled before, or lost at a close because it was not kept; reserve another");
+}
+
 static void publish_explain(struct daxpin_pool *pool, const struct daxpin_op *ops,
 			    size_t count, size_t failed, int error,
 			    const struct dp_errmsg *cause)
 {
 	const struct daxpin_op *op = &ops[failed];
+	bool is_of_object = publish_is_of_object(op);
 
-	if (error != -EINVAL)
+	if (error != -EINVAL && is_of_object)
+		publish_explain_object_error(pool, op, error, cause);
+	else if (error != -EINVAL)
 		dp_fail(cause, error, "%s", publish_errmsg(op, error));
-	else if (!publish_check_op(op, cause) &&
-		 !publish_explain_conflict(ops, count, failed, cause))
+	else if (publish_check_op(op, cause) ||
+		 publish_explain_conflict(ops, count, failed, cause))
+		return;
+	else if (is_of_object)
+		publish_explain_object(pool, op, cause);
+	else
 		publish_explain_state(pool, op, cause);
 }
 
@@ -300,7 +422,7 @@ static int publish_failed(const struct dp_errmsg *errmsg, struct daxpin_pool *po
 {
 	const struct publish_type *type;
 	const struct daxpin_op *op;
-	char cause[200];
+	char cause[240], of[48] = "";
 
 	if (error == -E2BIG)
 		return dp_fail(errmsg, error,
@@ -313,13 +435,17 @@ static int publish_failed(const struct dp_errmsg *errmsg, struct daxpin_pool *po
 	type = publish_type_of(op);
 	publish_explain(pool, ops, count, failed, error,
 			&(struct dp_errmsg) { cause, sizeof(cause) });
+	if (publish_is_of_object(op))
+		snprintf(of, sizeof(of), " of the object at 0x%llx",
+			 (unsigned long long)op->extent.addr);
+	else if (op->type != DAXPIN_OP_ROOT || !op->name)
+		snprintf(of, sizeof(of), " of the extent at 0x%llx",
+			 (unsigned long long)op->extent.addr);
 	if (op->type == DAXPIN_OP_ROOT && op->name)
-		return dp_fail(errmsg, error, "operation %zu (ROOT \"%.*s\"): %s",
-			       failed, (int)DP_ROOT_NAME_MAX, op->name, cause);
-	return dp_fail(errmsg, error,
-		       "operation %zu (%s of the extent at 0x%llx): %s", failed,
-		       type ? type->name : "an unknown type",
-		       (unsigned long long)op->extent.addr, cause);
+		return dp_fail(errmsg, error, "operation %zu (ROOT \"%.*s\"%s): %s",
+			       failed, (int)DP_ROOT_NAME_MAX, op->name, of, cause);
+	return dp_fail(errmsg, error, "operation %zu (%s%s): %s", failed,
+		       type ? type->name : "an unknown type", of, cause);
 }
 
 /* Publish for a caller that may want a sentence. Not inlined, so that the call of all

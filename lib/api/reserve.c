@@ -110,8 +110,9 @@ static int reserve_copy(struct daxpin_pool *pool, struct daxpin_extent from,
 		return dp_fail(errmsg, -EINVAL, "ret_extent is NULL");
 	ret = dp_handle(pool, from, &handle);
 	if (ret == -EINVAL)
-		return dp_fail(errmsg, ret,
-			       "the address is not that of an extent of this pool");
+		return dp_fail(errmsg, ret, from.gen ?
+			       "the address is not that of an extent of this pool" :
+			       "gen 0 is not that of an extent: copy a small object with daxpin_object_reserve() and daxpin_object_read()");
 	if (!ret && pool->media.readonly)
 		ret = -EROFS;
 	return ret ? ret : dp_copy(pool, handle, ret_extent, errmsg);

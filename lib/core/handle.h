@@ -95,7 +95,8 @@ static inline uint32_t dp_segment_of(const struct daxpin_pool *pool,
 /*
  * Decode a handle. Inline like dp_enter(), because most calls begin with both.
  *
- * -EINVAL  its address is not that of a data block of this pool
+ * -EINVAL  its address is not that of a data block of this pool; or its gen is 0, which
+ *          no extent has, so the address may be that of an object
  * -ESTALE  it is of another epoch
  */
 static inline int dp_handle(const struct daxpin_pool *pool,
@@ -112,7 +113,9 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 		return -EINVAL;
 	ret_handle->block = block;
 	ret_handle->generation = extent.gen ^ pool->gen_epoch;
-	return ret_handle->generation >> DP_GENERATION_BITS ? -ESTALE : 0;
+	if (!(ret_handle->generation >> DP_GENERATION_BITS))
+		return 0;
+	return extent.gen ? -ESTALE : -EINVAL;
 }
 
 /* The same for a handle that dp_handle() has accepted before, or {0, 0}. */

@@ -62,6 +62,9 @@ static int grant_fill_range(struct daxpin_grant *grant,
 	uint64_t size;
 	int ret = daxpin_size(grant->rdma->pool, key->extent, &size);
 
+	if (ret == -EINVAL && !key->extent.gen)
+		return dp_fail(DP_ERRMSG_OF(o), ret,
+			       "gen 0 is not that of an extent, and no device may access a small object: reserve an extent with daxpin_reserve()");
 	if (ret)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "the extent cannot be held: %s", strerror(-ret));

@@ -27,9 +27,10 @@ static int bad_handle(struct daxpin_extent extent)
 	if (extent.addr % 4096 || block >= model.segments * M_BLOCKS ||
 	    block % M_BLOCKS < M_FIRST)
 		return -EINVAL;
-	return extent.gen >> GENERATION_BITS == (model.epoch & 0xffffff) ?
-		       0 :
-		       -ESTALE;
+	if (extent.gen >> GENERATION_BITS == (model.epoch & 0xffffff))
+		return 0;
+	/* No extent has gen 0: the address may be an object's. */
+	return extent.gen ? -ESTALE : -EINVAL;
 }
 
 struct m_generation *m_find(struct daxpin_extent extent)

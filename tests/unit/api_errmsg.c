@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include "child.h"
+#include "core/handle.h"
 #include "forbid.h"
 
 #define MIB		(UINT64_C(1) << 20)
@@ -260,6 +261,209 @@ static void errmsg_is_new_after_a_failure_and_empty_after_success(void **state)
 		for (enum how how = GOOD; how <= TOO_NEW; how++)
 			try_call(&s, i, how);
 	dp_invariants(f->pool);
+}
+
+/* --------------------------------------------------------------------- objects */
+
+static struct daxpin_op op_at(uint32_t type, uint64_t addr, const char *name)
+{
+	return (struct daxpin_op) {
+		.type = type, .extent = { addr, 0 }, .name = name
+	};
+}
+
+#define OBJECT_KEEP(addr)	op_at(DAXPIN_OP_OBJECT_KEEP, addr, NULL)
+#define OBJECT_FREE(addr)	op_at(DAXPIN_OP_OBJECT_FREE, addr, NULL)
+#define SET(addr)		op_at(DAXPIN_OP_SET, addr, NULL)
+#define ROOT(addr)		op_at(DAXPIN_OP_ROOT, addr, "top")
+#define ROOT_WHAT		"ROOT \"top\" of the object"
+
+static uint64_t new_object(struct fixture *f)
+{
+	uint64_t addr = 0;
+
+	assert_int_equal(daxpin_object_reserve(f->pool, 64, DAXPIN_RESERVE_ZERO,
+					       &addr), 0);
+	return addr;
+}
+
+/* The last operation fails; the sentence has its type and address, and the words. */
+static void object_fails(struct fixture *f, const struct daxpin_op *ops, size_t count,
+			 int error, const char *what, const char *words)
+{
+	struct daxpin_publish_options options = {
+		.size = sizeof(options), .errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
+	};
+	char begin[120];
+	size_t failed = SIZE_MAX;
+
+	snprintf(begin, sizeof(begin), "operation %zu (%s at 0x%llx): ", count - 1,
+		 what, (unsigned long long)ops[count - 1].extent.addr);
+	assert_int_equal(daxpin_publish(f->pool, ops, count, &options, &failed), error);
+	print_message("# %s\n", f->errmsg);
+	assert_int_equal(failed, count - 1);
+	assert_memory_equal(f->errmsg, begin, strlen(begin));
+	if (!strstr(f->errmsg, words))
+		fail_msg("\"%s\" does not contain \"%s\"", f->errmsg, words);
+}
+
+static void one_fails(struct fixture *f, struct daxpin_op op, int error,
+		      const char *what, const char *words)
+{
+	object_fails(f, &op, 1, error, what, words);
+}
+
+static void errmsg_of_a_free_object_says_that_it_is_free(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr = new_object(f);
+
+	assert_int_equal(daxpin_object_cancel(f->pool, addr), 0);
+	one_fails(f, OBJECT_FREE(addr), -ESTALE, "OBJECT_FREE of the object",
+		  "the object is free: it was freed or cancelled before, or lost at a close because it was not kept; free each object once");
+	one_fails(f, OBJECT_KEEP(addr), -ESTALE, "OBJECT_KEEP of the object",
+		  "reserve another");
+	one_fails(f, SET(addr), -ESTALE, "SET of the object", "the object is free");
+	one_fails(f, ROOT(addr), -ESTALE, ROOT_WHAT, "the object is free");
+}
+
+static void errmsg_of_an_object_names_the_state_that_it_should_have(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr = new_object(f);
+	struct daxpin_op range = OBJECT_KEEP(addr), set = SET(addr);
+
+	one_fails(f, OBJECT_FREE(addr), -EINVAL, "OBJECT_FREE of the object",
+		  "reserved and not live: free it with daxpin_object_cancel()");
+	one_fails(f, SET(addr), -EINVAL, "SET of the object", "or in the same call");
+	one_fails(f, ROOT(addr), -EINVAL, ROOT_WHAT, "or in the same call");
+	range.offset = 65;
+	one_fails(f, range, -EINVAL, "OBJECT_KEEP of the object",
+		  "offset 65 and length 0 are not inside the object of 64 bytes");
+	range = OBJECT_KEEP(addr);
+	assert_int_equal(daxpin_publish(f->pool, &range, 1, NULL, NULL), 0);
+	one_fails(f, range, -EINVAL, "OBJECT_KEEP of the object",
+		  "not reserved: it was kept before");
+	set.offset = 64;
+	one_fails(f, set, -EINVAL, "SET of the object",
+		  "offset 64 is not inside the object of 64 bytes");
+}
+
+static void errmsg_where_no_object_begins_says_so(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr = new_object(f) + 16;
+	struct daxpin_op op = OBJECT_KEEP(addr);
+
+	one_fails(f, op, -EINVAL, "OBJECT_KEEP of the object",
+		  "no object begins at that address: give one that daxpin_object_reserve() has stored");
+	one_fails(f, ROOT(addr), -EINVAL, ROOT_WHAT,
+		  "no object begins at that address");
+	one_fails(f, SET(addr), -EINVAL, "SET of the object",
+		  "or the handle of an extent, whose gen is not 0");
+	op.extent = reserve(f, 4096);
+	one_fails(f, op, -EINVAL, "OBJECT_KEEP of the object",
+		  "must be 0 for an object: an extent is kept with KEEP");
+	op.type = DAXPIN_OP_OBJECT_FREE;
+	one_fails(f, op, -EINVAL, "OBJECT_FREE of the object",
+		  "an extent is freed with RETIRE");
+}
+
+static void errmsg_of_a_busy_object_names_the_root(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr = new_object(f);
+	struct daxpin_op ops[] = { OBJECT_KEEP(addr), ROOT(addr) };
+
+	assert_int_equal(daxpin_publish(f->pool, ops, 2, NULL, NULL), 0);
+	one_fails(f, OBJECT_FREE(addr), -EBUSY, "OBJECT_FREE of the object",
+		  "the root \"top\" names the object: let it name something else in the same call");
+}
+
+/* A publish of another thread has claimed the object. */
+static void errmsg_of_an_object_that_another_call_publishes(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr = new_object(f);
+	struct daxpin_op keep = OBJECT_KEEP(addr);
+	struct dp_object object;
+
+	assert_true(dp_object_find(&f->pool->objects, addr, &object));
+	assert_int_equal(dp_object_claim(object, DP_OBJECT_RESERVED), 0);
+	one_fails(f, keep, -EBUSY, "OBJECT_KEEP of the object",
+		  "another call publishes the object: try again");
+	dp_object_settle(object, DP_OBJECT_RESERVED);
+	assert_int_equal(daxpin_publish(f->pool, &keep, 1, NULL, NULL), 0);
+	assert_int_equal(dp_object_claim(object, DP_OBJECT_LIVE), 0);
+	one_fails(f, OBJECT_FREE(addr), -EBUSY, "OBJECT_FREE of the object",
+		  "another call publishes the object: try again");
+	one_fails(f, ROOT(addr), -EBUSY, ROOT_WHAT,
+		  "another call publishes the name or the object: try again");
+	dp_object_settle(object, DP_OBJECT_LIVE);
+}
+
+static void errmsg_of_an_object_twice_in_a_call_names_the_other(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t a = new_object(f), b = new_object(f);
+	struct daxpin_op kept[] = { OBJECT_KEEP(a), OBJECT_KEEP(a) };
+	struct daxpin_op freed[] = { OBJECT_FREE(b), OBJECT_FREE(b) };
+	struct daxpin_op set[] = { OBJECT_FREE(b), SET(b) };
+	struct daxpin_op named[] = { OBJECT_FREE(b), ROOT(b) };
+	struct daxpin_op early[] = { OBJECT_KEEP(a), OBJECT_FREE(a) };
+	struct daxpin_op keep = OBJECT_KEEP(b);
+
+	assert_int_equal(daxpin_publish(f->pool, &keep, 1, NULL, NULL), 0);
+	object_fails(f, kept, 2, -EINVAL, "OBJECT_KEEP of the object",
+		     "operation 0 of the call keeps the same object");
+	object_fails(f, early, 2, -EINVAL, "OBJECT_FREE of the object",
+		     "operation 0 of the call keeps the same object");
+	object_fails(f, freed, 2, -EINVAL, "OBJECT_FREE of the object",
+		     "operation 0 of the call frees the same object");
+	object_fails(f, set, 2, -EINVAL, "SET of the object",
+		     "operation 0 of the call frees the same object");
+	object_fails(f, named, 2, -EINVAL, ROOT_WHAT,
+		     "operation 0 of the call frees the same object");
+}
+
+/* An object that begins where a block does, so that the address alone could be that of
+ * an extent. */
+static uint64_t aligned_object(struct fixture *f)
+{
+	uint64_t addr;
+
+	do
+		addr = new_object(f);
+	while (addr % 4096);
+	return addr;
+}
+
+static void calls_for_extents_refuse_an_object(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_copy_options options = {
+		.size = sizeof(options), .errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
+	};
+	struct daxpin_extent at = { aligned_object(f), 0 }, to;
+	uint64_t size;
+	char byte;
+
+	assert_int_equal(daxpin_hold(f->pool, at, DAXPIN_HOLD_READ), -EINVAL);
+	assert_int_equal(daxpin_hold_clone(f->pool, at, DAXPIN_HOLD_READ), -EINVAL);
+	assert_int_equal(daxpin_drop(f->pool, at), -EINVAL);
+	assert_int_equal(daxpin_cancel(f->pool, at), -EINVAL);
+	assert_int_equal(daxpin_size(f->pool, at, &size), -EINVAL);
+	assert_int_equal(daxpin_read(f->pool, at, 0, 1, &byte), -EINVAL);
+	assert_int_equal(daxpin_persist(f->pool, at, 0, 1), -EINVAL);
+	assert_null(daxpin_ptr(f->pool, at, 0));
+	assert_int_equal(daxpin_copy(f->pool, at, &options, &to), -EINVAL);
+	assert_non_null(strstr(f->errmsg, "daxpin_object_read()"));
+	one_fails(f, op_at(DAXPIN_OP_KEEP, at.addr, NULL), -EINVAL,
+		  "KEEP of the extent", "a small object begins there");
+	one_fails(f, op_at(DAXPIN_OP_RETIRE, at.addr, NULL), -EINVAL,
+		  "RETIRE of the extent", "use OBJECT_FREE");
 }
 
 /* ---------------------------------------------------------------- the limits */
@@ -518,6 +722,13 @@ int main(void)
 						   fixture_teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(errmsg_is_new_after_a_failure_and_empty_after_success),
+		TEST(errmsg_of_a_free_object_says_that_it_is_free),
+		TEST(errmsg_of_an_object_names_the_state_that_it_should_have),
+		TEST(errmsg_where_no_object_begins_says_so),
+		TEST(errmsg_of_a_busy_object_names_the_root),
+		TEST(errmsg_of_an_object_that_another_call_publishes),
+		TEST(errmsg_of_an_object_twice_in_a_call_names_the_other),
+		TEST(calls_for_extents_refuse_an_object),
 		TEST(a_close_works_without_free_descriptors),
 		TEST(an_open_pool_can_be_used_without_free_descriptors),
 		TEST(a_pool_larger_than_the_address_space_limit_is_enomem),
