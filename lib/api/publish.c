@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include "core/publish.h"
+#include "media/slab.h"
 #include "util/cancel.h"
 
 /* Is it a name that a root can have? */
@@ -111,8 +112,6 @@ static int publish_check_op(const struct daxpin_op *op, const struct dp_errmsg *
 	return op->type == DAXPIN_OP_ROOT ? publish_check_name(op->name) : 0;
 }
 
-#define DP_OBJECT_ALIGN	16u	/* which the word of a root relies on */
-
 static bool publish_is_object_type(const struct daxpin_op *op)
 {
 	return op->type == DAXPIN_OP_OBJECT_KEEP || op->type == DAXPIN_OP_OBJECT_FREE;
@@ -137,7 +136,7 @@ static int publish_check_extent(const struct daxpin_pool *pool,
 	if (publish_is_object_type(op) && op->extent.gen)
 		return -EINVAL;
 	if (publish_is_of_object(op))
-		return op->extent.addr % DP_OBJECT_ALIGN == 0 &&
+		return op->extent.addr % DP_SLAB_ALIGN == 0 &&
 		       op->extent.addr >> DP_BLOCK_SHIFT < pool->block_end ?
 		       0 : -EINVAL;
 	return dp_handle(pool, op->extent, &handle);

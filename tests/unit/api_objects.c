@@ -356,6 +356,23 @@ static void an_object_that_a_root_names_is_not_freed(void **state)
 }
 
 /* More objects than a publish has entries, in one word of bits and in many. */
+static void an_address_inside_an_object_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr = live_object(f, 64, 'o');
+	struct daxpin_op op = root_of("a", addr + 8);
+
+	for (uint64_t more = 1; more < 64; more++) {
+		op.extent.addr = addr + more;
+		assert_int_equal(run(f, &op, 1), -EINVAL);
+		assert_int_equal(change(f, DAXPIN_OP_OBJECT_FREE, addr + more), -EINVAL);
+		assert_int_equal(daxpin_object_cancel(f->pool, addr + more), -EINVAL);
+		assert_null(daxpin_object_ptr(f->pool, addr + more));
+	}
+	op.extent.addr = addr;
+	assert_int_equal(run(f, &op, 1), 0);
+}
+
 static void a_publish_of_248_objects(void **state)
 {
 	struct fixture *f = *state;
@@ -644,6 +661,7 @@ int main(void)
 		TEST(a_publish_that_fails_changes_no_object),
 		TEST(a_root_can_name_an_object),
 		TEST(an_object_that_a_root_names_is_not_freed),
+		TEST(an_address_inside_an_object_is_refused),
 		TEST(a_publish_of_248_objects),
 		TEST(foreach_reports_each_live_object_once),
 		TEST(the_space_of_freed_objects_can_be_extents),
