@@ -64,25 +64,31 @@ static uint64_t bits_of(struct fixture *f, uint32_t word)
 	return bits;
 }
 
-/* Repairs, undoes, and repairs again; `bytes` of the words are the same after it. */
+/* Of all bytes, in builds with sanitizers too: a slab's words are past the first chunk. */
+static uint64_t whole_fingerprint(struct fixture *f)
+{
+	return hash_files(f->path, UINT64_MAX);
+}
+
+/* Repairs, undoes, and repairs again: the bytes are the same as after the first time. */
 static void repair_and_undo(struct fixture *f, bool lossy)
 {
-	uint64_t before = fingerprint(f->path), after;
+	uint64_t before = whole_fingerprint(f), after;
 	char path[128];
 
 	if (lossy) {
 		repair_pool(f, 0, 0);
-		assert_int_equal(fingerprint(f->path), before);
+		assert_int_equal(whole_fingerprint(f), before);
 	}
 	repair_pool(f, lossy, 1);
 	assert_clean(f);
-	after = fingerprint(f->path);
+	after = whole_fingerprint(f);
 	assert_int_not_equal(after, before);
 	backup_path(f, path);
 	assert_int_equal(daxpin_repair_undo(f->path, &f->options, path), 0);
-	assert_int_equal(fingerprint(f->path), before);
+	assert_int_equal(whole_fingerprint(f), before);
 	repair_pool(f, lossy, 1);
-	assert_int_equal(fingerprint(f->path), after);
+	assert_int_equal(whole_fingerprint(f), after);
 }
 
 /* ------------------------------------------------------------------- counts */
