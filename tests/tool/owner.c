@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
+ * owner DIRECTORY keep: publishes extents of 16 MiB until a pool of three segments of
+ * 32 MiB has one in its last segment, and closes the pool.
+ *
  * owner DIRECTORY: has a pool open for the tests of the command. It holds an extent
  * with a label, has a registration, writes a status page, prints "ready", and closes
  * the pool at the end of its standard input.
@@ -17,6 +20,18 @@ static void must(const char *what, int ret)
 	exit(1);
 }
 
+static int keep_extents(struct daxpin_pool *pool)
+{
+	struct daxpin_op keep = { .type = DAXPIN_OP_KEEP };
+
+	do {
+		must("reserve", daxpin_reserve(pool, 16 << 20, 0, &keep.extent));
+		must("publish", daxpin_publish(pool, &keep, 1, NULL, NULL));
+	} while (keep.extent.addr < 64 << 20);
+	must("close", daxpin_pool_close(pool));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct daxpin_registration_options options = {
@@ -29,9 +44,11 @@ int main(int argc, char **argv)
 	struct daxpin_pool *pool;
 	char byte;
 
-	if (argc != 2)
+	if (argc != 2 && argc != 3)
 		return 2;
 	must("open", daxpin_pool_open(argv[1], NULL, &pool));
+	if (argc == 3)
+		return keep_extents(pool);
 	must("reserve", daxpin_reserve(pool, 1 << 20, 0, &extent));
 	must("hold", daxpin_hold_labelled(pool, extent, DAXPIN_HOLD_WRITE,
 					  "a slow device", &hold));

@@ -28,11 +28,13 @@ extern const struct command adopt_command;
 extern const struct command check_command;
 extern const struct command create_command;
 extern const struct command doctor_command;
+extern const struct command grow_command;
 extern const struct command holds_command;
 extern const struct command info_command;
 extern const struct command list_command;
 extern const struct command map_command;
 extern const struct command metrics_command;
 extern const struct command remove_command;
+extern const struct command shrink_command;
 
 #endif

@@ -2,7 +2,6 @@
 /* daxpin create: create a pool, and close it. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <unistd.h>
 #include "command.h"
 #include "show.h"
 #include "table.h"
@@ -13,32 +12,6 @@ struct create_values {
 	uint32_t mode;
 };
 
-static const char *const create_owner[] = {
-	[DAXPIN_OWNER_ALIVE] = "the process that has the pool open",
-	[DAXPIN_OWNER_DRAINING] = "I/O of a dead owner",
-	[DAXPIN_OWNER_UNKNOWN] = "the lock, whose holder is unknown",
-	[DAXPIN_OWNER_RDMA] = "RDMA of a dead owner",
-	[DAXPIN_OWNER_PINNED] = "pins of the files",
-	[DAXPIN_OWNER_KEPT] = "a process that keeps the lock of a dead owner",
-};
-
-/* After a second, and on a terminal only. */
-static int create_progress(const struct daxpin_wait *wait, void *arg)
-{
-	(void)arg;
-	if (wait->waited_ns < 1000000000u || !isatty(STDERR_FILENO))
-		return 0;
-	if (wait->owner == DAXPIN_OWNER_NONE && wait->total_bytes)
-		fprintf(stderr, "\r%3u %% allocated ",
-			(unsigned int)(wait->done_bytes * 100 / wait->total_bytes));
-	else if (wait->owner < DAXPIN_OWNER_NONE && wait->owner && wait->pid)
-		fprintf(stderr, "\rwaiting for %s (process %d) ",
-			create_owner[wait->owner], wait->pid);
-	else if (wait->owner <= DAXPIN_OWNER_KEPT && wait->owner)
-		fprintf(stderr, "\rwaiting for %s ", create_owner[wait->owner]);
-	return 0;
-}
-
 static int create_pool(struct show *show, const struct create_values *values)
 {
 	struct daxpin_pool_options options = {
@@ -47,7 +20,7 @@ static int create_pool(struct show *show, const struct create_values *values)
 		.flags = values->overwrite ? DAXPIN_POOL_OVERWRITE : 0,
 		.deadline_ns = values->wait ? daxpin_deadline_ms(values->wait * 1000) :
 					      0,
-		.progress = create_progress,
+		.progress = show_progress,
 		.errmsg = show->errmsg, .errmsg_size = sizeof(show->errmsg),
 	};
 	struct daxpin_pool *pool;

@@ -10,12 +10,14 @@ static const struct command *const commands[] = {
 	&check_command,
 	&create_command,
 	&doctor_command,
+	&grow_command,
 	&holds_command,
 	&info_command,
 	&list_command,
 	&map_command,
 	&metrics_command,
 	&remove_command,
+	&shrink_command,
 };
 
 #define COMMANDS	(sizeof(commands) / sizeof(commands[0]))

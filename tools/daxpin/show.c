@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "command.h"
 #include "show.h"
 
@@ -70,6 +71,31 @@ int show_open(struct show *show, const char *command, const char *path, int json
 			 "; %.500s", no_page);
 	}
 	return show_fail(show, json);
+}
+
+static const char *const show_owner[] = {
+	[DAXPIN_OWNER_ALIVE] = "the process that has the pool open",
+	[DAXPIN_OWNER_DRAINING] = "I/O of a dead owner",
+	[DAXPIN_OWNER_UNKNOWN] = "the lock, whose holder is unknown",
+	[DAXPIN_OWNER_RDMA] = "RDMA of a dead owner",
+	[DAXPIN_OWNER_PINNED] = "pins of the files",
+	[DAXPIN_OWNER_KEPT] = "a process that keeps the lock of a dead owner",
+};
+
+int show_progress(const struct daxpin_wait *wait, void *arg)
+{
+	(void)arg;
+	if (wait->waited_ns < SHOW_PROGRESS_NS || !isatty(STDERR_FILENO))
+		return 0;
+	if (wait->owner == DAXPIN_OWNER_NONE && wait->total_bytes)
+		fprintf(stderr, "\r%3u %% allocated ",
+			(unsigned int)(wait->done_bytes * 100 / wait->total_bytes));
+	else if (wait->owner < DAXPIN_OWNER_NONE && wait->owner && wait->pid)
+		fprintf(stderr, "\rwaiting for %s (process %d) ",
+			show_owner[wait->owner], wait->pid);
+	else if (wait->owner <= DAXPIN_OWNER_KEPT && wait->owner)
+		fprintf(stderr, "\rwaiting for %s ", show_owner[wait->owner]);
+	return 0;
 }
 
 void show_close(struct show *show)

@@ -25,6 +25,10 @@ struct show {
 int show_open(struct show *show, const char *command, const char *path, int json);
 /* The same without a look at the status page, for what only the pool has. */
 int show_open_pool(struct show *show, const char *command, const char *path, int json);
+/* A progress(): a line on stderr about what a call waits for, on a terminal only, and
+ * after SHOW_PROGRESS_NS. */
+#define SHOW_PROGRESS_NS	UINT64_C(1000000000)
+int show_progress(const struct daxpin_wait *wait, void *arg);
 void show_close(struct show *show);
 /* Report an error in the same form. Returns -1. */
 int show_fail(const struct show *show, int json);

@@ -5,6 +5,8 @@
 #include "command.h"
 #include "table.h"
 
+#define TABLE_NO_SIZE	"not a size, such as 4096, 512M or 64G"
+
 static int table_number(const char *text, int base, char **ret_end,
 			uint64_t *ret_number)
 {
@@ -78,6 +80,13 @@ static int table_fail(const struct command *command, const char *word,
 	return -1;
 }
 
+int table_parse_bytes(const struct command *command, const char *text,
+		      uint64_t *ret_bytes)
+{
+	return table_bytes(text, ret_bytes) ? 0 :
+	       table_fail(command, text, TABLE_NO_SIZE);
+}
+
 /* Returns how many words the option takes. */
 static int table_take(const struct command *command, char **at, void *values)
 {
@@ -94,7 +103,7 @@ static int table_take(const struct command *command, char **at, void *values)
 		return table_fail(command, at[0], "the value is missing");
 	if (!table_store(option, text, values))
 		return table_fail(command, text, option->kind == OPTION_BYTES ?
-				  "not a size, such as 4096, 512M or 64G" :
+				  TABLE_NO_SIZE :
 				  "not a number that this option takes");
 	return option->value && !equals ? 2 : 1;
 }
@@ -117,7 +126,7 @@ int table_parse(const struct command *command, int argc, char **argv, void *valu
 	}
 	if (words < command->words_min || words > command->words_max)
 		return table_fail(command, command->words, words ?
-				  "that many are not possible" : "it is missing");
+				  "another number of words was given" : "it is missing");
 	return words;
 }
 

@@ -31,6 +31,10 @@ struct command;
  * argv[1] and so on. Returns their number. -1: a message was printed.
  */
 int table_parse(const struct command *command, int argc, char **argv, void *values);
+/* Parse a word that is a size, as an option of OPTION_BYTES is. -1: a message was
+ * printed. */
+int table_parse_bytes(const struct command *command, const char *text,
+		      uint64_t *ret_bytes);
 void table_help(const struct command *command, FILE *out);
 
 #endif
