@@ -126,7 +126,7 @@ class Mapped:
         try:
             self.run('dmsetup', 'create', self.name, '--table', self.linear())
         except subprocess.CalledProcessError as error:
-            raise Skip(f'dmsetup: {error.stderr.strip()}') from None
+            raise Skip('dmsetup: ' + ' '.join(error.stderr.split())) from None
 
     @staticmethod
     def run(*words):

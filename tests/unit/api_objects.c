@@ -365,7 +365,8 @@ static void an_address_inside_an_object_is_refused(void **state)
 	for (uint64_t more = 1; more < 64; more++) {
 		op.extent.addr = addr + more;
 		assert_int_equal(run(f, &op, 1), -EINVAL);
-		assert_int_equal(change(f, DAXPIN_OP_OBJECT_FREE, addr + more), -EINVAL);
+		assert_int_equal(change(f, DAXPIN_OP_OBJECT_FREE, addr + more),
+				 -EINVAL);
 		assert_int_equal(daxpin_object_cancel(f->pool, addr + more), -EINVAL);
 		assert_null(daxpin_object_ptr(f->pool, addr + more));
 	}

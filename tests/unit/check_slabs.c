@@ -64,13 +64,13 @@ static uint64_t bits_of(struct fixture *f, uint32_t word)
 	return bits;
 }
 
-/* Of all bytes, in builds with sanitizers too: a slab's words are past the first chunk. */
+/* Of all bytes, in builds with sanitizers too: the words are past the first chunk. */
 static uint64_t whole_fingerprint(struct fixture *f)
 {
 	return hash_files(f->path, UINT64_MAX);
 }
 
-/* Repairs, undoes, and repairs again: the bytes are the same as after the first time. */
+/* Repairs, undoes, and repairs again: with the same bytes as after the first time. */
 static void repair_and_undo(struct fixture *f, bool lossy)
 {
 	uint64_t before = whole_fingerprint(f), after;

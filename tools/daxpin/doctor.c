@@ -13,6 +13,7 @@ static const struct {
 	const char *title;		/* for people */
 } subjects[] = {
 	[SUBJECT_POOL] = { "pool", "pool" },
+	[SUBJECT_STATUS] = { "status_page", "status page" },
 	[SUBJECT_SOURCE] = { "source", "memory" },
 	[SUBJECT_DURABLE] = { "durable", "durable" },
 	[SUBJECT_MAP_SYNC] = { "map_sync", "MAP_SYNC" },

@@ -15,7 +15,9 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <unistd.h>
+#include <daxpin-status.h>
 #include "doctor.h"
+#include "show.h"
 
 #ifndef XFS_SUPER_MAGIC
 #define XFS_SUPER_MAGIC	0x58465342
@@ -294,6 +296,48 @@ static void report_pool(struct doctor *doctor)
 			      strerror(-place->pool_error));
 }
 
+static void report_page(struct doctor *doctor, const struct daxpin_status *status)
+{
+	static const char *const owner[] = {
+		[DAXPIN_NO] = "died", [DAXPIN_YES] = "is running",
+		[DAXPIN_UNKNOWN] = "may have died, since it is in another pid namespace",
+	};
+	struct daxpin_status_info about = { .size = sizeof(about) };
+	char age[SHOW_TEXT] = "before the machine was started";
+
+	daxpin_status_info(status, &about);
+	if (about.age_ns != UINT64_MAX)
+		show_time(about.age_ns, age);
+	doctor_report(doctor, (struct answer) {
+		.subject = SUBJECT_STATUS, .verdict = VERDICT_YES,
+		.needed = true,
+	}, "written %s%s by process %u, which %s", age,
+		      about.age_ns == UINT64_MAX ? "" : " ago", about.pid,
+		      owner[about.alive]);
+}
+
+static void report_status(struct doctor *doctor)
+{
+	const struct place *place = &doctor->place;
+	struct daxpin_status *status;
+	char errmsg[512] = "";
+	int ret = daxpin_status_open(place->path, errmsg, sizeof(errmsg), &status);
+
+	if (!ret) {
+		report_page(doctor, status);
+		daxpin_status_close(status);
+		return;
+	}
+	doctor_report(doctor, (struct answer) {
+		.subject = SUBJECT_STATUS,
+		.verdict = ret == -EBUSY || ret == -EACCES ? VERDICT_UNKNOWN :
+							     VERDICT_NO,
+		.remedy = ret == -ENODATA && place->in_use ?
+			"the owner's log says why, and so does its daxpin_pool_info(): status_error" :
+			NULL,
+	}, "%s", errmsg);
+}
+
 static void report_source(struct doctor *doctor)
 {
 	const struct place *place = &doctor->place;
@@ -358,6 +402,7 @@ static void report_durable(struct doctor *doctor)
 void doctor_place(struct doctor *doctor)
 {
 	report_pool(doctor);
+	report_status(doctor);
 	report_source(doctor);
 	report_durable(doctor);
 }

@@ -96,7 +96,7 @@ static void map_print(const struct show *show, const struct map *map)
 			printf("%s0x%012" PRIx64 "  ", i ? "\n" : "", i / ROW * row);
 		putchar(map_character(map->cell[i]));
 	}
-	printf("\na character is %s: . free, 0 to 9 tenths in use, # full, M metadata%s\n",
+	printf("\na character is %s: . free, 0 to 9 tenths in use, # full,\nM metadata%s\n",
 	       show_bytes((uint64_t)map->cell_chunks * DAXPIN_CHUNK_SIZE, text),
 	       show->status ? ", _ hole" : "; holes are shown as free");
 }
@@ -131,7 +131,7 @@ static const char *map_colour(unsigned char cell, char text[SHOW_TEXT])
 	if (cell == DAXPIN_CELL_HOLE)
 		return "#ffffff";
 	light = 235 - (cell > 100 ? 100 : cell) * 2;
-	snprintf(text, SHOW_TEXT, "#%02x%02x%02x", light, light, cell ? 235 : 235);
+	snprintf(text, SHOW_TEXT, "#%02x%02x%02x", light, light, 235);
 	return text;
 }
 

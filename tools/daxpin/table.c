@@ -125,8 +125,9 @@ int table_parse(const struct command *command, int argc, char **argv, void *valu
 		}
 	}
 	if (words < command->words_min || words > command->words_max)
-		return table_fail(command, command->words, words ?
-				  "another number of words was given" : "it is missing");
+		return table_fail(command, command->words,
+				  words ? "another number of words was given" :
+					  "it is missing");
 	return words;
 }
 
