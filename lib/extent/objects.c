@@ -550,9 +550,9 @@ static int object_refuses(enum dp_object_state is, enum dp_object_state from)
 	return is == DP_OBJECT_CLAIMED ? -EBUSY : -EINVAL;
 }
 
-/* One change of state. *ret_word is the word afterwards. */
+/* One change of state. */
 static int object_change(struct dp_object object, enum dp_object_state from,
-			 enum dp_object_state to, uint64_t *ret_word)
+			 enum dp_object_state to)
 {
 	_Atomic uint64_t *state = &object.slab->state[object.index / 32];
 	uint32_t shift = object.index % 32 * 2;
@@ -566,15 +566,13 @@ static int object_change(struct dp_object object, enum dp_object_state from,
 		now = word ^ (uint64_t)(from ^ to) << shift;
 	} while (!atomic_compare_exchange_weak(state, &word, now));
 	dp_fence_after_rmw();
-	*ret_word = now;
 	return 0;
 }
 
 int dp_object_cancel(struct dp_objects *objects, struct dp_object object,
 		     struct dp_slab **ret_closing)
 {
-	uint64_t word;
-	int ret = object_change(object, DP_OBJECT_RESERVED, DP_OBJECT_FREE, &word);
+	int ret = object_change(object, DP_OBJECT_RESERVED, DP_OBJECT_FREE);
 
 	if (!ret)
 		dp_object_freed(objects, object, ret_closing);
@@ -583,16 +581,13 @@ int dp_object_cancel(struct dp_objects *objects, struct dp_object object,
 
 int dp_object_claim(struct dp_object object, enum dp_object_state from)
 {
-	uint64_t word;
-
 	assert(from == DP_OBJECT_RESERVED || from == DP_OBJECT_LIVE);
-	return object_change(object, from, DP_OBJECT_CLAIMED, &word);
+	return object_change(object, from, DP_OBJECT_CLAIMED);
 }
 
 void dp_object_settle(struct dp_object object, enum dp_object_state to)
 {
-	uint64_t word;
-	int ret = object_change(object, DP_OBJECT_CLAIMED, to, &word);
+	int ret = object_change(object, DP_OBJECT_CLAIMED, to);
 
 	assert(!ret && (to == DP_OBJECT_RESERVED || to == DP_OBJECT_LIVE));
 	(void)ret;
@@ -601,8 +596,7 @@ void dp_object_settle(struct dp_object object, enum dp_object_state to)
 void dp_object_settle_freed(struct dp_objects *objects, struct dp_object object,
 			    struct dp_slab **ret_closing)
 {
-	uint64_t word;
-	int ret = object_change(object, DP_OBJECT_CLAIMED, DP_OBJECT_FREE, &word);
+	int ret = object_change(object, DP_OBJECT_CLAIMED, DP_OBJECT_FREE);
 
 	assert(!ret);
 	(void)ret;
@@ -611,7 +605,7 @@ void dp_object_settle_freed(struct dp_objects *objects, struct dp_object object,
 
 void dp_slab_bar(struct dp_slab *slab, uint64_t begin, uint64_t end)
 {
-	uint64_t first = dp_slab_addr(slab) + begin, word;
+	uint64_t first = dp_slab_addr(slab) + begin;
 	uint64_t last = dp_slab_addr(slab) + end;
 
 	/* Before the objects are looked at: one that is freed later is tested then. */
@@ -621,7 +615,7 @@ void dp_slab_bar(struct dp_slab *slab, uint64_t begin, uint64_t end)
 		uint64_t addr = dp_object_addr(object);
 
 		if (addr < last && addr + slab->size > first)
-			object_change(object, DP_OBJECT_FREE, DP_OBJECT_CLAIMED, &word);
+			object_change(object, DP_OBJECT_FREE, DP_OBJECT_CLAIMED);
 	}
 }
 
