@@ -305,7 +305,6 @@ static int shrink_pass_barrier(struct shrink *s)
 		.file = shrink_barrier_file, .arg = s,
 	};
 	const struct dp_errmsg silent = { NULL, 0 };
-
 	int ret;
 
 	if (s->pool->media.source.kind != DP_SOURCE_FSDAX)

@@ -355,7 +355,7 @@ void dp_job_end(struct daxpin_job *job)
 	free(job);
 }
 
-static bool jobs_want(const struct dp_jobs *jobs, uint32_t segment)
+bool dp_jobs_want(const struct dp_jobs *jobs, uint32_t segment)
 {
 	for (const struct daxpin_job *job = jobs->first; job; job = job->next)
 		for (uint32_t i = 0; i < job->parts; i++)
@@ -412,7 +412,7 @@ int dp_jobs_pin(struct dp_jobs *jobs, struct daxpin_registration *registration,
 	pthread_mutex_lock(&jobs->mutex);
 	if (segment >= jobs->gone_from)
 		ret = -ENOSPC;
-	else if (jobs_want(jobs, segment) || segment >= jobs->leaving_from)
+	else if (dp_jobs_want(jobs, segment) || segment >= jobs->leaving_from)
 		ret = -EAGAIN;
 	else if (dp_holes_any(&jobs->holes, segment))
 		ret = -ENOSPC;

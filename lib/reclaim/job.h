@@ -67,6 +67,8 @@ static inline int dp_jobs_hold(struct dp_jobs *jobs, uint64_t block,
  *          can
  */
 int dp_jobs_space(struct dp_jobs *jobs, uint32_t blocks, uint64_t *ret_block);
+/* Is a part of a job in that segment not over? The caller has jobs->mutex. */
+bool dp_jobs_want(const struct dp_jobs *jobs, uint32_t segment);
 /*
  * Add a registration without separate pins to the list. It pins all the memory that it
  * covers: `segment`, or with DAXPIN_ALL_SEGMENTS every segment.

@@ -24,6 +24,7 @@
  * DMA that is under no hold is the caller's to wait for, before the segments are
  * unmapped (core/shrink.c).
  */
+#include "reclaim/job.h"
 #include "reclaim/leave.h"
 
 /* ------------------------------------------------------------------ what is in use */
@@ -99,21 +100,11 @@ struct dp_leave_used dp_leave_find_used(struct dp_jobs *jobs, uint32_t segment)
 
 /* ----------------------------------------------------------------------- leaving */
 
-static bool leave_has_job(const struct dp_jobs *jobs, uint32_t segment)
-{
-	for (const struct daxpin_job *job = jobs->first; job; job = job->next)
-		for (uint32_t i = 0; i < job->parts; i++)
-			if (job->part[i].report.segment == segment &&
-			    job->part[i].state != DP_PART_OVER)
-				return true;
-	return false;
-}
-
 static bool leave_find_job(struct dp_jobs *jobs, uint32_t from, uint32_t to,
 			   struct dp_leave_obstacle *ret_obstacle)
 {
 	for (uint32_t i = from; i < to; i++) {
-		if (!leave_has_job(jobs, i))
+		if (!dp_jobs_want(jobs, i))
 			continue;
 		*ret_obstacle = (struct dp_leave_obstacle) {
 			.kind = DP_LEAVE_JOB, .segment = i,
@@ -210,7 +201,7 @@ void dp_leave_end(struct dp_jobs *jobs, uint32_t from, uint32_t to)
 	for (uint32_t i = from; i < to; i++) {
 		/* What was true when they began to leave still is. */
 		assert(!dp_gate_busy(dp_state_gates(jobs->states), i));
-		assert(!leave_has_job(jobs, i));
+		assert(!dp_jobs_want(jobs, i));
 		atomic_fetch_sub(&jobs->holes.blocks, leave_hole_blocks(jobs, i));
 	}
 	jobs->gone_from = from;

@@ -30,6 +30,22 @@ static inline int collect(const struct daxpin_finding *finding, void *arg)
 	return found->answer;
 }
 
+/* Where a repair's backup of the pool is. */
+static inline void backup_path(struct fixture *f, char path[128])
+{
+	snprintf(path, 128, "%s.backup", f->path);
+}
+
+/* fixture_teardown(), and removes the backup. */
+static inline int backup_teardown(void **state)
+{
+	char path[128];
+
+	backup_path(*state, path);
+	unlink(path);
+	return fixture_teardown(state);
+}
+
 /*
  * Runs a check and asserts that it changes no byte of the metadata. check_audit
  * (a_check_changes_nothing) and check_repair compare all bytes.

@@ -12,21 +12,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-static void backup_path(struct fixture *f, char path[128])
-{
-	snprintf(path, 128, "%s.backup", f->path);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	char path[128];
-
-	backup_path(f, path);
-	unlink(path);
-	return fixture_teardown(state);
-}
-
 static bool has_backup(struct fixture *f)
 {
 	char path[128];
@@ -856,7 +841,7 @@ static void a_backup_is_text_that_a_person_can_read(void **state)
 }
 
 #define TEST(name) \
-	cmocka_unit_test_setup_teardown(name, closed_setup, teardown)
+	cmocka_unit_test_setup_teardown(name, closed_setup, backup_teardown)
 
 int main(void)
 {

@@ -13,21 +13,6 @@
 #define CLASS		3u		/* 64 bytes: 1021 objects, 22 words */
 #define ALL		((1ull << DP_SLAB_WORD_OBJECTS) - 1)
 
-static void backup_path(struct fixture *f, char path[128])
-{
-	snprintf(path, 128, "%s.backup", f->path);
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	char path[128];
-
-	backup_path(f, path);
-	unlink(path);
-	return fixture_teardown(state);
-}
-
 static int slab_setup(void **state)
 {
 	int ret = closed_setup(state);
@@ -315,7 +300,8 @@ static void a_backup_of_a_larger_segment_is_refused(void **state)
 	assert_int_equal(fingerprint(f->path), before);
 }
 
-#define TEST(name)	cmocka_unit_test_setup_teardown(name, slab_setup, teardown)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, slab_setup, backup_teardown)
 
 int main(void)
 {
