@@ -50,4 +50,13 @@ struct batch {
 	uint64_t locks_used;		/* which words of it are initialized */
 };
 
+/* Has the batch claimed that slot, so that it changes what the root names? */
+static inline bool dp_batch_has_slot(const struct batch *batch, uint32_t slot)
+{
+	for (size_t i = 0; i < batch->begun; i++)
+		if (batch->step[i].has & HAS_SLOT && batch->step[i].slot == slot)
+			return true;
+	return false;
+}
+
 #endif

@@ -96,15 +96,6 @@ int dp_step_count_object(struct batch *batch, struct step *step)
 	return 0;
 }
 
-/* Does this batch change what the root in a slot names? */
-static bool batch_changes_root(const struct batch *batch, uint32_t slot)
-{
-	for (size_t i = 0; i < batch->begun; i++)
-		if (batch->step[i].has & HAS_SLOT && batch->step[i].slot == slot)
-			return true;
-	return false;
-}
-
 /*
  * The slab counts the roots that name its objects, so that this searches the roots only
  * if there is one. No other publish lets a root name the object now, because that takes
@@ -118,7 +109,7 @@ int dp_step_check_object(struct batch *batch, const struct step *step)
 		return 0;
 	for (uint32_t i = 0; i < DP_ROOTS; i++)
 		if (dp_root_names(roots, i, dp_root_of_object(step->op->extent.addr)) &&
-		    !batch_changes_root(batch, i))
+		    !dp_batch_has_slot(batch, i))
 			return -EBUSY;
 	return 0;
 }

@@ -132,16 +132,6 @@ static struct step *batch_claim_of(struct batch *batch, uint64_t block)
 
 /* ------------------------------------------------------------ claim, release */
 
-/* Has this batch claimed that slot? Two ROOTs with one name are an error. */
-static bool batch_has_slot(const struct batch *batch, uint32_t slot)
-{
-	for (size_t i = 0; i < batch->begun; i++)
-		if (batch->step[i].has & HAS_SLOT &&
-		    batch->step[i].slot == slot)
-			return true;
-	return false;
-}
-
 static int step_claim_slot(struct batch *batch, struct step *step)
 {
 	struct dp_roots *roots = &batch->pool->roots;
@@ -149,7 +139,8 @@ static int step_claim_slot(struct batch *batch, struct step *step)
 	int ret = dp_root_claim(roots, step->op->name, step->handle.block,
 				&slot);
 
-	if (ret == -EBUSY && batch_has_slot(batch, slot))
+	/* Two ROOTs with one name are an error. */
+	if (ret == -EBUSY && dp_batch_has_slot(batch, slot))
 		return -EINVAL;
 	if (ret)
 		return ret;
