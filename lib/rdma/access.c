@@ -36,7 +36,7 @@
 #include "rdma/local_key.h"
 #include "rdma/loopback.h"
 #include "rdma/mr.h"
-#include "rdma/retry.h"
+#include "grant/retry.h"
 #include "rdma/trust.h"
 #include "rdma/window.h"
 #include "util/memlock.h"

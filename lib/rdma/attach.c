@@ -20,7 +20,7 @@
 #include "rdma/backing.h"
 #include "rdma/escalate.h"
 #include "rdma/local_key.h"
-#include "rdma/retry.h"
+#include "grant/retry.h"
 #include "rdma/revoke.h"
 #include "rdma/types.h"
 #include "util/cancel.h"

@@ -2,8 +2,6 @@
 /*
  * A grant as bytes, for the peer: docs/format.md has the layout, byte by byte.
  *
- *  - Each field is encoded and decoded by shifts, so that the bytes depend neither on
- *    the byte order of the machine nor on a compiler's padding.
  *  - Bytes from a peer are checked completely before they are used: the result is a
  *    whole descriptor or nothing.
  */
@@ -11,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include "grant/wire.h"
 #include "rdma/revoke.h"
 #include "rdma/types.h"
 
@@ -46,35 +45,6 @@ static_assert(IBV_ACCESS_REMOTE_WRITE == 2 && IBV_ACCESS_REMOTE_READ == 4 &&
 			 IBV_ACCESS_REMOTE_ATOMIC | DAXPIN_ACCESS_FLUSH | \
 			 DAXPIN_KEY_BOUNCED)
 
-static void descriptor_put(unsigned char *at, uint64_t value,
-			   unsigned int bytes)
-{
-	for (unsigned int i = 0; i < bytes; i++)
-		at[i] = (unsigned char)(value >> 8 * i);
-}
-
-static uint64_t descriptor_get(const unsigned char *at, unsigned int bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned int i = 0; i < bytes; i++)
-		value |= (uint64_t)at[i] << 8 * i;
-	return value;
-}
-
-/* The CRC-32C of all bytes before the checksum. */
-static uint32_t descriptor_checksum(const unsigned char *bytes)
-{
-	uint32_t crc = UINT32_MAX;
-
-	for (size_t i = 0; i < AT_CHECK; i++) {
-		crc ^= bytes[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
-	}
-	return ~crc;
-}
-
 DP_EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
 				  size_t size)
 {
@@ -88,20 +58,20 @@ DP_EXPORT int daxpin_grant_export(const struct daxpin_grant *grant, void *buf,
 	key = &grant->key;
 	assert(key->length > 0);
 	memcpy(out + AT_MAGIC, MAGIC, sizeof(MAGIC));
-	descriptor_put(out + AT_VERSION, VERSION, 2);
-	descriptor_put(out + AT_SIZE, END, 2);
-	descriptor_put(out + AT_ACCESS, key->access & ACCESS_ALL, 4);
-	descriptor_put(out + AT_ADDR, key->addr, 8);
-	descriptor_put(out + AT_LENGTH, key->length, 8);
-	descriptor_put(out + AT_EXTENT, key->extent.addr, 8);
-	descriptor_put(out + AT_GEN, key->extent.gen, 8);
+	dp_wire_put(out + AT_VERSION, VERSION, 2);
+	dp_wire_put(out + AT_SIZE, END, 2);
+	dp_wire_put(out + AT_ACCESS, key->access & ACCESS_ALL, 4);
+	dp_wire_put(out + AT_ADDR, key->addr, 8);
+	dp_wire_put(out + AT_LENGTH, key->length, 8);
+	dp_wire_put(out + AT_EXTENT, key->extent.addr, 8);
+	dp_wire_put(out + AT_GEN, key->extent.gen, 8);
 	memcpy(out + AT_UUID, key->uuid, sizeof(key->uuid));
-	descriptor_put(out + AT_RKEY, key->rkey, 4);
-	descriptor_put(out + AT_ZERO, 0, 4);
-	descriptor_put(out + AT_ID, key->id, 8);
-	descriptor_put(out + AT_OFFSET, key->offset, 8);
-	descriptor_put(out + AT_ZERO2, 0, 4);
-	descriptor_put(out + AT_CHECK, descriptor_checksum(out), 4);
+	dp_wire_put(out + AT_RKEY, key->rkey, 4);
+	dp_wire_put(out + AT_ZERO, 0, 4);
+	dp_wire_put(out + AT_ID, key->id, 8);
+	dp_wire_put(out + AT_OFFSET, key->offset, 8);
+	dp_wire_put(out + AT_ZERO2, 0, 4);
+	dp_wire_put(out + AT_CHECK, dp_wire_checksum(out, AT_CHECK), 4);
 	return END;
 }
 
@@ -126,23 +96,23 @@ DP_EXPORT int daxpin_grant_import(const void *buf, size_t size,
 	if (!buf || !ret_key || size < END ||
 	    memcmp(in + AT_MAGIC, MAGIC, sizeof(MAGIC)))
 		return -EINVAL;
-	if (descriptor_get(in + AT_VERSION, 2) != VERSION)
+	if (dp_wire_get(in + AT_VERSION, 2) != VERSION)
 		return -EPROTONOSUPPORT;
-	if (descriptor_get(in + AT_CHECK, 4) !=
-	    descriptor_checksum(in))
+	if (dp_wire_get(in + AT_CHECK, 4) !=
+	    dp_wire_checksum(in, AT_CHECK))
 		return -EBADMSG;
-	if (descriptor_get(in + AT_SIZE, 2) != END ||
-	    descriptor_get(in + AT_ZERO, 4) || descriptor_get(in + AT_ZERO2, 4))
+	if (dp_wire_get(in + AT_SIZE, 2) != END ||
+	    dp_wire_get(in + AT_ZERO, 4) || dp_wire_get(in + AT_ZERO2, 4))
 		return -EINVAL;
-	key.access = (uint32_t)descriptor_get(in + AT_ACCESS, 4);
-	key.addr = descriptor_get(in + AT_ADDR, 8);
-	key.length = descriptor_get(in + AT_LENGTH, 8);
-	key.extent.addr = descriptor_get(in + AT_EXTENT, 8);
-	key.extent.gen = descriptor_get(in + AT_GEN, 8);
+	key.access = (uint32_t)dp_wire_get(in + AT_ACCESS, 4);
+	key.addr = dp_wire_get(in + AT_ADDR, 8);
+	key.length = dp_wire_get(in + AT_LENGTH, 8);
+	key.extent.addr = dp_wire_get(in + AT_EXTENT, 8);
+	key.extent.gen = dp_wire_get(in + AT_GEN, 8);
 	memcpy(key.uuid, in + AT_UUID, sizeof(key.uuid));
-	key.id = descriptor_get(in + AT_ID, 8);
-	key.offset = descriptor_get(in + AT_OFFSET, 8);
-	key.rkey = (uint32_t)descriptor_get(in + AT_RKEY, 4);
+	key.id = dp_wire_get(in + AT_ID, 8);
+	key.offset = dp_wire_get(in + AT_OFFSET, 8);
+	key.rkey = (uint32_t)dp_wire_get(in + AT_RKEY, 4);
 	ret = descriptor_check(&key);
 	if (!ret)
 		*ret_key = key;

@@ -26,7 +26,7 @@
 #include <errno.h>
 #include <time.h>
 #include "rdma/access.h"
-#include "rdma/retry.h"
+#include "grant/retry.h"
 #include "util/cancel.h"
 #include "util/probe.h"
 

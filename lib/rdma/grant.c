@@ -14,9 +14,9 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include "grant/memory.h"
 #include "rdma/access.h"
 #include "rdma/backing.h"
 #include "rdma/escalate.h"
@@ -54,81 +54,43 @@ static int grant_check_options(const struct daxpin_rdma *rdma,
 	return 0;
 }
 
+static struct dp_grant_memory grant_memory(const struct daxpin_grant *grant)
+{
+	const struct daxpin_grant_key *key = &grant->key;
+
+	return (struct dp_grant_memory){ grant->rdma->pool, key->extent,
+					 key->offset, key->length };
+}
+
 /* Fill in the range of the extent that is granted. Length 0: to the extent's end. */
 static int grant_fill_range(struct daxpin_grant *grant,
 			    const struct daxpin_grant_options *o)
 {
-	struct daxpin_grant_key *key = &grant->key;
-	uint64_t size;
-	int ret = daxpin_size(grant->rdma->pool, key->extent, &size);
+	struct dp_grant_memory memory = { grant->rdma->pool, grant->key.extent,
+					  o->offset, o->length };
+	int ret = dp_grant_fill_range(&memory, DP_ERRMSG_OF(o));
 
-	if (ret == -EINVAL && !key->extent.gen)
-		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "gen 0 is not that of an extent, and no device may access a small object: reserve an extent with daxpin_reserve()");
-	if (ret)
-		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "the extent cannot be held: %s", strerror(-ret));
-	key->offset = o->offset;
-	key->length = o->length ? o->length : size - o->offset;
-	if (key->offset < size && key->length <= size - key->offset)
-		return 0;
-	return dp_fail(DP_ERRMSG_OF(o), -EINVAL,
-		       "%" PRIu64 " bytes at offset %" PRIu64 " are not inside the extent, which has %" PRIu64 " bytes",
-		       o->length, o->offset, size);
-}
-
-/*
- * Zero the range, under an exclusive hold of its own (C7), so that no other peer,
- * request or SET writes to the extent meanwhile, and no publish makes it live. This
- * hold may be dropped before grant_hold() takes the grant's hold: whatever is written
- * in between belongs to this generation of the extent, not to the previous owner.
- */
-static int grant_zero(struct daxpin_grant *grant,
-		      const struct daxpin_grant_options *o)
-{
-	const uint32_t access = DAXPIN_HOLD_WRITE | DAXPIN_HOLD_EXCLUSIVE;
-	const struct daxpin_grant_key *key = &grant->key;
-	struct daxpin_pool *pool = grant->rdma->pool;
-	enum daxpin_state state = DAXPIN_STATE_FREE;
-	void *memory;
-	int ret = daxpin_hold(pool, key->extent, access);
-
-	if (ret == -EBUSY)
-		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "DAXPIN_GRANT_ZERO would wipe an extent that is held or being published: leave out the flag, or wait until the extent is idle");
-	if (ret)
-		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "the extent cannot be held: %s", strerror(-ret));
-	ret = daxpin_state(pool, key->extent, &state);
-	if (!ret && state != DAXPIN_STATE_RESERVED)
-		ret = dp_fail(DP_ERRMSG_OF(o), -EINVAL,
-			      "DAXPIN_GRANT_ZERO would wipe a published extent");
-	memory = daxpin_ptr(pool, key->extent, key->offset);
-	if (!ret && memory)
-		memset(memory, 0, key->length);
-	if (daxpin_drop(pool, key->extent) || !memory)
-		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, DP_HOLD_LOST);
+	grant->key.offset = memory.offset;
+	grant->key.length = memory.length;
 	return ret;
 }
 
-/*
- * -EPERM if the peer could read bytes of the previous owner and the caller did not
- * allow it. The state is read under the hold, so it is that of the same generation.
- */
+static int grant_zero(struct daxpin_grant *grant,
+		      const struct daxpin_grant_options *o)
+{
+	const struct dp_grant_memory memory = grant_memory(grant);
+
+	return dp_grant_zero(&memory, DP_ERRMSG_OF(o));
+}
+
 static int grant_check_old_bytes(struct daxpin_grant *grant,
 				 const struct daxpin_grant_options *o)
 {
-	enum daxpin_state state = DAXPIN_STATE_FREE;
-	int ret = daxpin_state(grant->rdma->pool, grant->key.extent, &state);
+	const struct dp_grant_memory memory = grant_memory(grant);
 
-	if (ret)
-		return ret;
-	assert(state != DAXPIN_STATE_FREE);
-	if (state == DAXPIN_STATE_RESERVED && o->access & ACCESS_READS &&
-	    !o->flags)
-		return dp_fail(DP_ERRMSG_OF(o), -EPERM,
-			       "the peer could read what the blocks held before: zero them (DAXPIN_GRANT_ZERO) or allow it (DAXPIN_GRANT_EXPOSE)");
-	return 0;
+	if (!(o->access & ACCESS_READS))
+		return 0;
+	return dp_grant_check_old_bytes(&memory, o->flags != 0, DP_ERRMSG_OF(o));
 }
 
 static int grant_fill_key(struct daxpin_grant *grant,
@@ -219,17 +181,6 @@ static int grant_give(struct daxpin_grant *grant,
 	return ret;
 }
 
-/*
- * C10: no two grants of a process have the same number, even if they are of different
- * attachments. The grants of two opens of a pool differ in their extents' generations.
- */
-static uint64_t grant_next_id(void)
-{
-	static _Atomic uint64_t last_id;
-
-	return atomic_fetch_add(&last_id, 1) + 1;
-}
-
 static void grant_undo(struct daxpin_grant *grant)
 {
 	dp_revokes_unreserve(grant->rdma);
@@ -247,7 +198,7 @@ static int grant_make(struct daxpin_rdma *rdma, struct daxpin_extent extent,
 	if (!grant)
 		return -ENOMEM;
 	grant->rdma = rdma;
-	grant->key.id = grant_next_id();
+	grant->key.id = dp_grant_next_id();
 	grant->key.extent = extent;
 	dp_escalation_set_peer(grant, o->qp);
 	ret = dp_revokes_reserve(rdma);

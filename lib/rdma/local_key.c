@@ -23,7 +23,7 @@
 #include <assert.h>
 #include <errno.h>
 #include "rdma/mr.h"
-#include "rdma/retry.h"
+#include "grant/retry.h"
 #include "util/cancel.h"
 
 #define KEY_VALID	(UINT64_C(1) << 32)

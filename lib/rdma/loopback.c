@@ -13,7 +13,7 @@
 #include <time.h>
 #include <daxpin-rdma.h>
 #include "rdma/mr.h"
-#include "rdma/retry.h"
+#include "grant/retry.h"
 
 #define PAGE		DAXPIN_BLOCK_SIZE
 #define HALF		(8 * PAGE)	/* half of the near end's buffer */

@@ -3,7 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
-#include "rdma/retry.h"
+#include "grant/retry.h"
 
 int dp_mr_register_once(struct ibv_pd *pd, void *base, uint64_t length,
 			int access, struct ibv_mr **ret_mr)

@@ -15,7 +15,7 @@
 #include <string.h>
 #include "rdma/loopback.h"
 #include "rdma/mr.h"
-#include "rdma/retry.h"
+#include "grant/retry.h"
 #include "rdma/window_probe.h"
 #include "util/cancel.h"
 #include "util/util.h"

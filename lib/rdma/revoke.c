@@ -53,6 +53,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "grant/states.h"
 #include "rdma/access.h"
 #include "rdma/backing.h"
 #include "rdma/escalate.h"
@@ -62,16 +63,18 @@
 #include "util/cancel.h"
 
 /* Besides enum daxpin_grant_state. A new grant is zeroed memory. */
-#define STATE_OVER	0
-#define STATE_NEW	STATE_OVER
-/* The states in which a revoke can begin. */
-#define FREE_STATES	(1u << DAXPIN_GRANT_STATE_GRANTED | \
-			 1u << DAXPIN_GRANT_STATE_ASKED | \
-			 1u << DAXPIN_GRANT_STATE_QUARANTINED)
+#define STATE_OVER	DP_GRANT_OVER
 #define OVER_MAX	1024
 #define RETRY_MS	1000		/* until a lost grant is ended again */
 #define REFUSED_MS	10		/* until the executor is offered a refused
 					   grant again */
+
+static_assert((int)DAXPIN_GRANT_STATE_GRANTED == DP_GRANT_OUT &&
+	      (int)DAXPIN_GRANT_STATE_ASKED == DP_GRANT_ASKED &&
+	      (int)DAXPIN_GRANT_STATE_QUEUED == DP_GRANT_QUEUED &&
+	      (int)DAXPIN_GRANT_STATE_ENDING == DP_GRANT_ENDING &&
+	      (int)DAXPIN_GRANT_STATE_QUARANTINED == DP_GRANT_QUARANTINED,
+	      "the table of states is that of these numbers");
 
 static void revoke_lock(struct daxpin_rdma *rdma)
 {
@@ -93,18 +96,7 @@ static uint32_t revoke_state(const struct daxpin_grant *grant)
 
 static void revoke_set_state(struct daxpin_grant *grant, uint32_t state)
 {
-	static const uint32_t may_be_from[] = {
-		[STATE_OVER] = 1u << DAXPIN_GRANT_STATE_ENDING,
-		[DAXPIN_GRANT_STATE_GRANTED] = 1u << STATE_NEW,
-		[DAXPIN_GRANT_STATE_ASKED] = FREE_STATES,
-		[DAXPIN_GRANT_STATE_QUEUED] = FREE_STATES,
-		[DAXPIN_GRANT_STATE_ENDING] =
-			FREE_STATES | 1u << DAXPIN_GRANT_STATE_QUEUED,
-		[DAXPIN_GRANT_STATE_QUARANTINED] =
-			1u << DAXPIN_GRANT_STATE_ENDING,
-	};
-
-	assert(may_be_from[state] >> grant->revoke.revoke_state & 1u);
+	assert(dp_grant_may_become(revoke_state(grant), state));
 	atomic_store_explicit(&grant->revoke.revoke_state, state,
 			      memory_order_relaxed);
 }

@@ -135,9 +135,6 @@ static inline int dp_rdma_enter(const struct daxpin_rdma *rdma)
 
 /* ------------------------------------------------------------- of a grant */
 
-/* The error message if the grant's own hold is gone. */
-#define DP_HOLD_LOST	"the hold of this grant was dropped by a daxpin_drop() that had no hold of its own: drop each hold once"
-
 /* private to access.c */
 struct dp_access {
 	struct ibv_mr *own_mr;		/* the grant's own region, or ... */

@@ -11,7 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
-#include "rdma/retry.h"
+#include "grant/retry.h"
 
 int dp_window_bind_request(struct ibv_qp *qp, struct ibv_mw *mw,
 			   const struct ibv_mw_bind_info *info, uint64_t wr_id)

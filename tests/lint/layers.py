@@ -3,8 +3,8 @@
 
 The order is the list `modules` in lib/meson.build, in which each folder's
 modules stand together; so no folder includes one that comes after it.  Adapters
-include only the public headers and util/; within each, the lists `rdma_modules` and
-`uring_modules` give the order of includes and of calls.  Only one module uses xxhash,
+include only the public headers, util/ and grant/; within each, the lists
+`rdma_modules` and `uring_modules` give the order of includes and of calls.  Only one module uses xxhash,
 and one libpmem2.
 """
 import itertools
@@ -17,8 +17,9 @@ from lint import Report, line_of, must_match, read, without_comments
 ADAPTERS = {                    # what they may include between < >
     'uring': {'daxpin-uring.h'},
     'rdma': {'daxpin-rdma.h'},
+    'grant': {'daxpin.h'},      # what the adapters for remote access share
 }
-COMMON = 'util'                 # the folder that adapters include, too
+COMMON = {'util', 'grant'}      # the folders that adapters include, too
 ONLY_IN = {                     # a foreign header -> the one file that may include it
     'xxhash.h': 'media/layout.c',
     'libpmem2.h': 'media/persist.c',
@@ -104,9 +105,9 @@ def check_adapter(report, lib, path, name, modules, defined):
     mine = modules.index(str(path.relative_to(lib).with_suffix('')))
     for m in INCLUDE.finditer(text):
         line, stem = line_of(text, m.start()), m[2].removesuffix('.h')
-        if m[1] == '"' and folder_of(m[2]) not in (COMMON, name):
-            report.fault(path, line, f'"{m[2]}": an adapter has include/ and '
-                         'util/ alone')
+        if m[1] == '"' and folder_of(m[2]) not in COMMON | {name}:
+            report.fault(path, line, f'"{m[2]}": an adapter has include/, '
+                         'util/ and grant/ alone')
         elif m[1] == '"' and folder_of(m[2]) == name and stem not in modules:
             report.fault(path, line, f'"{m[2]}" is no module in the list')
         elif stem in modules and modules.index(stem) > mine:

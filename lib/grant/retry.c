@@ -8,7 +8,7 @@
  *  - The number of tries has a bound, because some devices return EBUSY for as long as
  *    the cause remains.
  */
-#include "rdma/retry.h"
+#include "grant/retry.h"
 
 #include <errno.h>
 #include <time.h>

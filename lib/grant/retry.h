@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Repeats a call of the device after a temporary failure (C8). */
-#ifndef DP_RDMA_RETRY_H
-#define DP_RDMA_RETRY_H
+#ifndef DP_GRANT_RETRY_H
+#define DP_GRANT_RETRY_H
 
 #include <stdbool.h>
 
