@@ -607,12 +607,6 @@ static void slots_undo_open(struct daxpin_uring *uring)
 	dp_uring_table_forget(uring);
 }
 
-/* Errors that only mean that this backing or kernel has no fixed buffers. */
-static bool slots_is_not_supported(int error)
-{
-	return error == -EOPNOTSUPP || error == -EFAULT;
-}
-
 /* -EAGAIN: each segment has holes or is in a reclaim, so there is nothing to copy. */
 static int slots_take_all(struct daxpin_uring *uring)
 {
@@ -634,12 +628,15 @@ static int slots_take_all(struct daxpin_uring *uring)
 static int slots_empty_others(struct daxpin_uring *uring)
 {
 	struct dp_uring_table *table = &uring->table;
+	uint32_t first = 0, i = 0;
 	int ret = 0;
 
-	for (uint32_t i = 0; !ret && i < table->slot_count; i++)
-		if (table->slot_of[i].segment_index == DP_URING_EMPTY)
-			ret = dp_uring_put_buffer(&uring->link, i, NULL, 0);
-	return ret;
+	for (; !ret && i < table->slot_count; i++)
+		if (table->slot_of[i].segment_index != DP_URING_EMPTY) {
+			ret = dp_uring_empty_buffers(&uring->link, first, i - first);
+			first = i + 1;
+		}
+	return ret ? ret : dp_uring_empty_buffers(&uring->link, first, i - first);
 }
 
 /* The ring has no table yet. */
@@ -737,7 +734,8 @@ int dp_uring_table_open(struct daxpin_uring *uring, bool can_be_fixed,
 	if (ret || !table->is_wanted)
 		return ret;
 	ret = can_be_fixed ? slots_open_table(uring, options) : -EOPNOTSUPP;
-	if (!slots_is_not_supported(ret))
+	/* With these two, this backing or kernel has no fixed buffers. */
+	if (ret != -EOPNOTSUPP && ret != -EFAULT)
 		return ret;
 	if (need && !(options->errmsg && options->errmsg_size &&
 		      options->errmsg[0]))

@@ -39,6 +39,8 @@
 #define BUSY_NS			1000000
 /* The same if the size of the table is shown, but no slot. */
 #define HIDDEN_TRIES		8
+/* Slots that one call empties. */
+#define EMPTIED_AT_ONCE		256u
 
 /* What CLONE_BUFFERS takes; before Linux 6.13 all after the flags must be 0. */
 struct register_clone {
@@ -272,6 +274,28 @@ int dp_uring_put_buffer(const struct dp_uring_link *link, uint32_t slot,
 				  sizeof(update));
 
 	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
+}
+
+int dp_uring_empty_buffers(const struct dp_uring_link *link, uint32_t first,
+			   uint32_t count)
+{
+	static const struct iovec none[EMPTIED_AT_ONCE];
+	static const __u64 no_tags[EMPTIED_AT_ONCE];
+	struct io_uring_rsrc_update2 update = {
+		.data = (uintptr_t)none, .tags = (uintptr_t)no_tags,
+	};
+	int ret = 0;
+
+	for (uint32_t done = 0; ret >= 0 && done < count; done += ret) {
+		update.offset = first + done;
+		update.nr = count - done < EMPTIED_AT_ONCE ? count - done :
+							     EMPTIED_AT_ONCE;
+		ret = register_change(link, IORING_REGISTER_BUFFERS_UPDATE, &update,
+				      sizeof(update));
+		if (!ret)
+			ret = -EIO;
+	}
+	return ret < 0 ? ret : 0;
 }
 
 static int register_clone(const struct dp_uring_link *from,

@@ -49,6 +49,8 @@ int dp_uring_remove_buffers(const struct dp_uring_link *link);
  * slot. */
 int dp_uring_put_buffer(const struct dp_uring_link *link, uint32_t slot,
 			void *base, size_t size);
+int dp_uring_empty_buffers(const struct dp_uring_link *link, uint32_t first,
+			   uint32_t count);
 /* Copy one entry of a buffer table into a slot of another ring's, or all into a ring
  * that has no table. -EINVAL: this kernel cannot, or charges the two rings to
  * different users. */
