@@ -138,8 +138,8 @@ static bool ran_during_writes(struct ends *e, struct child *target,
 }
 
 /*
- * The kernel reports a stop before the process has left its CPU, so a round of writes can
- * count the end of the way to the stop.  If writes needed the process, it would run in
+ * The kernel reports a stop before the process has left its CPU, so the first rounds
+ * may count that it ran on to its stop. If writes needed the process, it would run in
  * each round.
  */
 static void writes_while_stopped(struct ends *e, struct child *target,
