@@ -151,23 +151,17 @@ DP_EXPORT int daxpin_pool_open(const char *path,
 			  pool_open_as_asked, ret_pool);
 }
 
-static void pool_close_gates(struct daxpin_pool *pool)
-{
-	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
-		dp_gate_close(dp_state_gates(&pool->states), i);
-}
-
 static void pool_open_gates(struct daxpin_pool *pool)
 {
-	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
-		dp_gate_open(dp_state_gates(&pool->states), i);
+	dp_gates_open(dp_state_gates(&pool->states));
 	dp_events_notify_refused(&pool->events);
 }
 
-/* Is anything held? Reliable only while the gates are closed. */
+/* Is anything held? Reliable only while the gates are closed: a grow has counted its
+ * segments before a hold of them can succeed, and so before their gates were closed. */
 static bool pool_is_busy(struct daxpin_pool *pool)
 {
-	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
+	for (uint32_t i = 0; i < dp_pool_in_set(&pool->media); i++)
 		if (dp_gate_busy(dp_state_gates(&pool->states), i))
 			return true;
 	return false;
@@ -177,7 +171,7 @@ static int pool_close(struct daxpin_pool *pool)
 {
 	int ret;
 
-	pool_close_gates(pool);
+	dp_gates_close(dp_state_gates(&pool->states));
 	if (pool_is_busy(pool) || dp_registration_count(&pool->holders) ||
 	    atomic_load(&pool->jobs.count)) {
 		pool_open_gates(pool);
@@ -224,7 +218,7 @@ DP_EXPORT int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns)
 
 	if (ret)
 		return ret;
-	pool_close_gates(pool);
+	dp_gates_close(dp_state_gates(&pool->states));
 	while (pool_is_busy(pool)) {
 		if (dp_os_now_ns() >= deadline_ns) {
 			pool_open_gates(pool);

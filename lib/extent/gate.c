@@ -110,3 +110,15 @@ void dp_gate_open(struct dp_gates *gates, uint32_t segment)
 	assert(was);
 	(void)was;
 }
+
+void dp_gates_close(struct dp_gates *gates)
+{
+	for (uint32_t i = 0; i < gates->gate_count; i++)
+		dp_gate_close(gates, i);
+}
+
+void dp_gates_open(struct dp_gates *gates)
+{
+	for (uint32_t i = 0; i < gates->gate_count; i++)
+		dp_gate_open(gates, i);
+}

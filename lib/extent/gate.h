@@ -30,6 +30,9 @@ void dp_gates_fini(struct dp_gates *gates);
 /* A close and a reclaim may overlap, so a gate counts its closers (D17). */
 void dp_gate_close(struct dp_gates *gates, uint32_t segment);
 void dp_gate_open(struct dp_gates *gates, uint32_t segment);
+/* The gates of all segments, and of those that a grow adds before they are opened. */
+void dp_gates_close(struct dp_gates *gates);
+void dp_gates_open(struct dp_gates *gates);
 /*
  * The number of held extents of a segment. While the gate is closed it is never too
  * low, but it can be too high, if a hold is backing out or an extent was dropped during

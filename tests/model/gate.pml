@@ -13,11 +13,11 @@
  *	lib/extent/gate.h: dp_gate_raise_inc dp_gate_raise_dec dp_gate_go_up
  *	lib/extent/gate.h: dp_gate_is_closed dp_gate_counter
  *	lib/extent/gate.c: dp_gate_busy dp_gate_close dp_gate_open
+ *	lib/extent/gate.c: dp_gates_close dp_gates_open
  *	lib/extent/thread_slot.h: dp_thread_slot dp_thread_slot_own
  *	lib/extent/thread_slot.c: dp_thread_slot_take thread_slot_claim
  *	lib/extent/thread_slot.c: thread_slot_release
- *	lib/api/pool.c: daxpin_pool_close pool_is_busy pool_close_gates
- *	lib/api/pool.c: pool_open_gates
+ *	lib/api/pool.c: daxpin_pool_close pool_is_busy pool_open_gates
  *
  * A thread's stores to its own slot are plain: they go through a buffer and reach
  * memory some time later, in order (TSO). A locked instruction waits until

@@ -557,6 +557,21 @@ static void drain_refuses_holds_and_times_out(void **state)
 	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -EAGAIN);
 }
 
+static void drain_refuses_holds_in_segments_that_a_grow_adds(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct daxpin_extent extent;
+
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	assert_int_equal(daxpin_pool_drain(f->pool, 0), 0);
+	assert_int_equal(daxpin_pool_grow(f->pool, info.media_bytes + 1, NULL), 0);
+	do
+		extent = reserve(f, info.largest_extent);
+	while (extent.addr < info.media_bytes);
+	assert_int_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), -EAGAIN);
+}
+
 struct seen {
 	int labelled, anonymous, registrations;
 	uint32_t anonymous_count;
@@ -675,6 +690,7 @@ int main(void)
 		TEST(keep_with_a_writer_needs_the_flag),
 		TEST(an_exclusive_hold_excludes_all_others),
 		TEST(drain_refuses_holds_and_times_out),
+		TEST(drain_refuses_holds_in_segments_that_a_grow_adds),
 		TEST(daxpin_holds_names_labelled_holders),
 		TEST(bad_arguments_change_nothing),
 		TEST(a_full_pool_is_enospc_and_recovers),
