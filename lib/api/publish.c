@@ -125,6 +125,15 @@ static bool publish_is_of_object(const struct daxpin_op *op)
 					   op->type == DAXPIN_OP_ROOT));
 }
 
+/* Is it an address that an object can have, outside of the metadata? */
+static bool publish_is_object_place(const struct daxpin_pool *pool, uint64_t addr)
+{
+	uint64_t block = addr >> DP_BLOCK_SHIFT;
+
+	return addr % DP_SLAB_ALIGN == 0 && block < pool->block_end &&
+	       (block & pool->segment_mask) >= pool->meta_blocks;
+}
+
 /* Is the extent or object of an operation in a place where there can be one? */
 static int publish_check_extent(const struct daxpin_pool *pool,
 				const struct daxpin_op *op)
@@ -136,9 +145,7 @@ static int publish_check_extent(const struct daxpin_pool *pool,
 	if (publish_is_object_type(op) && op->extent.gen)
 		return -EINVAL;
 	if (publish_is_of_object(op))
-		return op->extent.addr % DP_SLAB_ALIGN == 0 &&
-		       op->extent.addr >> DP_BLOCK_SHIFT < pool->block_end ?
-		       0 : -EINVAL;
+		return publish_is_object_place(pool, op->extent.addr) ? 0 : -EINVAL;
 	return dp_handle(pool, op->extent, &handle);
 }
 

@@ -46,13 +46,17 @@ DP_EXPORT int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent exten
 DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,
 			   uint64_t offset)
 {
+	struct dp_state_view view;
 	struct dp_handle handle;
 
 	if (!pool)
 		return NULL;
 	handle = dp_handle_decode(pool, extent);
-	if (!dp_handle_is_usual(pool, handle) ||
-	    !dp_state_is_current(&pool->states, handle.block, handle.generation) ||
+	if (!dp_handle_is_usual(pool, handle))
+		return NULL;
+	view = dp_state_read(&pool->states, handle.block);
+	if (!dp_state_view_is_current(view, handle.generation) ||
+	    view.state == DP_STATE_SLAB ||
 	    offset >> DP_BLOCK_SHIFT >= dp_state_blocks(&pool->states, handle.block))
 		return NULL;
 	return pool->media.geometry.base + extent.addr + offset;

@@ -205,6 +205,12 @@ static void an_object_is_no_extent(void **state)
 		assert_int_not_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 		assert_int_not_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
 	}
+	/* The slab's extent, with the gen that it has, which no call returns. */
+	for (uint64_t at = addr - 65536; at <= addr; at += 4096) {
+		extent = (struct daxpin_extent) { at, live(f, 4096).gen >> 40 << 40 };
+		assert_null(daxpin_ptr(f->pool, extent, 0));
+		assert_int_not_equal(daxpin_hold(f->pool, extent, DAXPIN_HOLD_READ), 0);
+	}
 	assert_int_equal(daxpin_extent_at(f->pool, addr, &big), -ENOENT);
 	assert_int_equal(daxpin_hold_at(f->pool, addr, DAXPIN_HOLD_READ, &big),
 			 -ENOENT);
@@ -355,7 +361,6 @@ static void an_object_that_a_root_names_is_not_freed(void **state)
 	dp_invariants(f->pool);
 }
 
-/* More objects than a publish has entries, in one word of bits and in many. */
 static void an_address_inside_an_object_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -374,6 +379,29 @@ static void an_address_inside_an_object_is_refused(void **state)
 	assert_int_equal(run(f, &op, 1), 0);
 }
 
+/* Addresses in the metadata of a segment, of which the first ones are in block 0. */
+static void no_root_names_an_address_in_the_metadata(void **state)
+{
+	static const uint64_t where[] = { 16, 96, 4080, 4096, 0x1ffff0 };
+	struct fixture *f = *state;
+	uint64_t addr = live_object(f, 64, 'o');
+	struct daxpin_op op = root_of("known", addr);
+	struct daxpin_extent found;
+
+	assert_int_equal(run(f, &op, 1), 0);
+	for (size_t i = 0; i < sizeof(where) / sizeof(where[0]); i++) {
+		op = root_of("known", where[i]);
+		assert_int_equal(run(f, &op, 1), -EINVAL);
+		op = root_of("new", where[i]);
+		assert_int_equal(run(f, &op, 1), -EINVAL);
+	}
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_int_equal(daxpin_root(f->pool, "known", &found), 0);
+	assert_int_equal(found.addr, addr);
+	assert_int_equal(daxpin_root(f->pool, "new", &found), -ENOENT);
+}
+
+/* More objects than a publish has entries, in one word of bits and in many. */
 static void a_publish_of_248_objects(void **state)
 {
 	struct fixture *f = *state;
@@ -663,6 +691,7 @@ int main(void)
 		TEST(a_root_can_name_an_object),
 		TEST(an_object_that_a_root_names_is_not_freed),
 		TEST(an_address_inside_an_object_is_refused),
+		TEST(no_root_names_an_address_in_the_metadata),
 		TEST(a_publish_of_248_objects),
 		TEST(foreach_reports_each_live_object_once),
 		TEST(the_space_of_freed_objects_can_be_extents),
