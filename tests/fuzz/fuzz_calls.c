@@ -35,6 +35,7 @@ static struct {
 	uint32_t ops;			/* of the batch that is being put together */
 	uint32_t calls;
 	uint32_t creates;
+	uint64_t tags;			/* of objects */
 	char errmsg[512];
 } run;
 
@@ -116,6 +117,69 @@ static void check_payload(struct m_generation *generation)
 	       (unsigned long long)*tag, (unsigned long long)generation->tag);
 }
 
+static uint64_t object_of(const struct call *call)
+{
+	const struct m_object *object = &model.object[call->slot % M_OBJECTS];
+	uint64_t addr;
+
+	/* The first one in use from there on. */
+	for (uint32_t i = 0; i < M_OBJECTS && object->state == DAXPIN_STATE_FREE; i++)
+		object = &model.object[(call->slot + i) % M_OBJECTS];
+	addr = object->addr ? object->addr : 0x200040;
+	switch (call->twist & 15) {
+	case 1:
+		addr += 8;
+		break;
+	case 2:
+		addr += 16;
+		break;
+	case 3:			/* the next one, which may be free */
+		addr += m_object_size(addr);
+		break;
+	case 4:
+		addr += 65536;
+		break;
+	case 5:
+		addr &= ~4095ull;
+		break;
+	case 6:
+		addr = call->b;
+		break;
+	case 7:
+		addr = model.generation[0].extent.addr;
+		break;
+	}
+	fuzz_log("    object 0x%llx", (unsigned long long)addr);
+	return addr;
+}
+
+static uint32_t count_objects(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < M_OBJECTS; i++)
+		count += model.object[i].state != DAXPIN_STATE_FREE ||
+			 model.object[i].durable;
+	return count;
+}
+
+static void check_object(const struct m_object *object)
+{
+	uint64_t size = object->slab->size, tag, got, read = 0;
+	char *at = daxpin_object_ptr(model.pool, object->addr);
+
+	expect(at, "no address of the object at 0x%llx",
+	       (unsigned long long)object->addr);
+	memcpy(&tag, at + size - 8, 8);
+	expect(tag == object->tag, "object 0x%llx has 0x%llx, not 0x%llx",
+	       (unsigned long long)object->addr, (unsigned long long)tag,
+	       (unsigned long long)object->tag);
+	expect(!daxpin_object_size(model.pool, object->addr, &got) && got == size,
+	       "size of an object");
+	expect(!daxpin_object_read(model.pool, object->addr, size - 8, 8, &read) &&
+	       read == tag, "read of an object");
+}
+
 /* ---------------------------------------------------------- all of the pool */
 
 struct walk {
@@ -140,6 +204,53 @@ static int walk_one(struct daxpin_pool *pool, struct daxpin_extent extent,
 	walk->after = extent.addr;
 	walk->seen++;
 	return walk->stop == walk->seen ? (int)walk->stop : 0;
+}
+
+static int walk_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
+		       void *arg)
+{
+	struct m_object *object;
+	struct walk *walk = arg;
+
+	expect(pool == model.pool && !m_object_find(addr, &object) && object &&
+	       object->bit, "the object at 0x%llx is not live",
+	       (unsigned long long)addr);
+	expect(size == object->slab->size, "size %llu", (unsigned long long)size);
+	expect(!walk->seen || addr > walk->after, "objects out of order");
+	walk->after = addr;
+	walk->seen++;
+	return walk->stop == walk->seen ? (int)walk->stop : 0;
+}
+
+static uint32_t count_bits(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < M_OBJECTS; i++)
+		count += model.object[i].bit;
+	return count;
+}
+
+static void check_objects(void)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct walk walk = { 0, 0, 0 };
+	uint64_t slabs = 0;
+
+	for (uint32_t i = 0; i < M_SLABS; i++)
+		slabs += model.slab[i].used;
+	for (uint32_t i = 0; i < M_OBJECTS; i++)
+		if (model.object[i].state != DAXPIN_STATE_FREE)
+			check_object(&model.object[i]);
+	expect(!daxpin_foreach_object(model.pool, walk_object, &walk) &&
+	       walk.seen == count_bits(), "%u objects, not %u", walk.seen,
+	       count_bits());
+	expect(!daxpin_pool_info(model.pool, &info), "info");
+	expect(info.slab_bytes == slabs * 65536 && info.objects == walk.seen,
+	       "%llu bytes of slabs and %llu objects, not %llu and %u",
+	       (unsigned long long)info.slab_bytes,
+	       (unsigned long long)info.objects,
+	       (unsigned long long)slabs * 65536, walk.seen);
 }
 
 static uint32_t count_live(void)
@@ -181,9 +292,9 @@ static void check_sets(void)
 		addr = model.set[i].addr;
 		if (!addr)
 			continue;
-		expect(!daxpin_segment(model.pool, addr / (32 * MIB), &segment),
+		expect(!daxpin_segment(model.pool, addr / M_SEGMENT_SIZE, &segment),
 		       "segment");
-		memcpy(&value, (char *)segment.base + addr % (32 * MIB), 8);
+		memcpy(&value, (char *)segment.base + addr % M_SEGMENT_SIZE, 8);
 		expect(value == model.set[i].value,
 		       "the word at 0x%llx is 0x%llx, not 0x%llx",
 		       (unsigned long long)addr, (unsigned long long)value,
@@ -194,15 +305,17 @@ static void check_sets(void)
 static void check_roots(void)
 {
 	struct daxpin_extent want, got;
+	int expected;
 
 	/* Tests only a few names of a full directory, because each is searched for. */
 	for (uint32_t i = 0; i < M_ROOTS; i++) {
 		if (!model.root[i].name[0] || (i > 32 && i % 101))
 			continue;
-		expect(!m_root(model.root[i].name, &want) &&
-		       !daxpin_root(model.pool, model.root[i].name, &got) &&
-		       got.addr == want.addr && got.gen == want.gen,
+		expected = m_root(model.root[i].name, &want);
+		expect(daxpin_root(model.pool, model.root[i].name, &got) == expected,
 		       "root %s", model.root[i].name);
+		expect(expected || (got.addr == want.addr && got.gen == want.gen),
+		       "root %s names something else", model.root[i].name);
 	}
 }
 
@@ -218,6 +331,7 @@ static void check_most(void)
 	for (uint32_t i = 0; i < model.generations; i++)
 		if (model.generation[i].state != DAXPIN_STATE_FREE)
 			check_payload(&model.generation[i]);
+	check_objects();
 	check_sets();
 	check_roots();
 }
@@ -237,6 +351,7 @@ static struct daxpin_pool_options options_for(uint32_t flags)
 		.size = sizeof(struct daxpin_pool_options),
 		.flags = flags,
 		.granularity = run.granularity,
+		.max_size = M_SEGMENTS * M_SEGMENT_SIZE,
 		.errmsg = run.errmsg,
 		.errmsg_size = sizeof(run.errmsg),
 	};
@@ -320,8 +435,8 @@ static void call_create(const struct call *call)
 	options.deadline_ns = DAXPIN_NO_DEADLINE;
 	if (!want && run.creates++ >= CREATES_MAX)
 		return;
-	options.segment_size = 32 * MIB;
-	options.pool_size = model.segments * 32 * MIB;
+	options.segment_size = M_SEGMENT_SIZE;
+	options.pool_size = model.segments * M_SEGMENT_SIZE;
 	if (call->flags & 2 && !model.pool) {
 		options.pool_size = 1 + call->b % (30 * MIB);
 		want = -EINVAL;
@@ -335,10 +450,83 @@ static void call_create(const struct call *call)
 	check_most();
 }
 
-static void call_close(void)
+/* From nothing to a segment more than the machine has, or an odd number. */
+static uint64_t pool_size_of(const struct call *call)
+{
+	if (call->flags & 1)
+		return call->b;
+	return call->a % (M_SEGMENTS + 2) * M_SEGMENT_SIZE + (call->flags >> 1 & 1);
+}
+
+static void call_grow(const struct call *call)
+{
+	struct daxpin_pool_options options = options_for(0);
+	uint64_t size = pool_size_of(call);
+	bool plain = call->flags & 4;
+	int want = m_grow(size);
+
+	options.deadline_ns = DAXPIN_NO_DEADLINE;
+	agree("grow", daxpin_pool_grow(model.pool, size, plain ? NULL : &options),
+	      want);
+	if (!plain)
+		check_errmsg(want);
+	if (want)
+		return;
+	m_resized(size);
+	check_most();
+}
+
+struct shrink {
+	uint64_t left;			/* what the model counts, in bytes */
+	uint32_t calls;
+};
+
+static int cancel_shrink(struct daxpin_pool *pool,
+			 const struct daxpin_shrink_wait *wait, void *arg)
+{
+	struct shrink *shrink = arg;
+
+	expect(pool == model.pool && wait->left_bytes == shrink->left,
+	       "%llu bytes left, not %llu", (unsigned long long)wait->left_bytes,
+	       (unsigned long long)shrink->left);
+	expect((wait->reason == DAXPIN_SHRINK_REGISTRATION) == !shrink->left,
+	       "reason %u", wait->reason);
+	shrink->calls++;
+	return 1;
+}
+
+/* Without progress() a shrink that something prevents would wait for ever. */
+static void call_shrink(const struct call *call)
+{
+	uint64_t size = pool_size_of(call);
+	bool waits = call->flags & 4;
+	struct shrink shrink = { m_left(size), 0 };
+	struct daxpin_shrink_options options = {
+		.size = sizeof(options), .flags = call->flags & 8 ? call->a : 0,
+		.deadline_ns = waits ? DAXPIN_NO_DEADLINE : 0,
+		.progress_arg = &shrink,
+		.errmsg = run.errmsg, .errmsg_size = sizeof(run.errmsg),
+	};
+	int want;
+
+	if (m_has_empty_slab(size))
+		return;
+	want = m_shrink(size, options.flags, waits);
+	options.progress = want == -ECANCELED ? cancel_shrink : NULL;
+	agree("shrink", daxpin_pool_shrink(model.pool, size, &options), want);
+	check_errmsg(want);
+	expect(shrink.calls == (want == -ECANCELED), "%u calls of progress()",
+	       shrink.calls);
+	if (!want)
+		m_resized(size);
+	check_most();
+}
+
+static void call_close(const struct call *call)
 {
 	struct daxpin_pool *pool = model.pool;
 
+	(void)call;
 	dp_invariants(pool);
 	agree("close", daxpin_pool_close(pool), m_close());
 	if (!model.pool)
@@ -519,12 +707,10 @@ static const char *keep_name(const char *name)
 #define OP_NOTHING	0x20u		/* ROOT: removes the name */
 #define OP_MORE		0x40u		/* collect a batch: do not publish yet */
 
+/* The type is KEEP to ROOT, of an extent; object_op() makes it one of an object. */
 static struct daxpin_op op_for(const struct call *call)
 {
-	struct daxpin_op op = {
-		.type = DAXPIN_OP_KEEP + OP_TYPE(call->flags),
-		.extent = handle_of(call),
-	};
+	struct daxpin_op op = { .type = DAXPIN_OP_KEEP + OP_TYPE(call->flags) };
 
 	if (op.type == DAXPIN_OP_KEEP)
 		op.flags = OP_FLAGS(call->flags);
@@ -534,6 +720,38 @@ static struct daxpin_op op_for(const struct call *call)
 	}
 	if (op.type == DAXPIN_OP_ROOT)
 		op.name = keep_name(name_for(call->a));
+	return op;
+}
+
+static struct daxpin_op extent_op(const struct call *call)
+{
+	struct daxpin_op op = op_for(call);
+
+	op.extent = handle_of(call);
+	return op;
+}
+
+static struct daxpin_op object_op(const struct call *call)
+{
+	struct daxpin_op op = op_for(call);
+
+	op.extent.addr = object_of(call);
+	if ((call->twist & 15) == 8)
+		op.extent.gen = call->b;
+	if (op.type == DAXPIN_OP_KEEP) {
+		op.type = DAXPIN_OP_OBJECT_KEEP;
+		op.flags &= DAXPIN_OP_PERSISTED;
+	} else if (op.type == DAXPIN_OP_RETIRE) {
+		op.type = DAXPIN_OP_OBJECT_FREE;
+	} else if (op.type == DAXPIN_OP_SET) {
+		op.offset = call->a & 0x80000000 ? 0 : call->a % 260 * 8;
+	}
+	return op;
+}
+
+/* Makes it invalid, if the flags say so. */
+static struct daxpin_op odd_op(const struct call *call, struct daxpin_op op)
+{
 	if (op.type == DAXPIN_OP_ROOT && call->flags & OP_NOTHING)
 		op.extent = (struct daxpin_extent) { 0, 0 };
 	if (!(call->flags & OP_ODD))
@@ -603,15 +821,17 @@ static bool sets_a_tag(const struct daxpin_op *op)
 {
 	struct m_generation *generation = m_find(op->extent);
 
+	if (op->type == DAXPIN_OP_SET && !op->extent.gen)
+		return op->offset == m_object_size(op->extent.addr) - 8;
 	return op->type == DAXPIN_OP_SET && generation &&
 	       op->offset == m_size(generation) - 8;
 }
 
-static void call_publish(const struct call *call)
+static void collect(const struct call *call, struct daxpin_op op)
 {
-	struct daxpin_op op = op_for(call);
 	uint32_t fails_at = call->twist >> 4 & 7;
 
+	op = odd_op(call, op);
 	if (sets_a_tag(&op))
 		return;
 	log_op(&op);
@@ -626,6 +846,16 @@ static void call_publish(const struct call *call)
 		if (run.op[i].offset || run.op[i].length)
 			fails_at = 0;
 	publish(fails_at);
+}
+
+static void call_publish(const struct call *call)
+{
+	collect(call, extent_op(call));
+}
+
+static void call_publish_object(const struct call *call)
+{
+	collect(call, object_op(call));
 }
 
 static void call_publish_badly(const struct call *call)
@@ -701,6 +931,31 @@ static void call_extent_at(const struct call *call)
 	      daxpin_extent_at(model.pool, extent.addr, NULL), -EINVAL);
 }
 
+/* The extents that begin in a range. */
+static void foreach_in(const struct call *call)
+{
+	uint64_t end = model.mapped * M_SEGMENT_SIZE, begin = call->b % end;
+	uint64_t length = call->flags & 1 ? M_SEGMENT_SIZE : (call->b >> 32) % end;
+	struct walk walk = { 0, 0, 0 };
+	uint32_t count = 0;
+
+	if (call->flags & 2)
+		begin = begin / M_SEGMENT_SIZE * M_SEGMENT_SIZE;
+	if (length > end - begin) {
+		agree("foreach_in: past the end",
+		      daxpin_foreach_in(model.pool, begin, length, walk_one, &walk),
+		      -EINVAL);
+		return;
+	}
+	for (uint32_t i = 0; i < model.generations; i++)
+		count += model.generation[i].state == DAXPIN_STATE_LIVE &&
+			 model.generation[i].extent.addr - begin <
+			 (length ? length : end - begin);
+	agree("foreach_in",
+	      daxpin_foreach_in(model.pool, begin, length, walk_one, &walk), 0);
+	expect(walk.seen == count, "%u extents in the range, not %u", walk.seen, count);
+}
+
 static void call_foreach(const struct call *call)
 {
 	uint32_t live = count_live(), stop = live ? call->a % (live + 2) : 0;
@@ -712,8 +967,9 @@ static void call_foreach(const struct call *call)
 	walk = (struct walk) { 0, 0, 0 };
 	agree("foreach_in", daxpin_foreach_in(model.pool, 0, 0, walk_one, &walk), 0);
 	expect(walk.seen == live, "%u extents in the range of all", walk.seen);
+	foreach_in(call);
 	agree("foreach_in: too far",
-	      daxpin_foreach_in(model.pool, model.segments * 32ull * MIB, call->b,
+	      daxpin_foreach_in(model.pool, model.mapped * M_SEGMENT_SIZE, call->b,
 				walk_one, &walk), -EINVAL);
 }
 
@@ -968,6 +1224,99 @@ static void call_events(const struct call *call)
 	check_signals();
 }
 
+/* ---------------------------------------------------------------- objects */
+
+static void reserve_object(uint64_t size, uint32_t flags)
+{
+	int want = m_object_reserve(size, flags);
+	struct m_object *object;
+	uint64_t addr, bytes;
+	char *at;
+
+	agree("object_reserve", daxpin_object_reserve(model.pool, size, flags, &addr),
+	      want);
+	if (want == -ENOSPC)
+		m_refused();
+	if (want)
+		return;
+	note_first_attempt();
+	object = m_object_reserved(size, addr);
+	bytes = object->slab->size;
+	at = daxpin_object_ptr(model.pool, addr);
+	expect(at && addr % 16 == 0, "0x%llx", (unsigned long long)addr);
+	for (uint64_t i = 0; flags && i < bytes; i++)
+		expect(!at[i], "byte %llu is not zero", (unsigned long long)i);
+	/* What an object had before must be overwritten. */
+	memset(at, 0x5a, bytes);
+	object->tag = addr ^ ++run.tags * 0x9e3779b97f4a7c15;
+	memcpy(at + bytes - 8, &object->tag, 8);
+}
+
+static uint32_t count_slabs(void)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < M_SLABS; i++)
+		count += model.slab[i].used || model.slab[i].durable;
+	return count;
+}
+
+/* Reserves several objects of one size, so that slabs become full. */
+static void call_object_reserve(const struct call *call)
+{
+	uint64_t size = call->flags & 2 ? call->b : call->a % (DAXPIN_OBJECT_MAX + 2);
+	uint32_t flags = call->flags & 0x80 ? call->a >> 16 :
+			 call->flags & 1 ? DAXPIN_RESERVE_ZERO : 0;
+
+	if (call->flags & 0x40)
+		size = DAXPIN_OBJECT_MAX;
+	for (uint32_t i = 0; i <= (call->flags >> 2 & 15u) &&
+	     count_objects() < M_OBJECTS && count_slabs() < M_SLABS - 1; i++)
+		reserve_object(size, flags);
+	agree("object_reserve: nowhere",
+	      daxpin_object_reserve(model.pool, 16, 0, NULL), -EINVAL);
+}
+
+static void call_object_cancel(const struct call *call)
+{
+	uint64_t addr = object_of(call);
+
+	agree("object_cancel", daxpin_object_cancel(model.pool, addr),
+	      m_object_cancel(addr));
+}
+
+static void call_object_query(const struct call *call)
+{
+	uint64_t addr = object_of(call), size = 0, offset = call->a % 2100;
+	uint64_t length = call->flags & 1 ? call->b : (call->a >> 16) % 2100;
+	int want = m_object_query(addr), read = m_object_read(addr, offset, length);
+	char bytes[DAXPIN_OBJECT_MAX], *at = daxpin_object_ptr(model.pool, addr);
+
+	agree("object_size", daxpin_object_size(model.pool, addr, &size), want);
+	expect(size == (want ? 0 : m_object_size(addr)), "size");
+	expect(!at == (want != 0), "ptr of an object");
+	agree("object_read", daxpin_object_read(model.pool, addr, offset, length,
+						bytes), read);
+	expect(read || !length || !memcmp(bytes, at + offset, length),
+	       "other bytes were read");
+	agree("object_size: nowhere", daxpin_object_size(model.pool, addr, NULL),
+	      -EINVAL);
+	agree("object_read: nowhere", daxpin_object_read(model.pool, addr, 0, 8, NULL),
+	      -EINVAL);
+}
+
+static void call_foreach_object(const struct call *call)
+{
+	uint32_t live = count_bits(), stop = live ? call->a % (live + 2) : 0;
+	struct walk walk = { 0, 0, stop };
+
+	agree("foreach_object",
+	      daxpin_foreach_object(model.pool, walk_object, &walk),
+	      stop <= live ? (int)stop : 0);
+	agree("foreach_object: no fn", daxpin_foreach_object(model.pool, NULL, NULL),
+	      -EINVAL);
+}
+
 /* --------------------------------------------------------------- adapters */
 
 /* The machine has no netlink, so no protection domain may be created. */
@@ -996,6 +1345,7 @@ static void call_register(const struct call *call)
 		return;
 	}
 	want = m_register(call->a, rdma);
+	model.registered_on[at] = call->a;
 	agree("register", daxpin_register(model.pool, call->a, &options,
 					  &model.registration[at]), want);
 	model.has_rdma[at] = !want && rdma;
@@ -1018,11 +1368,11 @@ static void call_register(const struct call *call)
 static void call_segment(const struct call *call)
 {
 	struct daxpin_segment segment;
-	int want = call->a < model.segments ? 0 : -ENOENT;
+	int want = call->a < model.mapped ? 0 : -ENOENT;
 
 	agree("segment", daxpin_segment(model.pool, call->a, &segment), want);
-	expect(want || (segment.addr == call->a * 32 * MIB &&
-			segment.size == 32 * MIB), "another segment");
+	expect(want || (segment.addr == call->a * M_SEGMENT_SIZE &&
+			segment.size == M_SEGMENT_SIZE), "another segment");
 	agree("segment: nowhere", daxpin_segment(model.pool, 0, NULL), -EINVAL);
 	agree("unregister: NULL", daxpin_unregister(NULL), -EINVAL);
 }
@@ -1058,20 +1408,23 @@ static const struct {
 	{ call_open, true },
 	{ call_open_badly, true },
 	{ call_create, true },
+	{ call_close, false },
+	{ call_object_reserve, false },
+	{ call_object_cancel, false },
+	{ call_object_query, false },
+	{ call_foreach_object, false },
+	{ call_publish_object, false },
+	{ call_grow, false },
+	{ call_shrink, false },
 };
-
-#define CLOSE	(sizeof(calls) / sizeof(calls[0]))
 
 static void make_call(const struct call *call)
 {
-	uint32_t what = call->what % (CLOSE + 1);
+	uint32_t what = call->what % (sizeof(calls) / sizeof(calls[0]));
 
-	if (what == CLOSE && model.pool)
-		call_close();
-	else if (what < CLOSE && (model.pool || calls[what].closed))
-		calls[what].fn(call);
-	else
+	if (!model.pool && !calls[what].closed)
 		return;
+	calls[what].fn(call);
 	run.calls++;
 	if (model.pool && (fuzz_thorough || run.calls % CHECK_EVERY == 0))
 		check_all();
@@ -1100,22 +1453,22 @@ static void drop_all(void)
 /* Closes, opens as after a reboot, and compares with what was published. */
 static void finish(void)
 {
-	struct call reopen = { 0 };
+	struct call again = { 0 };
 
 	if (model.pool) {
 		unregister_all();
 		drop_all();
 		check_most();
-		call_close();
+		call_close(&again);
 	}
 	/* The first close may have returned -EIO because the medium failed. */
 	if (model.pool)
-		call_close();
+		call_close(&again);
 	expect(!model.pool, "does not close");
 	machine_set_boot(machine.boot_id[0] + 1);
-	call_open(&reopen);
+	call_open(&again);
 	expect(model.pool, "does not open");
-	call_close();
+	call_close(&again);
 }
 
 /* Gives each free block of an empty pool the highest generation. */
@@ -1129,7 +1482,7 @@ static void age(struct machine_disk *disk, uint32_t segments)
 					  0xfffffffull << 36);
 		if (b % M_BLOCKS >= M_FIRST)
 			machine_write(b / M_BLOCKS,
-				      format_word_offset(32 * MIB, b % M_BLOCKS),
+				      format_word_offset(M_SEGMENT_SIZE, b % M_BLOCKS),
 				      &word, 8);
 	}
 	/* In each table all pages are in use but the one of the metadata's blocks. */
@@ -1146,8 +1499,8 @@ static struct machine_disk *make_base(uint32_t segments, bool aged)
 	struct daxpin_pool_options options = options_for(0);
 	struct daxpin_pool *pool;
 
-	options.segment_size = 32 * MIB;
-	options.pool_size = segments * 32 * MIB;
+	options.segment_size = M_SEGMENT_SIZE;
+	options.pool_size = segments * M_SEGMENT_SIZE;
 	machine_reset(disk);
 	expect(!daxpin_pool_create(MACHINE_POOL, &options, &pool), "create");
 	expect(!daxpin_pool_close(pool), "close");

@@ -11,7 +11,7 @@ struct model model;
 void m_begin(uint32_t segments, uint64_t epoch, uint32_t gen)
 {
 	memset(&model, 0, sizeof(model));
-	model.segments = segments;
+	model.segments = model.mapped = segments;
 	model.epoch = epoch;
 	for (uint32_t b = 0; b < M_SEGMENTS * M_BLOCKS; b++)
 		model.block[b].gen = gen;
@@ -19,13 +19,18 @@ void m_begin(uint32_t segments, uint64_t epoch, uint32_t gen)
 
 /* ---------------------------------------------------------------- handles */
 
+/* Is it past the pool, or in metadata? */
+static bool is_bad_place(uint64_t addr)
+{
+	uint64_t block = addr / 4096;
+
+	return block >= model.mapped * M_BLOCKS || block % M_BLOCKS < M_FIRST;
+}
+
 /* Returns 0, or the error of every call with this handle. */
 static int bad_handle(struct daxpin_extent extent)
 {
-	uint64_t block = extent.addr / 4096;
-
-	if (extent.addr % 4096 || block >= model.segments * M_BLOCKS ||
-	    block % M_BLOCKS < M_FIRST)
+	if (extent.addr % 4096 || is_bad_place(extent.addr))
 		return -EINVAL;
 	if (extent.gen >> GENERATION_BITS == (model.epoch & 0xffffff))
 		return 0;
@@ -52,6 +57,15 @@ static bool is_to_come(struct daxpin_extent extent)
 	       model.block[extent.addr / 4096].generation;
 }
 
+/* Does a slab begin at this address? */
+static bool is_slab(uint64_t addr)
+{
+	for (uint32_t i = 0; i < M_SLABS; i++)
+		if (model.slab[i].used && model.slab[i].addr == addr)
+			return true;
+	return false;
+}
+
 static int find(struct daxpin_extent extent,
 		struct m_generation **ret_generation)
 {
@@ -60,7 +74,9 @@ static int find(struct daxpin_extent extent,
 	if (ret)
 		return ret;
 	*ret_generation = m_find(extent);
-	return *ret_generation ? 0 : -ESTALE;
+	if (*ret_generation)
+		return 0;
+	return is_to_come(extent) && is_slab(extent.addr) ? -EINVAL : -ESTALE;
 }
 
 uint64_t m_size(const struct m_generation *generation)
@@ -160,10 +176,211 @@ static void end_or_retire(struct m_generation *generation)
 		end_generation(generation);
 }
 
+/* ---------------------------------------------------------------- objects */
+
+/* The size of the objects that have `size` bytes: 16, 32 ... 128, then in eight steps
+ * for each doubling. */
+static uint32_t object_size_for(uint64_t size)
+{
+	uint32_t step = 16, end = 128;
+
+	for (; size > end; end *= 2)
+		step = end / 8;
+	return (size + step - 1) / step * step;
+}
+
+/* The most objects that fit into a slab behind a bit for each, 47 bits a word. */
+static void shape_slab(struct m_slab *slab, uint32_t size)
+{
+	slab->size = size;
+	slab->count = 0;
+	for (uint32_t n = 1; n <= M_SLAB_BLOCKS * 4096 / size; n++) {
+		uint64_t first = ((n + 46) / 47 * 8 + 63) / 64 * 64;
+
+		if (first + n * size > M_SLAB_BLOCKS * 4096)
+			break;
+		slab->first = first;
+		slab->count = n;
+	}
+}
+
+static struct m_slab *slab_of(uint64_t addr)
+{
+	for (uint32_t i = 0; i < M_SLABS; i++)
+		if (model.slab[i].used &&
+		    addr - model.slab[i].addr < M_SLAB_BLOCKS * 4096)
+			return &model.slab[i];
+	return NULL;
+}
+
+/* The number of the object that begins at an address of a slab. -1: none does. */
+static int index_in(const struct m_slab *slab, uint64_t addr)
+{
+	uint64_t offset = addr - slab->addr - slab->first;
+
+	if (addr - slab->addr < slab->first || offset % slab->size ||
+	    offset / slab->size >= slab->count)
+		return -1;
+	return offset / slab->size;
+}
+
+static struct m_object *object_at(uint64_t addr)
+{
+	for (uint32_t i = 0; i < M_OBJECTS; i++)
+		if (model.object[i].addr == addr &&
+		    model.object[i].state != DAXPIN_STATE_FREE)
+			return &model.object[i];
+	return NULL;
+}
+
+int m_object_find(uint64_t addr, struct m_object **ret_object)
+{
+	struct m_slab *slab = slab_of(addr);
+
+	if (!slab || index_in(slab, addr) < 0)
+		return -EINVAL;
+	*ret_object = object_at(addr);
+	return 0;
+}
+
+uint64_t m_object_size(uint64_t addr)
+{
+	struct m_slab *slab = slab_of(addr);
+
+	return slab && index_in(slab, addr) >= 0 ? slab->size : 0;
+}
+
+static uint32_t objects_in(const struct m_slab *slab)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < M_OBJECTS; i++)
+		count += model.object[i].state != DAXPIN_STATE_FREE &&
+			 model.object[i].slab == slab;
+	return count;
+}
+
+static bool has_bits(const struct m_slab *slab)
+{
+	for (uint32_t i = 0; i < M_OBJECTS; i++)
+		if (model.object[i].state != DAXPIN_STATE_FREE &&
+		    model.object[i].slab == slab && model.object[i].bit)
+			return true;
+	return false;
+}
+
+/* Are there free objects of this size? */
+static bool has_free_object(uint32_t size)
+{
+	for (uint32_t i = 0; i < M_SLABS; i++) {
+		const struct m_slab *slab = &model.slab[i];
+
+		if (slab->used && !slab->closing && slab->size == size &&
+		    objects_in(slab) < slab->count)
+			return true;
+	}
+	return false;
+}
+
+static void forget_sets(uint64_t addr, uint64_t size)
+{
+	for (uint32_t i = 0; i < M_SETS; i++)
+		if (model.set[i].addr - addr < size)
+			model.set[i].addr = 0;
+}
+
+static void end_object(struct m_object *object)
+{
+	forget_sets(object->addr, object->slab->size);
+	object->state = DAXPIN_STATE_FREE;
+	object->bit = false;
+}
+
+/* The extent of a slab is freed, on media too. */
+static void end_slab(struct m_slab *slab)
+{
+	struct m_block *block = &model.block[slab->addr / 4096];
+
+	mark(slab->addr / 4096, M_SLAB_BLOCKS, false);
+	block->generation = (block->generation + 1) & GENERATION_MASK;
+	block->gen = block->generation & GEN_MASK;
+	slab->used = slab->durable = false;
+	queue_retry();
+}
+
+/* There is no space: frees the slabs without objects. False: there are none. */
+static bool give_back_slabs(void)
+{
+	bool any = false;
+
+	model.refused = true;
+	for (uint32_t i = 0; i < M_SLABS; i++) {
+		struct m_slab *slab = &model.slab[i];
+
+		if (!slab->used || slab->closing || objects_in(slab))
+			continue;
+		any = true;
+		if (model.failed)
+			slab->closing = true;
+		else
+			end_slab(slab);
+	}
+	return any;
+}
+
+/* A close frees the slabs without live objects. */
+static void close_slabs(void)
+{
+	for (uint32_t i = 0; i < M_SLABS; i++) {
+		struct m_slab *slab = &model.slab[i];
+
+		if (!slab->used || slab->closing || has_bits(slab))
+			continue;
+		for (uint32_t j = 0; j < M_OBJECTS; j++)
+			if (model.object[j].slab == slab &&
+			    model.object[j].state != DAXPIN_STATE_FREE)
+				end_object(&model.object[j]);
+		end_slab(slab);
+	}
+}
+
+static void find_objects_again(void)
+{
+	for (uint32_t i = 0; i < M_SLABS; i++) {
+		struct m_slab *slab = &model.slab[i];
+
+		slab->used = slab->durable;
+		slab->closing = false;
+		if (slab->used)
+			mark(slab->addr / 4096, M_SLAB_BLOCKS, true);
+	}
+	for (uint32_t i = 0; i < M_OBJECTS; i++) {
+		struct m_object *object = &model.object[i];
+
+		object->state = object->durable ? DAXPIN_STATE_LIVE :
+						  DAXPIN_STATE_FREE;
+		object->bit = object->durable;
+		object->publishing = false;
+	}
+	for (uint32_t i = 0; i < M_SETS; i++) {
+		uint64_t addr = model.set[i].addr;
+		bool kept = !slab_of(addr);
+
+		for (uint32_t j = 0; !kept && j < M_OBJECTS; j++)
+			kept = model.object[j].durable &&
+			       addr - model.object[j].addr <
+			       model.object[j].slab->size;
+		if (!kept)
+			model.set[i].addr = 0;
+	}
+}
+
+/* --------------------------------------------------------- watches of extents */
+
 int m_watch(struct m_watch *watch, struct daxpin_extent extent)
 {
-	struct m_generation *generation = NULL;
-	int ret = find(extent, &generation);
+	struct m_generation *generation = m_find(extent);
+	int ret = bad_handle(extent);
 
 	if (watch->state != M_UNUSED || ret == -EINVAL)
 		return -EINVAL;
@@ -280,6 +497,7 @@ static void find_again(uint64_t block)
 static void begin_epoch(struct daxpin_pool *pool, bool readonly)
 {
 	model.pool = pool;
+	model.mapped = model.segments;
 	model.readonly = readonly;
 	model.failed = false;
 	if (readonly)
@@ -301,6 +519,7 @@ void m_opened(struct daxpin_pool *pool, bool readonly)
 	for (uint32_t b = 0; b < model.segments * M_BLOCKS; b++)
 		if (model.block[b].data)
 			find_again(b);
+	find_objects_again();
 	memcpy(model.root, model.durable_root, sizeof(model.root));
 	for (uint32_t i = 0; i < M_SETS; i++)
 		if (!model.block[model.set[i].addr / 4096].taken)
@@ -324,6 +543,8 @@ void m_created(struct daxpin_pool *pool)
 	begin_epoch(pool, false);
 	memset(model.block, 0, sizeof(model.block));
 	memset(model.set, 0, sizeof(model.set));
+	memset(model.slab, 0, sizeof(model.slab));
+	memset(model.object, 0, sizeof(model.object));
 	memset(model.root, 0, sizeof(model.root));
 	memset(model.durable_root, 0, sizeof(model.durable_root));
 }
@@ -351,6 +572,8 @@ int m_close(void)
 			return refused_close();
 	if (anything_held())
 		return refused_close();
+	if (!model.readonly && !model.failed)
+		close_slabs();
 	/* The close may have written some of its stores; the next open reads them. */
 	if (model.failed && !model.readonly) {
 		model.readonly = true;
@@ -382,6 +605,93 @@ int m_drain(void)
 	}
 	model.gates++;
 	return 0;
+}
+
+/* ---------------------------------------------------------- grow and shrink */
+
+static uint64_t segments_for(uint64_t size)
+{
+	return size / M_SEGMENT_SIZE + !!(size % M_SEGMENT_SIZE);
+}
+
+int m_grow(uint64_t size)
+{
+	if (model.readonly)
+		return -EROFS;
+	if (model.segments < model.mapped)
+		return -EBUSY;
+	if (size <= model.segments * M_SEGMENT_SIZE ||
+	    size > (16384 * M_SEGMENT_SIZE))
+		return -EINVAL;
+	if (segments_for(size) > M_SEGMENTS)
+		return -ENOSPC;
+	return 0;
+}
+
+static bool is_registered(uint32_t from)
+{
+	for (uint32_t i = 0; i < M_REGISTRATIONS; i++)
+		if (model.registration[i] && model.registered_on[i] >= from)
+			return true;
+	return false;
+}
+
+uint64_t m_left(uint64_t size)
+{
+	uint64_t blocks = 0;
+
+	for (uint32_t b = segments_for(size) * M_BLOCKS; b < model.segments * M_BLOCKS;
+	     b++)
+		blocks += model.block[b].taken;
+	return blocks * 4096;
+}
+
+bool m_has_empty_slab(uint64_t size)
+{
+	for (uint32_t i = 0; i < M_SLABS; i++)
+		if (model.slab[i].used && !objects_in(&model.slab[i]) &&
+		    model.slab[i].addr / M_SEGMENT_SIZE >= segments_for(size))
+			return true;
+	return false;
+}
+
+int m_shrink(uint64_t size, uint32_t flags, bool waits)
+{
+	if (model.readonly)
+		return -EROFS;
+	if (flags || !size || size > model.segments * M_SEGMENT_SIZE)
+		return -EINVAL;
+	if (segments_for(size) == model.segments)
+		return 0;
+	if (m_left(size) || is_registered(segments_for(size))) {
+		queue_retry();
+		return waits ? -ECANCELED : -EBUSY;
+	}
+	/* The machine has no ring, which a wait with a deadline needs. */
+	if (machine.kind == DP_SOURCE_FSDAX && !waits) {
+		queue_retry();
+		return -ENOSYS;
+	}
+	return 0;
+}
+
+/* A removed segment's generations continue if it is added again in the same open. */
+void m_resized(uint64_t size)
+{
+	uint32_t was = model.segments;
+
+	model.segments = segments_for(size);
+	for (uint32_t b = was * M_BLOCKS; b < model.segments * M_BLOCKS; b++) {
+		uint64_t generation = model.block[b].generation;
+
+		model.block[b] = (struct m_block) {
+			.generation = b / M_BLOCKS < model.mapped ? generation : 0
+		};
+	}
+	if (model.segments > model.mapped)
+		model.mapped = model.segments;
+	if (model.segments > was)
+		queue_retry();
 }
 
 int m_register(uint32_t segment, bool rdma)
@@ -432,7 +742,102 @@ int m_reserve(uint64_t size, uint32_t flags)
 		return -EROFS;
 	if (blocks > M_BLOCKS - M_FIRST)
 		return -EFBIG;
+	if (blocks > longest_run())
+		give_back_slabs();
 	return blocks > longest_run() ? -ENOSPC : 0;
+}
+
+int m_object_reserve(uint64_t size, uint32_t flags)
+{
+	if (!size || size > DAXPIN_OBJECT_MAX || flags & ~DAXPIN_RESERVE_ZERO)
+		return -EINVAL;
+	if (model.readonly)
+		return -EROFS;
+	if (has_free_object(object_size_for(size)))
+		return 0;
+	if (model.failed)
+		return -EIO;
+	if (longest_run() < M_SLAB_BLOCKS)
+		give_back_slabs();
+	return longest_run() < M_SLAB_BLOCKS ? -ENOSPC : 0;
+}
+
+/* A slab that was made for the object at an address, which is its first one. */
+static struct m_slab *new_slab(uint64_t addr, uint32_t size)
+{
+	uint64_t block = addr / 4096;
+	struct m_slab *slab = model.slab;
+
+	expect(!has_free_object(size), "a new slab, but an object was free");
+	while (slab < model.slab + M_SLABS && (slab->used || slab->durable))
+		slab++;
+	expect(slab < model.slab + M_SLABS, "more slabs than the model has room for");
+	*slab = (struct m_slab) { .addr = block * 4096, .used = true, .durable = true };
+	shape_slab(slab, size);
+	mark(block, M_SLAB_BLOCKS, true);
+	model.block[block].gen = model.block[block].generation & GEN_MASK;
+	return slab;
+}
+
+struct m_object *m_object_reserved(uint64_t size, uint64_t addr)
+{
+	struct m_slab *slab = slab_of(addr);
+	struct m_object *object = model.object;
+
+	if (!slab)
+		slab = new_slab(addr, object_size_for(size));
+	expect(!slab->closing && slab->size == object_size_for(size) &&
+		       index_in(slab, addr) >= 0,
+	       "0x%llx is no object of %llu bytes", (unsigned long long)addr,
+	       (unsigned long long)size);
+	expect(!object_at(addr), "the object at 0x%llx is not free",
+	       (unsigned long long)addr);
+	while (object < model.object + M_OBJECTS &&
+	       (object->state != DAXPIN_STATE_FREE || object->durable))
+		object++;
+	expect(object < model.object + M_OBJECTS,
+	       "more objects than the model has room for");
+	*object = (struct m_object) {
+		.addr = addr, .slab = slab, .state = DAXPIN_STATE_RESERVED
+	};
+	forget_sets(addr, slab->size);
+	return object;
+}
+
+int m_object_cancel(uint64_t addr)
+{
+	struct m_object *object;
+	int ret = m_object_find(addr, &object);
+
+	if (ret)
+		return ret;
+	if (!object)
+		return -ESTALE;
+	if (object->publishing)
+		return -EBUSY;
+	if (object->state == DAXPIN_STATE_LIVE)
+		return -EINVAL;
+	end_object(object);
+	return 0;
+}
+
+int m_object_query(uint64_t addr)
+{
+	struct m_object *object;
+	int ret = m_object_find(addr, &object);
+
+	return !ret && !object ? -ESTALE : ret;
+}
+
+int m_object_read(uint64_t addr, uint64_t offset, uint64_t length)
+{
+	int ret = m_object_query(addr);
+	uint64_t size;
+
+	if (ret || !length)
+		return ret;
+	size = m_object_size(addr);
+	return offset > size || length > size - offset ? -EINVAL : 0;
 }
 
 struct m_generation *m_reserved(uint64_t size, struct daxpin_extent extent)
@@ -503,6 +908,11 @@ static int check_op(const struct daxpin_op *op)
 		if (op->flags & DAXPIN_OP_PERSISTED && (op->offset || op->length))
 			return -EINVAL;
 		return op->value || op->name || op->flags > 3 ? -EINVAL : 0;
+	case DAXPIN_OP_OBJECT_KEEP:
+		if (op->flags & DAXPIN_OP_PERSISTED && (op->offset || op->length))
+			return -EINVAL;
+		return op->value || op->name || op->flags > 1 ? -EINVAL : 0;
+	case DAXPIN_OP_OBJECT_FREE:
 	case DAXPIN_OP_RETIRE:
 		return op->value || op->name || op->flags || op->offset ||
 		       op->length ? -EINVAL : 0;
@@ -515,6 +925,30 @@ static int check_op(const struct daxpin_op *op)
 		return check_name(op->name);
 	}
 	return -EINVAL;
+}
+
+static bool moves_object(const struct daxpin_op *op)
+{
+	return op->type == DAXPIN_OP_OBJECT_KEEP || op->type == DAXPIN_OP_OBJECT_FREE;
+}
+
+/* A SET in an object, or a ROOT of one. */
+static bool names_object(const struct daxpin_op *op)
+{
+	return (op->type == DAXPIN_OP_SET || op->type == DAXPIN_OP_ROOT) &&
+	       op->extent.addr && !op->extent.gen;
+}
+
+static int check_place(const struct daxpin_op *op)
+{
+	if (clears(op))
+		return 0;
+	if (moves_object(op) && op->extent.gen)
+		return -EINVAL;
+	if (moves_object(op) || names_object(op))
+		return op->extent.addr % 16 || is_bad_place(op->extent.addr) ?
+		       -EINVAL : 0;
+	return bad_handle(op->extent);
 }
 
 static bool in_range(const struct m_generation *generation, uint64_t offset,
@@ -562,7 +996,7 @@ static bool moves(const struct daxpin_op *op)
 /* Do both change the same word: of an extent, in an extent, of a name? */
 static bool same_word(const struct daxpin_op *a, const struct daxpin_op *b)
 {
-	if (moves(a) && moves(b))
+	if ((moves(a) && moves(b)) || (moves_object(a) && moves_object(b)))
 		return a->extent.addr == b->extent.addr;
 	if (a->type != b->type)
 		return false;
@@ -580,6 +1014,26 @@ static bool is_second(const struct daxpin_op *ops, uint32_t i)
 	return false;
 }
 
+/* The address of the word on media that has the bit of an object. */
+static uint64_t bits_word(uint64_t addr)
+{
+	struct m_slab *slab = slab_of(addr);
+
+	return slab->addr + index_in(slab, addr) / 47 * 8;
+}
+
+/* No object begins there, or an earlier SET, which is invalid, is of its bits. */
+static int check_bits(const struct daxpin_op *ops, uint32_t i)
+{
+	if (!m_object_size(ops[i].extent.addr))
+		return -EINVAL;
+	for (uint32_t j = 0; j < i; j++)
+		if (ops[j].type == DAXPIN_OP_SET && ops[j].extent.addr +
+		    ops[j].offset == bits_word(ops[i].extent.addr))
+			return -EINVAL;
+	return 0;
+}
+
 /* Names are looked up and SETs compared in the order of the operations. */
 static int check_words(const struct daxpin_op *ops, uint32_t count)
 {
@@ -589,6 +1043,10 @@ static int check_words(const struct daxpin_op *ops, uint32_t count)
 		bool known = false;
 
 		if (moves(&ops[i]))
+			continue;
+		if (moves_object(&ops[i]) && check_bits(ops, i))
+			return -EINVAL;
+		if (moves_object(&ops[i]))
 			continue;
 		if (is_second(ops, i))
 			return -EINVAL;
@@ -617,6 +1075,51 @@ static int claim(const struct daxpin_op *op)
 		      generation->written)))
 		ret = -EBUSY;
 	return ret;
+}
+
+static bool fits(const struct daxpin_op *op, uint64_t length)
+{
+	uint64_t size = m_object_size(op->extent.addr);
+
+	return op->offset <= size && length <= size - op->offset;
+}
+
+static int claim_object(const struct daxpin_op *op)
+{
+	bool keep = op->type == DAXPIN_OP_OBJECT_KEEP;
+	struct m_object *object = object_at(op->extent.addr);
+
+	if (keep && !fits(op, op->length))
+		return -EINVAL;
+	if (!object)
+		return -ESTALE;
+	if (object->publishing)
+		return -EBUSY;
+	return object->state == (keep ? DAXPIN_STATE_RESERVED : DAXPIN_STATE_LIVE) ?
+	       0 : -EINVAL;
+}
+
+/* The object must be live, or be kept by this batch. */
+static int check_object(const struct daxpin_op *ops, uint32_t count,
+			const struct daxpin_op *op)
+{
+	struct m_object *object;
+	uint32_t here = 0;
+
+	if (m_object_find(op->extent.addr, &object))
+		return -EINVAL;
+	for (uint32_t i = 0; i < count; i++)
+		if (moves_object(&ops[i]) && ops[i].extent.addr == op->extent.addr)
+			here = ops[i].type;
+	if (here == DAXPIN_OP_OBJECT_FREE)
+		return -EINVAL;
+	if (!object)
+		return -ESTALE;
+	if (!here && object->publishing)
+		return -EBUSY;
+	if (!here && object->state != DAXPIN_STATE_LIVE)
+		return -EINVAL;
+	return op->type == DAXPIN_OP_SET && !fits(op, 8) ? -EINVAL : 0;
 }
 
 /* Returns the type of this batch's operation on the extent, 0 if there is none. */
@@ -656,7 +1159,7 @@ static bool is_changed(const struct daxpin_op *ops, uint32_t count,
 	return false;
 }
 
-/* No root that the batch leaves unchanged may name a retired extent. */
+/* No root that the batch leaves unchanged may name what is retired or freed. */
 static int check_roots(const struct daxpin_op *ops, uint32_t count,
 		       const struct daxpin_op *op)
 {
@@ -674,8 +1177,11 @@ static int check_last(const struct daxpin_op *ops, uint32_t count,
 	struct m_generation *generation;
 	int ret;
 
+	if (names_object(op))
+		return check_object(ops, count, op);
 	switch (op->type) {
 	case DAXPIN_OP_RETIRE:
+	case DAXPIN_OP_OBJECT_FREE:
 		return check_roots(ops, count, op);
 	case DAXPIN_OP_ROOT:
 		return clears(op) ? 0 : check_target(ops, count, op);
@@ -696,8 +1202,8 @@ static struct m_errors check(const struct daxpin_op *ops, uint32_t count)
 
 	for (uint32_t i = 0; !errors.count && i < count; i++) {
 		may(&errors, check_op(&ops[i]));
-		if (!errors.count && !clears(&ops[i]))
-			may(&errors, bad_handle(ops[i].extent));
+		if (!errors.count)
+			may(&errors, check_place(&ops[i]));
 	}
 	if (!errors.count && model.failed)
 		may(&errors, -EIO);
@@ -708,6 +1214,9 @@ static struct m_errors check(const struct daxpin_op *ops, uint32_t count)
 	for (uint32_t i = 0; i < count; i++)
 		if (moves(&ops[i]))
 			may(&errors, is_second(ops, i) ? -EINVAL : claim(&ops[i]));
+		else if (moves_object(&ops[i]))
+			may(&errors, is_second(ops, i) ? -EINVAL :
+				     claim_object(&ops[i]));
 	for (uint32_t i = 0, before = errors.count; !before && i < count; i++)
 		may(&errors, check_last(ops, count, &ops[i]));
 	return errors;
@@ -737,6 +1246,7 @@ static void set_root(struct m_root root[M_ROOTS], const struct daxpin_op *op)
 		return;
 	strcpy(at->name, op->name);
 	at->addr = op->extent.addr;
+	at->object = names_object(op);
 	at->generation = op->extent.gen & GENERATION_MASK;
 }
 
@@ -763,7 +1273,16 @@ static void change_media(const struct daxpin_op *ops, uint32_t count)
 				   ops[i].type == DAXPIN_OP_KEEP);
 		else if (ops[i].type == DAXPIN_OP_ROOT)
 			set_root(model.durable_root, &ops[i]);
+		else if (moves_object(&ops[i]))
+			object_at(ops[i].extent.addr)->durable =
+				ops[i].type == DAXPIN_OP_OBJECT_KEEP;
 	}
+}
+
+static void keep_object(struct m_object *object)
+{
+	object->state = DAXPIN_STATE_LIVE;
+	object->bit = true;
 }
 
 void m_published(const struct daxpin_op *ops, uint32_t count)
@@ -772,6 +1291,8 @@ void m_published(const struct daxpin_op *ops, uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		if (ops[i].type == DAXPIN_OP_KEEP)
 			m_find(ops[i].extent)->state = DAXPIN_STATE_LIVE;
+		else if (ops[i].type == DAXPIN_OP_OBJECT_KEEP)
+			keep_object(object_at(ops[i].extent.addr));
 		else if (ops[i].type == DAXPIN_OP_ROOT)
 			set_root(model.root, &ops[i]);
 		else if (ops[i].type == DAXPIN_OP_SET)
@@ -780,6 +1301,8 @@ void m_published(const struct daxpin_op *ops, uint32_t count)
 	for (uint32_t i = 0; i < count; i++)
 		if (ops[i].type == DAXPIN_OP_RETIRE)
 			end_or_retire(m_find(ops[i].extent));
+		else if (ops[i].type == DAXPIN_OP_OBJECT_FREE)
+			end_object(object_at(ops[i].extent.addr));
 }
 
 /*
@@ -822,11 +1345,38 @@ static uint32_t count_first(const struct daxpin_op *ops, uint32_t count)
 	uint32_t first = 2 * count_pages(ops, count);
 
 	for (uint32_t i = 0; i < count; i++)
-		first += (ops[i].type == DAXPIN_OP_KEEP &&
+		first += ((ops[i].type == DAXPIN_OP_KEEP ||
+			   ops[i].type == DAXPIN_OP_OBJECT_KEEP) &&
 			  !(ops[i].flags & DAXPIN_OP_PERSISTED)) ||
 			 (ops[i].type == DAXPIN_OP_ROOT &&
 			  !find_root(model.root, ops[i].name));
 	return first;
+}
+
+/* The words that a batch changes: objects may share one. */
+static uint32_t count_entries(const struct daxpin_op *ops, uint32_t count)
+{
+	uint32_t entries = count;
+
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t j = 0; moves_object(&ops[i]) && j < i; j++)
+			if (moves_object(&ops[j]) &&
+			    bits_word(ops[i].extent.addr) ==
+			    bits_word(ops[j].extent.addr)) {
+				entries--;
+				break;
+			}
+	return entries;
+}
+
+/* The object's claim stays. */
+static void fail_object(const struct daxpin_op *op)
+{
+	struct m_object *object = object_at(op->extent.addr);
+
+	object->publishing = true;
+	if (moves_object(op))
+		object->bit = op->type == DAXPIN_OP_OBJECT_KEEP;
 }
 
 /*
@@ -836,13 +1386,15 @@ static uint32_t count_first(const struct daxpin_op *ops, uint32_t count)
 static void fail_at_words(const struct daxpin_op *ops, uint32_t count,
 			  uint32_t at)
 {
-	if (count == 1 || at > 1)
+	if (count_entries(ops, count) == 1 || at > 1)
 		change_media(ops, count);
 	for (uint32_t i = 0; i < count; i++) {
 		if (moves(&ops[i]))
 			m_find(ops[i].extent)->publishing = true;
 		else if (ops[i].type == DAXPIN_OP_SET)
 			forget_set(ops[i].extent.addr + ops[i].offset);
+		if (moves_object(&ops[i]) || names_object(&ops[i]))
+			fail_object(&ops[i]);
 	}
 }
 
@@ -850,7 +1402,7 @@ struct m_errors m_publish(const struct daxpin_op *ops, uint32_t count,
 			  uint32_t fails_at)
 {
 	struct m_errors errors = { .count = 0 };
-	uint32_t first, flushes = count == 1 ? 1 : count + 3;
+	uint32_t first, flushes;
 
 	if (model.readonly)
 		may(&errors, -EROFS);
@@ -859,6 +1411,8 @@ struct m_errors m_publish(const struct daxpin_op *ops, uint32_t count,
 	if (errors.count)
 		return errors;
 	first = count_first(ops, count);
+	flushes = count_entries(ops, count);
+	flushes += flushes == 1 ? 0 : 3;
 	for (uint32_t i = 0; i < count; i++)
 		if (ops[i].type == DAXPIN_OP_KEEP &&
 		    !(ops[i].flags & DAXPIN_OP_PERSISTED) &&
@@ -885,6 +1439,12 @@ int m_root(const char *name, struct daxpin_extent *ret_extent)
 	root = find_root(model.root, name);
 	if (!root)
 		return -ENOENT;
+	/* A publish that failed may have freed the object on media. */
+	if (root->object && !(object_at(root->addr) && object_at(root->addr)->bit))
+		return -ESTALE;
+	*ret_extent = (struct daxpin_extent) { root->addr, 0 };
+	if (root->object)
+		return 0;
 	*ret_extent = (struct daxpin_extent) {
 		root->addr, (model.epoch & 0xffffff) << GENERATION_BITS |
 			    model.block[root->addr / 4096].generation

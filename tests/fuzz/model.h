@@ -10,8 +10,9 @@
 #include <daxpin.h>
 #include "fuzz.h"
 
-#define M_SEGMENTS	2u
+#define M_SEGMENTS	3u		/* at most */
 #define M_BLOCKS	8192u		/* of a segment of 32 MiB */
+#define M_SEGMENT_SIZE	(M_BLOCKS * 4096ull)
 #define M_FIRST		512u		/* chunk 0 is metadata */
 #define M_GENERATIONS	96u
 #define M_WATCHES	8u
@@ -19,6 +20,9 @@
 #define M_REGISTRATIONS	6u
 #define M_ROOTS		DAXPIN_ROOTS_MAX
 #define M_SETS		64u
+#define M_SLABS		48u
+#define M_SLAB_BLOCKS	16u
+#define M_OBJECTS	224u
 
 /* A generation that was handed out. It stays in the list after its end. */
 struct m_generation {
@@ -46,7 +50,28 @@ struct m_block {
 struct m_root {
 	char name[DAXPIN_ROOT_NAME_MAX];
 	uint64_t addr;
-	uint64_t generation;		/* low bits, on media */
+	uint64_t generation;		/* low bits, on media; of an object 0 */
+	bool object;
+};
+
+/* An extent with small objects of one size. It is used in memory, durable on media. */
+struct m_slab {
+	uint64_t addr;
+	uint64_t first;			/* offset of the first object */
+	uint32_t size, count;		/* of the objects */
+	bool used, durable;
+	bool closing;			/* its free failed: it is not used any more */
+};
+
+/* A small object that is not free, in memory or on media. */
+struct m_object {
+	uint64_t addr;
+	struct m_slab *slab;
+	enum daxpin_state state;
+	bool publishing;		/* for ever, because the medium failed */
+	bool bit;			/* what the next publish of its word writes */
+	bool durable;			/* it is live on media */
+	uint64_t tag;			/* the test's tag in its last 8 bytes */
 };
 
 /* An 8-byte word that a SET changed, in an extent that is live. */
@@ -76,6 +101,7 @@ struct m_hold {
 struct model {
 	struct daxpin_pool *pool;	/* NULL: closed */
 	uint32_t segments;
+	uint32_t mapped;		/* with those that were removed in this open */
 	bool readonly;
 	bool page;			/* page granularity: a flush may fail */
 	bool failed;			/* a flush of a publish failed */
@@ -97,11 +123,13 @@ struct model {
 	struct m_root durable_root[M_ROOTS];	/* on media */
 	struct m_set set[M_SETS];
 	uint32_t sets;
+	struct m_slab slab[M_SLABS];
+	struct m_object object[M_OBJECTS];
 	struct m_watch watch[M_WATCHES];
 	struct m_hold hold[M_HOLDS];
 	struct daxpin_registration *registration[M_REGISTRATIONS];
 	bool has_rdma[M_REGISTRATIONS];
-	uint32_t registered_on[M_REGISTRATIONS];
+	uint32_t registered_on[M_REGISTRATIONS];	/* a segment, or all */
 };
 
 extern struct model model;
@@ -126,6 +154,16 @@ int m_close(void);
 /* The process dies. boot: the machine is rebooted as well. */
 void m_crash(bool boot);
 int m_drain(void);
+int m_grow(uint64_t size);
+/* What a shrink of extents that nobody frees meanwhile returns. waits: it has no
+ * deadline, and progress() cancels it. */
+int m_shrink(uint64_t size, uint32_t flags, bool waits);
+/* Is there a slab without objects in the segments that a shrink removes? */
+bool m_has_empty_slab(uint64_t size);
+/* After a grow or shrink: the pool has as many segments as `size` needs. */
+void m_resized(uint64_t size);
+/* In bytes: what prevents a shrink, in all segments that it removes. */
+uint64_t m_left(uint64_t size);
 
 int m_reserve(uint64_t size, uint32_t flags);
 /* A reserve returned this extent: checks it and begins the generation. */
@@ -139,6 +177,17 @@ void m_published(const struct daxpin_op *ops, uint32_t count);
 int m_root(const char *name, struct daxpin_extent *ret_extent);
 int m_persist(struct daxpin_extent extent, uint64_t offset, uint64_t length,
 	      uint32_t fails_at);
+/* -EINVAL: no object begins there. *ret_object is NULL if the object is free. */
+int m_object_find(uint64_t addr, struct m_object **ret_object);
+/* The size of the object that begins at an address, or 0. */
+uint64_t m_object_size(uint64_t addr);
+int m_object_reserve(uint64_t size, uint32_t flags);
+/* A reserve returned this object. */
+struct m_object *m_object_reserved(uint64_t size, uint64_t addr);
+int m_object_cancel(uint64_t addr);
+int m_object_query(uint64_t addr);		/* size */
+int m_object_read(uint64_t addr, uint64_t offset, uint64_t length);
+
 /* Whether a copy succeeds; the new generation is not made. */
 int m_copy(struct daxpin_extent from);
 int m_extent_at(uint64_t addr, struct daxpin_extent *ret_extent);

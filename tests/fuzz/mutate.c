@@ -61,7 +61,7 @@ static void change(uint8_t *record)
 
 	switch (below(4)) {
 	case 0:
-		record[below(4)] = below(32);
+		record[below(4)] = below(below(4) ? 40 : 256);
 		break;
 	case 1:
 		memcpy(&index, record + 4, sizeof(index));
@@ -89,7 +89,7 @@ static size_t insert(uint8_t *data, size_t count, size_t count_max)
 		memcpy(record, data + from * RECORD, RECORD);
 	if (!count || below(2)) {
 		for (unsigned int i = 0; i < 4; i++)
-			record[i] = below(32);
+			record[i] = below(40);
 		change(record);
 	}
 	memmove(data + (at + 1) * RECORD, data + at * RECORD,
