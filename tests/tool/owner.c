@@ -7,7 +7,8 @@
  * with a label, has a registration, writes a status page, prints "ready", and closes
  * the pool at the end of its standard input.
  */
-#include <daxpin.h>
+#include <daxpin-status.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -32,12 +33,39 @@ static int keep_extents(struct daxpin_pool *pool)
 	return 0;
 }
 
+/* Does the page show the hold and the registration? Yes, if there is no page. */
+static int is_shown(const char *path)
+{
+	struct daxpin_status_info info = { .size = sizeof(info) };
+	struct daxpin_pool_info pool = { .size = sizeof(pool) };
+	struct daxpin_status *status;
+	int ret = daxpin_status_open(path, NULL, 0, &status);
+
+	if (ret == -ENODATA)
+		return 1;
+	must("status", ret);
+	must("status info", daxpin_status_info(status, &info));
+	must("status pool", daxpin_status_pool(status, &pool));
+	daxpin_status_close(status);
+	return info.labelled_holds == 1 && pool.registrations == 1;
+}
+
+/* A snapshot that took long to write delays the next one. */
+static void show(struct daxpin_pool *pool, const char *path)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	do {
+		usleep(10000);
+		must("info", daxpin_pool_info(pool, &info));
+	} while (!is_shown(path));
+}
+
 int main(int argc, char **argv)
 {
 	struct daxpin_registration_options options = {
 		.size = sizeof(options), .label = "a \"test\" ring",
 	};
-	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct daxpin_hold hold = { .access = 0 };
 	struct daxpin_registration *registration;
 	struct daxpin_extent extent;
@@ -54,8 +82,7 @@ int main(int argc, char **argv)
 					  "a slow device", &hold));
 	must("register", daxpin_register(pool, DAXPIN_ALL_SEGMENTS, &options,
 					 &registration));
-	usleep(150000);			/* the next snapshot is due */
-	must("info", daxpin_pool_info(pool, &info));
+	show(pool, argv[1]);
 	puts("ready");
 	fflush(stdout);
 	while (read(STDIN_FILENO, &byte, 1) > 0)
