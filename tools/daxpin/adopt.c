@@ -35,34 +35,36 @@ static int adopt(const char *path, unsigned int flags)
 	return EXIT_CLEAN;
 }
 
+struct adopt_values {
+	int despite_rdma;
+};
+
 static int run(int argc, char **argv)
 {
-	unsigned int flags = 0;
-	int at = 1;
+	struct adopt_values values = { 0 };
 
-	if (argc > 2 && !strcmp(argv[at], "--despite-rdma")) {
-		flags = DAXPIN_POOL_DESPITE_RDMA;
-		at++;
-	}
-	if (argc != at + 1 || argv[at][0] == '-') {
-		fprintf(stderr, "usage: daxpin adopt [--despite-rdma] PATH\n");
+	if (table_parse(&adopt_command, argc, argv, &values) < 0)
 		return EXIT_UNKNOWN;
-	}
-	return adopt(argv[at], flags);
+	return adopt(argv[1], values.despite_rdma ? DAXPIN_POOL_DESPITE_RDMA : 0);
 }
+
+static const struct tool_option options[] = {
+	{ "despite-rdma", NULL, OPTION_FLAG,
+	  offsetof(struct adopt_values, despite_rdma),
+	  "do not wait for the RDMA of a dead owner, nor refuse" },
+	{ .name = NULL },
+};
 
 const struct command adopt_command = {
 	.name = "adopt",
 	.summary = "use a copy of a pool that was not closed",
-	.help =
-	"usage: daxpin adopt [--despite-rdma] PATH\n\n"
-	"Opens a copy of a pool that was not closed, and closes it. If a program wrote\n"
-	"to the pool while it was copied, parts of the copy are from different moments:\n"
-	"copy the pool again instead. See BACKUP AND RESTORE in daxpin(7).\n"
-	"  --despite-rdma  don't wait for the RDMA of an owner that died, and don't refuse\n"
-	"                  the pool if it is unknown whether that RDMA has ended. A peer\n"
-	"                  that still writes overwrites the pool's present data. See\n"
-	"                  CONTAINERS in daxpin(7)\n"
-	"Exits with 0 if the pool was opened and closed, and with 2 otherwise.\n",
+	.help = "Opens a copy of a pool that was not closed, and closes it. If a program wrote to\n"
+		"the pool while it was copied, parts of the copy are from different moments: copy\n"
+		"the pool again instead. See BACKUP AND RESTORE in daxpin(7).\n\n"
+		"With --despite-rdma a peer that still writes overwrites the pool's present data.\n"
+		"See CONTAINERS in daxpin(7).",
+	.exits = "Exits with 0 if the pool was opened and closed, and with 2 otherwise.",
+	.words = "PATH", .words_min = 1, .words_max = 1,
+	.options = options,
 	.run = run,
 };

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* daxpin check: check everything on media, repair it, or undo a repair. */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,11 +9,12 @@
 #include <daxpin.h>
 #include "command.h"
 #include "json.h"
+#include "table.h"
 
 #define NAME_SIZE	512
 #define SIZE_TEXT	32
 
-struct options {
+struct check_values {
 	const char *path;
 	const char *backup;
 	const char *restore;
@@ -23,7 +23,7 @@ struct options {
 };
 
 struct check {
-	struct options options;
+	struct check_values options;
 	struct daxpin_pool_options pool;
 	char errmsg[1024];
 	char backup[NAME_SIZE];
@@ -35,67 +35,19 @@ struct check {
 
 /* ------------------------------------------------------------- the options */
 
-static const struct option long_options[] = {
-	{ "any-node", no_argument, NULL, 'a' },
-	{ "backup", required_argument, NULL, 'b' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "repair", no_argument, NULL, 'r' },
-	{ "restore", required_argument, NULL, 'u' },
-	{ "wait", required_argument, NULL, 'w' },
-	{ "yes", no_argument, NULL, 'y' },
-	{ NULL, 0, NULL, 0 },
-};
-
-static int parse_seconds(const char *text, uint64_t *ret_seconds)
+static int parse(struct check_values *values, int argc, char **argv)
 {
-	char *end;
-
-	errno = 0;
-	*ret_seconds = strtoull(text, &end, 10);
-	return *text >= '0' && *text <= '9' && !*end && !errno;
-}
-
-static int set_option(struct options *options, int letter)
-{
-	switch (letter) {
-	case 'a':
-		options->any_node = 1;
-		return 1;
-	case 'b':
-		options->backup = optarg;
-		return 1;
-	case 'j':
-		options->json = 1;
-		return 1;
-	case 'r':
-		options->repair = 1;
-		return 1;
-	case 'u':
-		options->restore = optarg;
-		return 1;
-	case 'w':
-		return parse_seconds(optarg, &options->wait_s);
-	case 'y':
-		options->yes = 1;
-		return 1;
-	default:
-		return 0;
-	}
-}
-
-static int parse(struct options *options, int argc, char **argv)
-{
-	int letter;
-
-	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1)
-		if (!set_option(options, letter))
-			return 0;
-	if (optind + 1 != argc)
-		return 0;
-	options->path = argv[optind];
-	if ((options->yes || options->backup) && !options->repair)
-		return 0;
-	return !options->restore || !(options->repair || options->json);
+	if (table_parse(&check_command, argc, argv, values) < 0)
+		return -1;
+	values->path = argv[1];
+	if ((values->yes || values->backup) && !values->repair)
+		return table_refuse(&check_command,
+				    values->yes ? "--yes" : "--backup",
+				    "this option needs --repair");
+	if (values->restore && (values->repair || values->json))
+		return table_refuse(&check_command, "--restore",
+				    "this option excludes --repair and --json");
+	return 0;
 }
 
 /* -------------------------------------------------------------- the report */
@@ -333,7 +285,7 @@ static void end_json(struct check *check, int ret, enum exit_status status)
 
 static void end_text(struct check *check, int ret, enum exit_status status)
 {
-	const struct options *options = &check->options;
+	const struct check_values *options = &check->options;
 
 	if (ret) {
 		fprintf(stderr, "daxpin check: %s\n", check->errmsg);
@@ -372,10 +324,8 @@ static int run(int argc, char **argv)
 	enum exit_status status;
 	int ret;
 
-	if (!parse(&check.options, argc, argv)) {
-		fputs(check_command.help, stderr);
+	if (parse(&check.options, argc, argv))
 		return EXIT_UNKNOWN;
-	}
 	check.pool = (struct daxpin_pool_options) {
 		.size = sizeof(check.pool),
 		.flags = check.options.any_node ? DAXPIN_POOL_ANY_NODE : 0,
@@ -404,26 +354,32 @@ static int run(int argc, char **argv)
 	return status;
 }
 
+static const struct tool_option options[] = {
+	{ "repair", NULL, OPTION_FLAG, offsetof(struct check_values, repair),
+	  "restore what follows from the rest of the media" },
+	{ "yes", NULL, OPTION_FLAG, offsetof(struct check_values, yes),
+	  "agree to every repair that loses data, instead of being asked" },
+	{ "backup", "FILE", OPTION_TEXT, offsetof(struct check_values, backup),
+	  "save what a repair changes to this new file" },
+	{ "restore", "FILE", OPTION_TEXT, offsetof(struct check_values, restore),
+	  "write the bytes of this backup back to the pool" },
+	{ "json", NULL, OPTION_FLAG, offsetof(struct check_values, json),
+	  "print the report as one JSON object" },
+	{ "wait", "SECONDS", OPTION_SECONDS, offsetof(struct check_values, wait_s),
+	  "wait so long for a process that has the pool open" },
+	{ "any-node", NULL, OPTION_FLAG, offsetof(struct check_values, any_node),
+	  "accept a device node outside devtmpfs" },
+	{ .name = NULL },
+};
+
 const struct command check_command = {
 	.name = "check",
 	.summary = "check everything on a pool's media, and repair it",
-	.help =
-	"usage: daxpin check [--json] [--wait SECONDS] PATH\n"
-	"       daxpin check --repair [--yes] [--backup FILE] [--json] PATH\n"
-	"       daxpin check --restore FILE PATH\n"
-	"\n"
-	"PATH is a directory or a device-dax node. Without --repair nothing is changed.\n"
-	"\n"
-	"  --repair         restore what can be derived from the rest of the media, and\n"
-	"                   ask before each repair that loses data\n"
-	"  --yes            agree to every repair that loses data\n"
-	"  --backup FILE    save the bytes that a repair changes to this new file; the\n"
-	"                   default is a new file in the working directory\n"
-	"  --restore FILE   write the bytes of this backup back to the pool\n"
-	"  --json           print the report as one JSON object\n"
-	"  --wait SECONDS   if a process has the pool open, wait so long for it to close it\n"
-	"  --any-node       accept a device node outside devtmpfs\n"
-	"\n"
-	"Exits with 0 if the pool is clean, 1 if it is damaged, 2 if neither is known.\n",
+	.help = "Checks the pool in a directory or on a device-dax node. Without --repair and\n"
+		"--restore nothing is changed. The default of --backup is a new file in the working\n"
+		"directory.",
+	.exits = "Exits with 0 if the pool is clean, 1 if it is damaged, 2 if neither is known.",
+	.words = "PATH", .words_min = 1, .words_max = 1,
+	.options = options,
 	.run = run,
 };

@@ -16,9 +16,9 @@ struct command {
 	const char *name;
 	const char *summary;		/* a line of `daxpin --help` */
 	const char *help;
-	const struct tool_option *options;	/* NULL: the command parses its own */
-	/* With a table of options: the words after them, and how many. */
-	const char *words;
+	const char *exits;		/* the help's last line; NULL: the usual one */
+	const struct tool_option *options;
+	const char *words;		/* the words after the options, and how many */
 	int words_min, words_max;
 	/* argv[0] is the name; returns an exit status. */
 	int (*run)(int argc, char **argv);

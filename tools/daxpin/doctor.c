@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* daxpin doctor: tries what works on this machine for a path, and reports it. */
-#include <getopt.h>
 #include <stdarg.h>
 #include <string.h>
 #include "command.h"
 #include "doctor.h"
+#include "table.h"
 
 #define TEXT_SIZE	1024
 
@@ -178,31 +178,6 @@ static void end_text(const struct doctor *doctor, enum exit_status status,
 
 /* ----------------------------------------------------------------- the work */
 
-static const struct option long_options[] = {
-	{ "json", no_argument, NULL, 'j' },
-	{ "rdma", required_argument, NULL, 'r' },
-	{ NULL, 0, NULL, 0 },
-};
-
-static bool parse(struct doctor *doctor, const char **ret_path, int argc,
-		  char **argv)
-{
-	int letter;
-
-	while ((letter = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-		if (letter == 'j')
-			doctor->as_json = true;
-		else if (letter == 'r')
-			doctor->rdma = optarg;
-		else
-			return false;
-	}
-	if (optind + 1 != argc)
-		return false;
-	*ret_path = argv[optind];
-	return true;
-}
-
 static void look(struct doctor *doctor)
 {
 	testbed_open(&doctor->testbed, &doctor->place);
@@ -216,18 +191,25 @@ static void look(struct doctor *doctor)
 	testbed_close(&doctor->testbed);
 }
 
+struct doctor_values {
+	const char *rdma;
+	int json;
+};
+
 static int run(int argc, char **argv)
 {
 	static struct doctor doctor;
+	struct doctor_values values = { .rdma = NULL };
 	enum exit_status status;
 	char errmsg[TEXT_SIZE] = "";
 	const char *path;
 	int ret;
 
-	if (!parse(&doctor, &path, argc, argv)) {
-		fputs(doctor_command.help, stderr);
+	if (table_parse(&doctor_command, argc, argv, &values) < 0)
 		return EXIT_UNKNOWN;
-	}
+	path = argv[1];
+	doctor.rdma = values.rdma;
+	doctor.as_json = values.json;
 	if (doctor.as_json)
 		begin_json(&doctor, path);
 	ret = place_find(&doctor.place, path, errmsg, sizeof(errmsg));
@@ -246,20 +228,23 @@ static int run(int argc, char **argv)
 	return status;
 }
 
+static const struct tool_option options[] = {
+	{ "rdma", "DEVICE", OPTION_TEXT, offsetof(struct doctor_values, rdma),
+	  "try this RDMA device, too, for example mlx5_0" },
+	{ "json", NULL, OPTION_FLAG, offsetof(struct doctor_values, json),
+	  "print the report as one JSON object" },
+	{ .name = NULL },
+};
+
 const struct command doctor_command = {
 	.name = "doctor",
-	.summary = "report what works on this machine for a path, and how to remedy what does not",
-	.help =
-	"usage: daxpin doctor [--rdma DEVICE] [--json] PATH\n"
-	"\n"
-	"PATH is a directory or a device-dax node, with or without a pool.\n"
-	"The command tries features on scratch files beside the pool, never on the\n"
-	"pool's own files, and it stores nothing to a device.\n"
-	"\n"
-	"  --rdma DEVICE    try this RDMA device, too, for example mlx5_0\n"
-	"  --json           print the report as one JSON object\n"
-	"\n"
-	"Exits with 0 if everything that this kind of memory can do works, 1 if something\n"
-	"does not work, 2 if something could not be tried and everything else works.\n",
+	.summary = "what works on this machine for a path, and how to remedy what does not",
+	.help = "PATH is a directory or a device-dax node, with or without a pool. The command\n"
+		"tries features on scratch files beside the pool, never on the pool's own files,\n"
+		"and it stores nothing to a device.",
+	.exits = "Exits with 0 if everything that this kind of memory can do works, 1 if something\n"
+		 "does not work, 2 if something could not be tried and everything else works.",
+	.words = "PATH", .words_min = 1, .words_max = 1,
+	.options = options,
 	.run = run,
 };

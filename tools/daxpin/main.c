@@ -57,7 +57,7 @@ static void completion(void)
 		const struct tool_option *option = commands[i]->options;
 
 		printf("\t*:%s) words='--help", commands[i]->name);
-		for (; option && option->name; option++)
+		for (; option->name; option++)
 			printf(" --%s", option->name);
 		fputs("' ;;\n", stdout);
 	}
@@ -94,10 +94,7 @@ int main(int argc, char **argv)
 		return EXIT_UNKNOWN;
 	}
 	if (argc > 2 && wants_help(argv[2])) {
-		if (command->options)
-			table_help(command, stdout);
-		else
-			fputs(command->help, stdout);
+		table_help(command, stdout);
 		return EXIT_CLEAN;
 	}
 	return command->run(argc - 1, argv + 1);

@@ -29,6 +29,7 @@ static int remove_open(struct show *show, uint64_t wait)
 	const struct daxpin_pool_options options = {
 		.size = sizeof(options), .flags = DAXPIN_POOL_NO_STATUS,
 		.deadline_ns = wait ? daxpin_deadline_ms(wait * 1000) : 0,
+		.progress = show_progress,
 		.errmsg = show->errmsg, .errmsg_size = sizeof(show->errmsg),
 	};
 

@@ -70,8 +70,8 @@ static int resize_progress(struct daxpin_pool *pool,
 		return 1;
 	}
 	if (wait->waited_ns >= SHOW_PROGRESS_NS && isatty(STDERR_FILENO))
-		fprintf(stderr, "\rwaiting for the pins of segment %" PRIu32 " ",
-			wait->segment);
+		show_line("waiting for the pins of segment %" PRIu32 " ",
+			  wait->segment);
 	return 0;
 }
 

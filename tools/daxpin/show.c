@@ -1,16 +1,40 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "command.h"
 #include "show.h"
 
+/* A line of progress that is not ended. */
+static int show_line_open;
+
+void show_line(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	/* The rest of a longer line before this one is cleared. */
+	fputs("\r\033[K", stderr);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	show_line_open = 1;
+}
+
+static void show_end_line(void)
+{
+	if (show_line_open)
+		fputc('\n', stderr);
+	show_line_open = 0;
+}
+
 int show_fail(const struct show *show, int json)
 {
 	struct json out = { .out = stdout };
 
+	show_end_line();
 	if (!json) {
 		fprintf(stderr, "daxpin %s: %s\n", show->command, show->errmsg);
 		return -1;
@@ -88,13 +112,13 @@ int show_progress(const struct daxpin_wait *wait, void *arg)
 	if (wait->waited_ns < SHOW_PROGRESS_NS || !isatty(STDERR_FILENO))
 		return 0;
 	if (wait->owner == DAXPIN_OWNER_NONE && wait->total_bytes)
-		fprintf(stderr, "\r%3u %% allocated ",
-			(unsigned int)(wait->done_bytes * 100 / wait->total_bytes));
+		show_line("%3u %% allocated ",
+			  (unsigned int)(wait->done_bytes * 100 / wait->total_bytes));
 	else if (wait->owner < DAXPIN_OWNER_NONE && wait->owner && wait->pid)
-		fprintf(stderr, "\rwaiting for %s (process %d) ",
-			show_owner[wait->owner], wait->pid);
+		show_line("waiting for %s (process %d) ",
+			  show_owner[wait->owner], wait->pid);
 	else if (wait->owner <= DAXPIN_OWNER_KEPT && wait->owner)
-		fprintf(stderr, "\rwaiting for %s ", show_owner[wait->owner]);
+		show_line("waiting for %s ", show_owner[wait->owner]);
 	return 0;
 }
 
@@ -106,6 +130,7 @@ void show_close(struct show *show)
 
 int show_end(const char *command, int status)
 {
+	show_end_line();
 	if (!fflush(stdout) && !ferror(stdout))
 		return status;
 	fprintf(stderr, "daxpin %s: the output: %s\n", command, strerror(errno));
@@ -181,11 +206,12 @@ void show_origin(const struct show *show)
 	/* A dead owner had it open at least until it wrote this. */
 	if (about->alive == DAXPIN_YES && about->age_ns != UINT64_MAX)
 		open_ns += about->age_ns;
-	printf("%s: %s process %u%s, open for %s; these figures are of %s ago\n",
+	printf("%s: %s process %u%s\n",
 	       show->path, about->alive == DAXPIN_NO ? "was open in" : "open in",
 	       about->pid, about->alive == DAXPIN_YES ? "" :
 	       about->alive == DAXPIN_NO ? ", which has died" :
-	       " of another pid namespace, which may have died",
+	       " of another pid namespace, which may have died");
+	printf("open for %s; these figures are of %s ago\n",
 	       show_time(open_ns, open), show_time(about->age_ns, age));
 }
 

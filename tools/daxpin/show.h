@@ -29,6 +29,8 @@ int show_open_pool(struct show *show, const char *command, const char *path, int
  * after SHOW_PROGRESS_NS. */
 #define SHOW_PROGRESS_NS	UINT64_C(1000000000)
 int show_progress(const struct daxpin_wait *wait, void *arg);
+/* Print that line in place of the one before. show_fail() and show_end() end it. */
+void show_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void show_close(struct show *show);
 /* Report an error in the same form. Returns -1. */
 int show_fail(const struct show *show, int json);
@@ -40,7 +42,7 @@ const char *show_bytes(uint64_t bytes, char text[SHOW_TEXT]);
 const char *show_time(uint64_t ns, char text[SHOW_TEXT]);
 /* "closed", "open" or "dead"; "unknown": the owner is in another pid namespace. */
 const char *show_state(const struct show *show);
-/* A line for people about whose figures these are. */
+/* One or two lines for people about whose figures these are. */
 void show_origin(const struct show *show);
 /* The keys state, pid, age_ns and open_ns. */
 void show_json_origin(const struct show *show, struct json *json);

@@ -72,8 +72,7 @@ static const struct tool_option *table_find(const struct command *command,
 	return NULL;
 }
 
-static int table_fail(const struct command *command, const char *word,
-		      const char *errmsg)
+int table_refuse(const struct command *command, const char *word, const char *errmsg)
 {
 	fprintf(stderr, "daxpin %s: %s: %s\n", command->name, word, errmsg);
 	table_help(command, stderr);
@@ -84,7 +83,7 @@ int table_parse_bytes(const struct command *command, const char *text,
 		      uint64_t *ret_bytes)
 {
 	return table_bytes(text, ret_bytes) ? 0 :
-	       table_fail(command, text, TABLE_NO_SIZE);
+	       table_refuse(command, text, TABLE_NO_SIZE);
 }
 
 /* Returns how many words the option takes. */
@@ -96,13 +95,13 @@ static int table_take(const struct command *command, char **at, void *values)
 	const char *text = equals ? equals + 1 : option && option->value ? at[1] : NULL;
 
 	if (!option)
-		return table_fail(command, at[0], "there is no such option");
+		return table_refuse(command, at[0], "there is no such option");
 	if (!option->value && equals)
-		return table_fail(command, at[0], "this option has no value");
+		return table_refuse(command, at[0], "this option has no value");
 	if (option->value && !text)
-		return table_fail(command, at[0], "the value is missing");
+		return table_refuse(command, at[0], "the value is missing");
 	if (!table_store(option, text, values))
-		return table_fail(command, text, option->kind == OPTION_BYTES ?
+		return table_refuse(command, text, option->kind == OPTION_BYTES ?
 				  TABLE_NO_SIZE :
 				  "not a number that this option takes");
 	return option->value && !equals ? 2 : 1;
@@ -125,7 +124,7 @@ int table_parse(const struct command *command, int argc, char **argv, void *valu
 		}
 	}
 	if (words < command->words_min || words > command->words_max)
-		return table_fail(command, command->words,
+		return table_refuse(command, command->words,
 				  words ? "another number of words was given" :
 					  "it is missing");
 	return words;
@@ -143,5 +142,6 @@ void table_help(const struct command *command, FILE *out)
 			 option->value ? " " : "", option->value ? option->value : "");
 		fprintf(out, "  %-22s  %s\n", left, option->help);
 	}
-	fputs("\nExits with 0 if this was done, and with 2 otherwise.\n", out);
+	fprintf(out, "\n%s\n", command->exits ? command->exits :
+		"Exits with 0 if this was done, and with 2 otherwise.");
 }

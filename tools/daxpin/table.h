@@ -35,6 +35,8 @@ int table_parse(const struct command *command, int argc, char **argv, void *valu
  * printed. */
 int table_parse_bytes(const struct command *command, const char *text,
 		      uint64_t *ret_bytes);
+/* Print why the word cannot be, and the help. Returns -1. */
+int table_refuse(const struct command *command, const char *word, const char *errmsg);
 void table_help(const struct command *command, FILE *out);
 
 #endif
