@@ -218,7 +218,7 @@ struct daxpin_pool_info {
 	uint32_t granularity;		/* enum daxpin_granularity, never AUTO */
 	uint32_t segments;
 	uint32_t flags;			/* DAXPIN_POOL_READONLY, _DEGRADED */
-	uint64_t segment_size;		/* the last one may be shorter */
+	uint64_t segment_size;		/* one segment may be shorter */
 	uint64_t epoch;			/* counts the opens for writing */
 	uint64_t media_bytes;		/* size of the device or the files */
 	uint64_t usable_bytes;		/* without metadata and bad blocks */
@@ -355,7 +355,8 @@ int daxpin_pool_close(struct daxpin_pool *pool);
 int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns);
 
 /*
- * Grow the pool to at least `size` bytes, by whole segments, while it is in use. All
+ * Grow the pool to at least `size` bytes, by whole segments, while it is in use. A last
+ * segment that is shorter than the others keeps its size, and others follow it. All
  * new segments become a part of it, or none, even if the process is killed or power
  * fails meanwhile. Attached rings and protection domains use them without a new attach.
  * A reserve that was refused for lack of space may succeed then (DAXPIN_EVENT_RETRY). A
@@ -373,7 +374,6 @@ int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns);
  * -ENOMEM	out of memory
  * -ENOSPC	the filesystem or the device has too little space; or the open has
  *		reserved too few addresses: open the pool with max_size
- * -EOPNOTSUPP	the last segment is shorter than the others
  * -EROFS	the pool is open for reading
  * -ESTALE	as daxpin_pool_close()
  * -ETIMEDOUT	the deadline passed while blocks were allocated

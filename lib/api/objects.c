@@ -120,12 +120,14 @@ static struct dp_slab *objects_next_slab(struct daxpin_pool *pool, uint64_t bloc
 		uint32_t in_segment, segment = dp_segment_of(pool, block, &in_segment);
 		uint32_t end = dp_geometry_blocks(&pool->media.geometry, segment);
 		uint32_t next = dp_bits_find(dp_spaces_bits(&pool->spaces, segment),
-					     in_segment, end, false);
+					     dp_min(in_segment, end), end, false);
 		struct dp_slab *slab;
 
-		block += next - in_segment;
-		if (next == end)
+		if (next == end) {
+			block += pool->segment_mask + 1 - in_segment;
 			continue;
+		}
+		block += next - in_segment;
 		slab = dp_slab_at(&pool->objects, block);
 		*ret_block = block + DP_SLAB_BLOCKS;
 		if (slab && dp_slab_addr(slab) == block << DP_BLOCK_SHIFT)

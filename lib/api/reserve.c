@@ -234,7 +234,8 @@ static uint32_t reserve_look_at(struct daxpin_pool *pool, uint64_t block,
 typedef int reserve_visitor(struct daxpin_pool *pool, struct daxpin_extent extent,
 			    uint64_t size, void *arg);
 
-/* Visit the extents that begin in blocks [block, end) of a segment. */
+/* Visit the extents that begin in blocks [block, end) of a segment, which may be
+ * short. */
 static int reserve_visit_segment(struct daxpin_pool *pool, uint32_t segment,
 				 uint32_t block, uint32_t end,
 				 reserve_visitor *fn, void *arg)
@@ -244,7 +245,8 @@ static int reserve_visit_segment(struct daxpin_pool *pool, uint32_t segment,
 	uint32_t blocks;
 	int ret = 0;
 
-	block = dp_bits_find(bits, block, end, false);
+	end = dp_min(end, dp_geometry_blocks(&pool->media.geometry, segment));
+	block = block < end ? dp_bits_find(bits, block, end, false) : end;
 	while (!ret && block < end) {
 		struct dp_state_view view;
 

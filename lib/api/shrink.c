@@ -29,15 +29,14 @@ static int shrink_check_size(const struct daxpin_pool *pool, uint64_t size,
 {
 	const struct dp_geometry *geometry = &pool->media.geometry;
 	uint32_t segments = dp_pool_in_set(&pool->media);
-	uint64_t now = dp_geometry_begin(geometry, segments - 1) +
-		       dp_geometry_size(geometry, segments - 1);
+	uint64_t now = dp_geometry_bytes(geometry, segments);
 
 	if (!size || size > now)
 		return dp_fail(errmsg, -EINVAL,
 			       "%s has %llu bytes and cannot shrink to %llu: the size must be at least 1, and at most what it has",
 			       pool->media.source.path, (unsigned long long)now,
 			       (unsigned long long)size);
-	*ret_segments = (size - 1) / geometry->segment_size + 1;
+	*ret_segments = dp_geometry_segments_for(geometry, size);
 	return 0;
 }
 

@@ -20,7 +20,7 @@ void dp_audit_begin(struct dp_audit *audit, struct dp_report *report,
 	memset(audit, 0, sizeof(*audit));
 	audit->report = report;
 	audit->super = super;
-	audit->geometry = dp_geometry_of(super->pool_size, super->segment_size);
+	audit->geometry = dp_geometry_of_pool(super);
 	audit->seed = dp_layout_seed(super->uuid);
 	audit->errmsg = errmsg;
 }

@@ -281,12 +281,8 @@ static int check_sense(struct walk *walk)
 
 	if (ret && ret != -EUCLEAN)
 		return dp_fail(walk->errmsg, ret, "%s", sentence);
-	if (!ret && pool->source.kind == DP_SOURCE_DEVDAX &&
-	    pool->source.device_size < walk->super.pool_size)
-		ret = dp_fail(&inner, -EUCLEAN,
-			      "the device has %llu bytes, and its pool has %llu: the device was made smaller",
-			      (unsigned long long)pool->source.device_size,
-			      (unsigned long long)walk->super.pool_size);
+	if (!ret)
+		ret = dp_pool_check_device(pool, &walk->super, &inner);
 	walk->complete = !ret;
 	return ret ? dp_report_finding(walk->report, check_found_page(walk, 0),
 				       "%s", sentence) :
@@ -682,8 +678,7 @@ int dp_check(struct dp_report *report, const struct dp_errmsg *errmsg)
 		ret = check_first_super(&walk);
 	if (ret || !walk.complete)
 		return ret;
-	walk.image->pool.geometry = dp_geometry_of(walk.super.pool_size,
-						   walk.super.segment_size);
+	walk.image->pool.geometry = dp_geometry_of_pool(&walk.super);
 	dp_audit_begin(&walk.audit, report, &walk.super, errmsg);
 	ret = check_segments(&walk);
 	dp_audit_end(&walk.audit);

@@ -358,10 +358,9 @@ static int repair_put_back(struct dp_image *image,
 			       image->pool.source.path);
 	ret = dp_pool_check_super(&image->pool, super, errmsg);
 	if (!ret)
-		ret = dp_pool_check_device(&image->pool, errmsg);
+		ret = dp_pool_check_device(&image->pool, super, errmsg);
 	if (!ret)
-		image->pool.geometry = dp_geometry_of(super->pool_size,
-						      super->segment_size);
+		image->pool.geometry = dp_geometry_of_pool(super);
 	for (size_t i = 0; !ret && i < patches->count; i++) {
 		if (patches->patch[i].segment >= super->segments)
 			return dp_fail(errmsg, -EUCLEAN,

@@ -81,6 +81,7 @@ static void grow_publish(struct daxpin_pool *pool, uint32_t segments)
 	dp_states_grow(&pool->states, segments);
 	dp_objects_grow(&pool->objects, segments * per_segment);
 	pool->block_end = segments * per_segment;
+	pool->extent_blocks_max = per_segment - pool->meta_blocks;
 	dp_spaces_grow(&pool->spaces, segments);
 	/* Reserves that were refused may succeed now. */
 	dp_events_notify_refused(&pool->events);

@@ -50,7 +50,7 @@ struct daxpin_pool {
 	_Atomic uint64_t block_end;	/* the end of the last segment */
 	uint64_t segment_mask;		/* of a block's index in its segment */
 	uint32_t meta_blocks;		/* at the beginning of each segment */
-	uint32_t extent_blocks_max;	/* of one extent */
+	_Atomic uint32_t extent_blocks_max;	/* of one extent */
 	_Atomic uint64_t data_blocks;	/* without metadata */
 	uint64_t quarantined_blocks;	/* damaged, or of a segment from another time;
 					   without bad blocks */
@@ -106,7 +106,8 @@ static inline int dp_handle(const struct daxpin_pool *pool,
 	uint64_t block = extent.addr >> DP_BLOCK_SHIFT;
 	uint64_t in_segment = block & pool->segment_mask;
 
-	/* There are no gaps: only the last segment may be shorter than the others. */
+	/* Behind a short segment there are blocks that are always FREE, see
+	 * dp_handle_decode(). */
 	if (extent.addr % DP_BLOCK_SIZE ||
 	    block >= atomic_load_explicit(&pool->block_end, memory_order_acquire) ||
 	    in_segment < pool->meta_blocks)

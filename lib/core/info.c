@@ -46,12 +46,11 @@ struct daxpin_pool_info dp_info_now(struct daxpin_pool *pool)
 		.segment_size = media->geometry.segment_size,
 		.epoch = media->super.epoch,
 		.media_bytes = dp_pool_size(&pool->media),
-		.max_bytes = dp_geometry_begin(&media->geometry, media->geometry.most),
+		.max_bytes = dp_geometry_bytes(&media->geometry, media->geometry.most),
 		.usable_bytes = (info_data_blocks(pool) - quarantined) <<
 				DP_BLOCK_SHIFT,
 		.free_bytes = dp_spaces_free_count(&pool->spaces) << DP_BLOCK_SHIFT,
-		.largest_extent = dp_geometry_size(&media->geometry, 0) -
-				  DP_CHUNK_SIZE,
+		.largest_extent = (uint64_t)pool->extent_blocks_max << DP_BLOCK_SHIFT,
 		.hole_bytes = pool->jobs.holes.blocks << DP_BLOCK_SHIFT,
 		.unaligned_chunks = pool->unaligned_chunks,
 		.shared_bytes = pool->shared_chunks << DP_CHUNK_SHIFT,

@@ -405,17 +405,15 @@ static int recover_load_pages(struct daxpin_pool *pool,
 	return ret;
 }
 
-/* Only the last segment may be shorter than the first. */
 static void recover_derive(struct daxpin_pool *pool)
 {
 	const struct dp_geometry *geometry = &pool->media.geometry;
-	uint32_t last = geometry->segments - 1;
+	uint32_t largest = !geometry->short_index && geometry->segments > 1;
 
-	pool->block_end = (dp_geometry_begin(geometry, last) +
-			   dp_geometry_size(geometry, last)) >> DP_BLOCK_SHIFT;
+	pool->block_end = dp_geometry_end(geometry) >> DP_BLOCK_SHIFT;
 	pool->segment_mask = (geometry->segment_size >> DP_BLOCK_SHIFT) - 1;
 	pool->meta_blocks = dp_geometry_meta_blocks(geometry);
-	pool->extent_blocks_max = dp_geometry_blocks(geometry, 0) -
+	pool->extent_blocks_max = dp_geometry_blocks(geometry, largest) -
 				  pool->meta_blocks;
 }
 

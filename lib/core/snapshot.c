@@ -217,12 +217,14 @@ static uint8_t snapshot_cell_value(const struct cell *cell)
 static void snapshot_add_chunk(struct daxpin_pool *pool, uint32_t segment,
 			       uint32_t chunk, struct cell *cell)
 {
-	uint8_t flags = dp_segment_chunk(&pool->media.segments, segment, chunk);
+	const struct dp_geometry *geometry = &pool->media.geometry;
 
 	cell->chunks++;
-	if (chunk < dp_geometry_meta_chunks(&pool->media.geometry))
+	if (chunk < dp_geometry_meta_chunks(geometry))
 		cell->meta++;
-	else if (!(flags & DP_CHUNK_BACKED))
+	else if (chunk >= dp_geometry_chunks(geometry, segment) ||
+		 !(dp_segment_chunk(&pool->media.segments, segment, chunk) &
+		   DP_CHUNK_BACKED))
 		cell->holes++;
 	else
 		cell->free_blocks += dp_bits_count_free(
@@ -230,7 +232,8 @@ static void snapshot_add_chunk(struct daxpin_pool *pool, uint32_t segment,
 			chunk * DP_CHUNK_BLOCKS, DP_CHUNK_BLOCKS);
 }
 
-/* A cell may span segments. The mutex protects the flags of chunks. */
+/* A cell may span segments. Addresses behind a short segment are shown as a hole. The
+ * mutex protects the flags of chunks. */
 static void snapshot_cells(struct daxpin_pool *pool,
 			   struct dp_status_snapshot *snapshot)
 {
@@ -239,7 +242,9 @@ static void snapshot_cells(struct daxpin_pool *pool,
 
 	pthread_mutex_lock(&pool->jobs.mutex);
 	for (uint32_t i = 0; i < snapshot->segments; i++) {
-		uint32_t chunks = dp_geometry_chunks(&pool->media.geometry, i);
+		uint32_t chunks = i + 1 < snapshot->segments ?
+			pool->media.geometry.segment_size >> DP_CHUNK_SHIFT :
+			dp_geometry_chunks(&pool->media.geometry, i);
 
 		for (uint32_t chunk = 0; chunk < chunks; chunk++) {
 			snapshot_add_chunk(pool, i, chunk, &cell);
@@ -265,8 +270,7 @@ static struct dp_status_snapshot snapshot_shape(const struct daxpin_pool *pool,
 	uint64_t cell = 1;
 
 	if (segments == geometry->segments)
-		chunks = (dp_geometry_begin(geometry, segments - 1) +
-			  dp_geometry_size(geometry, segments - 1)) >> DP_CHUNK_SHIFT;
+		chunks = dp_geometry_end(geometry) >> DP_CHUNK_SHIFT;
 	while ((chunks + cell - 1) / cell > DP_STATUS_CELLS)
 		cell *= 2;
 	return (struct dp_status_snapshot) {

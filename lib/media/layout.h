@@ -54,7 +54,7 @@
 
 /*
  * How much of a segment is metadata, and where its table begins. segment_size is the
- * pool's: the last segment may be shorter, and is laid out as the others.
+ * pool's: a short segment is laid out as the others.
  */
 static inline uint64_t dp_layout_meta_size(uint64_t segment_size)
 {
@@ -321,9 +321,9 @@ struct dp_super {
 	uint64_t before_epoch;
 	uint64_t before_open_id;
 	uint64_t segment_size;
-	uint64_t size;			/* of this segment; only the last one may be
-					   smaller than segment_size */
-	uint64_t pool_size;		/* of the medium; segment 0 only */
+	uint64_t size;			/* of this segment */
+	uint64_t pool_size;		/* of all segments, and less than 32 MiB that
+					   create did not use; segment 0 only */
 	uint32_t index;			/* of this segment */
 	uint32_t segments;		/* bits set in segment_set */
 	uint64_t set_check;		/* XXH3 of segment_set */
@@ -332,7 +332,11 @@ struct dp_super {
 	uint64_t nvdimms;		/* a digest of the ids of the pool's NVDIMMs;
 					   0: unknown */
 	uint64_t dirty_shutdowns[DP_NVDIMMS_MAX];	/* the count of each */
-	uint8_t zero[1072];
+	/* Segment 0 only: the segment that is smaller than segment_size. It was
+	   the last one when the pool was created. */
+	uint64_t short_size;		/* 0: there is none */
+	uint32_t short_index;		/* 0 then */
+	uint8_t zero[1060];
 	uint64_t check;			/* XXH3 of all the bytes before */
 	uint8_t segment_set[DP_SEGMENTS_MAX / 8];	/* segment 0 only (D10) */
 };
@@ -351,7 +355,8 @@ static_assert(offsetof(struct dp_super, set_check) == 136, "on media");
 static_assert(offsetof(struct dp_super, owner) == 144, "on media");
 static_assert(offsetof(struct dp_super, nvdimms) == 448, "on media");
 static_assert(offsetof(struct dp_super, dirty_shutdowns) == 456, "on media");
-static_assert(offsetof(struct dp_super, zero) == 968, "on media");
+static_assert(offsetof(struct dp_super, short_size) == 968, "on media");
+static_assert(offsetof(struct dp_super, zero) == 980, "on media");
 static_assert(offsetof(struct dp_super, check) == 2040, "on media");
 static_assert(offsetof(struct dp_super, segment_set) == 2048, "on media");
 static_assert(sizeof(struct dp_super) == DP_BLOCK_SIZE, "a page each");

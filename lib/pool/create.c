@@ -311,6 +311,10 @@ static int create_format_pool(struct dp_pool *pool, uint64_t size)
 	super.flags = DP_SUPER_CREATING;
 	super.pool_size = size;
 	super.segments = pool->geometry.segments;
+	if (pool->geometry.short_size < pool->geometry.segment_size) {
+		super.short_size = pool->geometry.short_size;
+		super.short_index = pool->geometry.short_index;
+	}
 	dp_super_fill_set(&super);
 	ret = dp_source_file_id(&pool->source, dp_segment_fd(&pool->segments, 0),
 				&super.file);

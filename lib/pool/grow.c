@@ -51,19 +51,13 @@ static int grow_check_state(const struct dp_pool *pool,
 		return dp_fail(errmsg, -EBUSY,
 			       "segments of %s were removed since it was opened: close it and open it again, then grow it",
 			       pool->source.path);
-	if (pool->geometry.last_size < pool->geometry.segment_size)
-		return dp_fail(errmsg, -EOPNOTSUPP,
-			       "the last segment of %s has %llu bytes instead of %llu, and no other can follow it: create a pool whose size is a multiple of its segment size, and copy the data",
-			       pool->source.path,
-			       (unsigned long long)pool->geometry.last_size,
-			       (unsigned long long)pool->geometry.segment_size);
 	return 0;
 }
 
 static int grow_no_room(const struct dp_pool *pool, uint64_t size,
 			const struct dp_errmsg *errmsg)
 {
-	uint64_t most = dp_geometry_begin(&pool->geometry, pool->geometry.most);
+	uint64_t most = dp_geometry_bytes(&pool->geometry, pool->geometry.most);
 
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
 		return dp_fail(errmsg, -ENOSPC,
@@ -80,8 +74,8 @@ int dp_pool_grow_check(const struct dp_pool *pool, uint64_t size,
 		       uint32_t *ret_segments, const struct dp_errmsg *errmsg)
 {
 	const struct dp_geometry *geometry = &pool->geometry;
-	uint64_t now = dp_geometry_begin(geometry, geometry->segments);
-	uint64_t most = DP_SEGMENTS_MAX * geometry->segment_size;
+	uint64_t now = dp_geometry_bytes(geometry, geometry->segments);
+	uint64_t most = dp_geometry_bytes(geometry, DP_SEGMENTS_MAX), segments;
 	int ret = grow_check_state(pool, errmsg);
 
 	if (ret)
@@ -91,10 +85,11 @@ int dp_pool_grow_check(const struct dp_pool *pool, uint64_t size,
 			       "%s has %llu bytes and cannot grow to %llu: the size must be larger, and at most %llu",
 			       pool->source.path, (unsigned long long)now,
 			       (unsigned long long)size, (unsigned long long)most);
-	size = dp_round_up(size, geometry->segment_size);
-	if (size / geometry->segment_size > geometry->most)
-		return grow_no_room(pool, size, errmsg);
-	*ret_segments = size / geometry->segment_size;
+	segments = dp_geometry_segments_for(geometry, size);
+	if (segments > geometry->most)
+		return grow_no_room(pool, dp_geometry_bytes(geometry, segments),
+				    errmsg);
+	*ret_segments = segments;
 	return 0;
 }
 

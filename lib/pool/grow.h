@@ -11,7 +11,6 @@
  *
  * -EINVAL	it is not larger than the pool, or larger than any pool
  * -ENOSPC	there are no addresses for it, or the device is too small
- * -EOPNOTSUPP	the last segment is short
  * -EROFS	the pool is only read
  * -EUCLEAN	the open was degraded
  */

@@ -163,6 +163,21 @@ void dp_pool_forget_rdma(struct dp_pool *pool,
 	pthread_mutex_unlock(&pool->super_mutex);
 }
 
+/* A segment that is removed may be the short one. */
+static void own_resize(struct dp_super *super, uint32_t segments)
+{
+	struct dp_geometry geometry;
+
+	super->segments = segments;
+	if (super->short_index >= segments) {
+		super->short_size = 0;
+		super->short_index = 0;
+	}
+	geometry = dp_geometry_of_pool(super);
+	super->pool_size = dp_geometry_bytes(&geometry, segments);
+	dp_super_fill_set(super);
+}
+
 int dp_pool_set_segments(struct dp_pool *pool, uint32_t segments)
 {
 	struct dp_super *super = &pool->super, was;
@@ -173,9 +188,7 @@ int dp_pool_set_segments(struct dp_pool *pool, uint32_t segments)
 	was = *super;
 	assert(super->flags & DP_SUPER_UNCLEAN);
 	ret = pool_check_ours(pool);
-	super->pool_size = segments * super->segment_size;
-	super->segments = segments;
-	dp_super_fill_set(super);
+	own_resize(super, segments);
 	if (!ret)
 		ret = pool_write_super(pool);
 	if (ret) {

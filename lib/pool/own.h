@@ -24,8 +24,8 @@ void dp_pool_forget_rdma(struct dp_pool *pool,
 /*
  * Change the number of segments, and with it the pool's size: one write of segment 0's
  * superblock decides (D10). A segment that is added has its whole metadata on media
- * before the call; one that is removed is the last, and has no extents. All segments
- * have the full size. After an error it is unknown which number is on media.
+ * before the call, and is not short; one that is removed is the last, and has no
+ * extents. After an error it is unknown which number is on media.
  *
  * -EIO     the medium failed
  * -ESTALE  another open has written to the pool since, and it was left alone

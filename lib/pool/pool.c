@@ -272,21 +272,24 @@ int dp_pool_allocate_missing(struct dp_pool *pool, struct dp_wait_policy *policy
  * memory and no page tables, but they count against RLIMIT_AS. So without a wish the
  * pool gets four times its size, and at least 64 GiB, if there is no such limit; and
  * what it has if even that fails (dp_segments_map()). On a device all of it is mapped
- * anyway. If the last segment is short, no other can follow.
+ * anyway.
  */
 static uint32_t pool_choose_most(const struct dp_pool *pool, uint64_t wanted)
 {
 	const struct dp_geometry *geometry = &pool->geometry;
 	uint64_t size = geometry->segment_size, most = geometry->segments;
 
-	if (pool->readonly || pool->degraded || geometry->last_size < size)
+	if (pool->readonly || pool->degraded)
 		return most;
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
-		wanted = pool->source.device_size;
-	else if (!wanted && dp_os_limit(DP_LIMIT_MAPPED) == UINT64_MAX)
+		return dp_max(most, dp_min(pool->source.device_size / size,
+					   DP_SEGMENTS_MAX));
+	if (!wanted && dp_os_limit(DP_LIMIT_MAPPED) == UINT64_MAX)
 		wanted = 4 * most * size < MAX_SIZE_DEFAULT ? MAX_SIZE_DEFAULT :
 							      4 * most * size;
-	return wanted / size <= most ? most : dp_min(wanted / size, DP_SEGMENTS_MAX);
+	wanted = dp_min(wanted, DP_SEGMENTS_MAX * size);
+	return dp_max(most, dp_min(dp_geometry_segments_for(geometry, wanted),
+				   DP_SEGMENTS_MAX));
 }
 
 int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
@@ -375,12 +378,7 @@ int dp_pool_check_super(const struct dp_pool *pool,
 		return dp_fail(errmsg, -EUCLEAN,
 			       "%s: its create was interrupted: create it again",
 			       pool->source.path);
-	if (!dp_geometry_segment_size_is_valid(super->segment_size) ||
-	    super->index || !super->segments ||
-	    super->segments > DP_SEGMENTS_MAX ||
-	    super->pool_size > DP_SEGMENTS_MAX * DP_SEGMENT_SIZE_MAX ||
-	    super->segments !=
-		    dp_geometry_count(super->pool_size, super->segment_size) ||
+	if (!dp_geometry_is_possible(super) || super->index ||
 	    super->size > super->segment_size || super->size % DP_CHUNK_SIZE ||
 	    !dp_super_set_is_valid(super) ||
 	    super->owner.contexts > DP_RDMA_CONTEXTS_MAX)
@@ -444,17 +442,21 @@ static int pool_await_if_original(struct dp_pool *pool,
 	return dp_pool_await_owner(pool, request);
 }
 
-int dp_pool_check_device(const struct dp_pool *pool,
+/* A short segment is followed by a part of the device that the pool does not use. */
+int dp_pool_check_device(const struct dp_pool *pool, const struct dp_super *super,
 			 const struct dp_errmsg *errmsg)
 {
+	struct dp_geometry geometry = dp_geometry_of_pool(super);
+	uint64_t needed = dp_max(super->pool_size, dp_geometry_end(&geometry));
+
 	if (pool->source.kind != DP_SOURCE_DEVDAX ||
-	    pool->source.device_size >= pool->super.pool_size)
+	    pool->source.device_size >= needed)
 		return 0;
 	return dp_fail(errmsg, -EUCLEAN,
-		       "%s has %llu bytes, and its pool has %llu: the device was made smaller; the pool was left untouched",
+		       "%s has %llu bytes, and its pool needs %llu: the device was made smaller: make it as large again (daxctl reconfigure-device)",
 		       pool->source.path,
 		       (unsigned long long)pool->source.device_size,
-		       (unsigned long long)pool->super.pool_size);
+		       (unsigned long long)needed);
 }
 
 static int pool_check_size(const struct dp_pool *pool,
@@ -480,10 +482,9 @@ static int pool_map_and_check(struct dp_pool *pool,
 
 	pool->was_unclean = dp_super_is_unclean(&pool->super);
 	pool->restored = pool->super.flags & DP_SUPER_OWNER_UNKNOWN;
-	pool->geometry = dp_geometry_of(pool->super.pool_size,
-					pool->super.segment_size);
+	pool->geometry = dp_geometry_of_pool(&pool->super);
 	pool->seed = dp_layout_seed(pool->super.uuid);
-	ret = dp_pool_check_device(pool, request->errmsg);
+	ret = dp_pool_check_device(pool, &pool->super, request->errmsg);
 	if (!ret)
 		ret = pool_check_size(pool, request);
 	if (!ret)

@@ -136,9 +136,9 @@ int dp_pool_check_super(const struct dp_pool *pool,
 int dp_pool_check_uuid(const struct dp_pool *pool,
 		       const struct dp_super *super, const uint8_t uuid[16],
 		       const struct dp_errmsg *errmsg);
-/* -EUCLEAN if the device has become smaller than the pool of pool->super. One that has
- * become larger has room for a grow. */
-int dp_pool_check_device(const struct dp_pool *pool,
+/* -EUCLEAN if the device has become smaller than the pool of that superblock. One that
+ * has become larger has room for a grow. */
+int dp_pool_check_device(const struct dp_pool *pool, const struct dp_super *super,
 			 const struct dp_errmsg *errmsg);
 
 #endif

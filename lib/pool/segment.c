@@ -85,9 +85,47 @@ struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size)
 	assert(dp_geometry_segment_size_is_valid(segment_size));
 	return (struct dp_geometry) {
 		.segment_size = segment_size,
-		.last_size = rest ? rest : segment_size,
+		.short_size = rest ? rest : segment_size,
+		.short_index = rest ? segments - 1 : 0,
 		.segments = segments,
 		.most = segments,
+	};
+}
+
+static bool geometry_short_is_possible(const struct dp_super *super)
+{
+	if (!super->short_size)
+		return !super->short_index;
+	return super->short_size >= DP_SEGMENT_SIZE_MIN &&
+	       super->short_size < super->segment_size &&
+	       !(super->short_size % DP_CHUNK_SIZE) &&
+	       super->short_index < super->segments;
+}
+
+bool dp_geometry_is_possible(const struct dp_super *super)
+{
+	struct dp_geometry geometry;
+	uint64_t bytes;
+
+	if (!dp_geometry_segment_size_is_valid(super->segment_size) ||
+	    !super->segments || super->segments > DP_SEGMENTS_MAX ||
+	    !geometry_short_is_possible(super))
+		return false;
+	geometry = dp_geometry_of_pool(super);
+	bytes = dp_geometry_bytes(&geometry, super->segments);
+	return super->pool_size >= bytes &&
+	       super->pool_size - bytes < DP_SEGMENT_SIZE_MIN;
+}
+
+struct dp_geometry dp_geometry_of_pool(const struct dp_super *super)
+{
+	return (struct dp_geometry) {
+		.segment_size = super->segment_size,
+		.short_size = super->short_size ? super->short_size :
+						  super->segment_size,
+		.short_index = super->short_index,
+		.segments = super->segments,
+		.most = super->segments,
 	};
 }
 

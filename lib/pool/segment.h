@@ -21,7 +21,9 @@
 struct dp_geometry {
 	char *base;			/* pool address 0, when mapped */
 	uint64_t segment_size;		/* a power of two */
-	uint64_t last_size;		/* of the last segment, which may be less */
+	uint64_t short_size;		/* of segment short_index; segment_size if no
+					   segment is shorter */
+	uint32_t short_index;
 	_Atomic uint32_t segments;	/* only grows; see core/grow.c */
 	uint32_t most;			/* for which there are addresses and tables */
 };
@@ -39,14 +41,17 @@ uint64_t dp_geometry_default_segment_size(uint64_t size);
 struct dp_geometry dp_geometry_of(uint64_t size, uint64_t segment_size);
 /* The number of segments alone. */
 uint32_t dp_geometry_count(uint64_t size, uint64_t segment_size);
+/* The same of the pool that segment 0's superblock describes, if that is possible. */
+bool dp_geometry_is_possible(const struct dp_super *super);
+struct dp_geometry dp_geometry_of_pool(const struct dp_super *super);
 
 /* Bytes of a segment. */
 static inline uint64_t dp_geometry_size(const struct dp_geometry *geometry,
 					uint32_t segment)
 {
 	assert(segment < geometry->segments);
-	return segment + 1 < geometry->segments ? geometry->segment_size :
-						  geometry->last_size;
+	return segment == geometry->short_index ? geometry->short_size :
+						  geometry->segment_size;
 }
 
 static inline uint32_t dp_geometry_blocks(const struct dp_geometry *geometry,
@@ -82,6 +87,37 @@ static inline uint64_t dp_geometry_begin(const struct dp_geometry *geometry,
 					 uint32_t segment)
 {
 	return segment * geometry->segment_size;
+}
+
+/* The bytes that the first `segments` segments have together. */
+static inline uint64_t dp_geometry_bytes(const struct dp_geometry *geometry,
+					 uint32_t segments)
+{
+	uint64_t all = dp_geometry_begin(geometry, segments);
+
+	return segments > geometry->short_index ?
+		       all - (geometry->segment_size - geometry->short_size) : all;
+}
+
+/* How many segments have at least `size` bytes together. */
+static inline uint64_t dp_geometry_segments_for(const struct dp_geometry *geometry,
+						uint64_t size)
+{
+	uint64_t missing = geometry->segment_size - geometry->short_size;
+	uint64_t segments = dp_round_up(size, geometry->segment_size) /
+			    geometry->segment_size;
+
+	return segments > geometry->short_index ?
+		       dp_round_up(size + missing, geometry->segment_size) /
+			       geometry->segment_size : segments;
+}
+
+/* The pool address where the last segment ends. */
+static inline uint64_t dp_geometry_end(const struct dp_geometry *geometry)
+{
+	uint32_t last = geometry->segments - 1;
+
+	return dp_geometry_begin(geometry, last) + dp_geometry_size(geometry, last);
 }
 
 /* Where a segment is mapped. */

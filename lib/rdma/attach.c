@@ -79,10 +79,12 @@ static void attach_tombstone(struct daxpin_rdma *rdma)
 static uint64_t attach_end(struct daxpin_pool *pool,
 			   const struct daxpin_pool_info *info)
 {
+	/* A segment may be short, so this is rounded up. */
+	uint64_t most = dp_round_up(info->max_bytes, info->segment_size);
 	struct daxpin_segment last;
 
-	if (info->max_bytes > info->segments * info->segment_size)
-		return info->max_bytes;
+	if (most > info->segments * info->segment_size)
+		return most;
 	return daxpin_segment(pool, info->segments - 1, &last) ? 0 :
 	       last.addr + last.size;
 }

@@ -259,9 +259,11 @@ attach_make_uring(struct daxpin_pool *pool, const struct daxpin_pool_info *info,
 	assert(__builtin_popcountll(info->segment_size) == 1);
 	uring->segment_shift = __builtin_ctzll(info->segment_size);
 	uring->segments = info->segments;
-	uring->most = dp_min(UINT32_MAX, info->max_bytes >> uring->segment_shift);
-	if (uring->most < uring->segments)
-		uring->most = uring->segments;	/* the last segment is short */
+	/* A segment may be short, so this is rounded up. */
+	uring->most = dp_min(UINT32_MAX, dp_round_up(info->max_bytes,
+						     info->segment_size) >>
+					 uring->segment_shift);
+	assert(uring->most >= uring->segments);
 	uring->needed_bytes = attach_sum_of_segments(pool, info->segments);
 	attach_name_requests(uring, options->label);
 	return uring;

@@ -121,6 +121,11 @@ static inline uint64_t dp_min(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
+static inline uint64_t dp_max(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static inline uint64_t dp_round_up(uint64_t value, uint64_t unit)
 {
 	assert(unit && !(unit & (unit - 1)));

@@ -47,6 +47,8 @@ static const struct field super_fields[] = {
 	FIELD(struct dp_super, file.birth_ns),
 	FIELD(struct dp_super, file.zero),
 	FIELD(struct dp_super, set_check),
+	FIELD(struct dp_super, short_size),
+	FIELD(struct dp_super, short_index),
 };
 
 static const struct field lane_fields[] = {

@@ -112,8 +112,8 @@ static void keep_objects(struct daxpin_pool *pool)
 	expect(!daxpin_publish(pool, op, 1, NULL, NULL), "an object");
 }
 
-static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
-				      bool closed, bool objects)
+static struct machine_disk *make_base(uint64_t pool_size, uint64_t grown_size,
+				      uint64_t segment_size, bool closed, bool objects)
 {
 	struct machine_disk *disk = machine_disk_new();
 	struct header header = { .granularity = DAXPIN_GRANULARITY_CACHE_LINE };
@@ -123,6 +123,7 @@ static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
 
 	options.pool_size = pool_size;
 	options.segment_size = segment_size;
+	options.max_size = grown_size;
 	machine_reset(disk);
 	expect(!daxpin_pool_create(MACHINE_POOL, &options, &pool),
 	       "create: %s", errmsg);
@@ -134,6 +135,9 @@ static struct machine_disk *make_base(uint64_t pool_size, uint64_t segment_size,
 	if (objects)
 		keep_objects(pool);
 	keep(pool, objects ? 512 : 7680 - 600, "large");
+	if (grown_size)
+		expect(!daxpin_pool_grow(pool, grown_size, &options),
+		       "grow: %s", errmsg);
 	if (!closed)
 		machine_disk_save(disk);
 	expect(!daxpin_pool_close(pool), "close");
@@ -150,12 +154,13 @@ static struct machine_disk *base_disk(uint32_t index)
 	static struct machine_disk *base[BASES];
 
 	if (!base[0]) {
-		base[0] = make_base(32 * MIB, 32 * MIB, true, false);
-		base[1] = make_base(64 * MIB, 32 * MIB, true, false);
-		base[2] = make_base(102 * MIB, 64 * MIB, true, false);
-		base[3] = make_base(32 * MIB, 32 * MIB, false, false);
-		base[4] = make_base(1058 * MIB, 1024 * MIB, true, false);
-		base[5] = make_base(32 * MIB, 32 * MIB, false, true);
+		base[0] = make_base(32 * MIB, 0, 32 * MIB, true, false);
+		base[1] = make_base(64 * MIB, 0, 32 * MIB, true, false);
+		/* A short segment that is not the last one. */
+		base[2] = make_base(102 * MIB, 103 * MIB, 64 * MIB, true, false);
+		base[3] = make_base(32 * MIB, 0, 32 * MIB, false, false);
+		base[4] = make_base(1058 * MIB, 0, 1024 * MIB, true, false);
+		base[5] = make_base(32 * MIB, 0, 32 * MIB, false, true);
 	}
 	return base[index % BASES];
 }

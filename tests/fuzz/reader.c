@@ -65,31 +65,35 @@ static const char *read_super(uint32_t file, uint32_t how,
 	       "sequence or epoch" : NULL;
 }
 
-static uint64_t segments_of(uint64_t pool_size, uint64_t segment_size)
-{
-	uint64_t rest = pool_size % segment_size;
-
-	return pool_size / segment_size + (rest >= 32 << 20);
-}
-
 static uint64_t size_of(const struct dp_super *super, uint32_t index)
 {
-	uint64_t left = super->pool_size - index * super->segment_size;
+	return super->short_size && index == super->short_index ?
+	       super->short_size : super->segment_size;
+}
 
-	return left >= super->segment_size ? super->segment_size :
-	       left - left % (2 << 20);
+static bool short_makes_sense(const struct dp_super *super)
+{
+	if (!super->short_size)
+		return super->short_index == 0;
+	return super->short_size >= 32 << 20 && super->short_size % (2 << 20) == 0 &&
+	       super->short_size < super->segment_size &&
+	       super->short_index < super->segments;
 }
 
 static const char *judge_geometry(const struct dp_super *super)
 {
-	uint64_t size = super->segment_size;
+	uint64_t size = super->segment_size, sum = 0;
 
 	if (size < 32 << 20 || size > 1 << 30 || size & (size - 1))
 		return "segment size";
-	if (!super->segments || super->segments > 16384 ||
-	    super->pool_size > 16ull << 40 ||
-	    super->segments != segments_of(super->pool_size, size))
+	if (!super->segments || super->segments > 16384)
 		return "number of segments";
+	if (!short_makes_sense(super))
+		return "short segment";
+	for (uint32_t i = 0; i < super->segments; i++)
+		sum += size_of(super, i);
+	if (super->pool_size < sum || super->pool_size - sum >= 32 << 20)
+		return "size of the pool";
 	for (uint32_t i = 0; i < 16384; i++)
 		if ((super->segment_set[i / 8] >> i % 8 & 1) !=
 		    (i < super->segments))

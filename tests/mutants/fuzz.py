@@ -30,10 +30,9 @@ MUTANTS = [
     ('image-index', IMAGE, 'lib/pool/epoch.c',
      'a later segment may be any segment of the pool',
      'if (super->index == index && super->size', 'if (super->size'),
-    ('image-no-segments', IMAGE, 'lib/pool/pool.c',
+    ('image-no-segments', IMAGE, 'lib/pool/segment.c',
      'a pool may have no segments',
-     '''!super->segments ||
-	    super->segments > DP_SEGMENTS_MAX''',
+     '!super->segments || super->segments > DP_SEGMENTS_MAX',
      'super->segments > DP_SEGMENTS_MAX'),
     ('image-segment-set', IMAGE, 'lib/media/super.c',
      'the segment set is not compared with their number',

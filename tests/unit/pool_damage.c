@@ -450,6 +450,14 @@ static void open_refuses_inconsistent_superblock_fields(void **state)
 	assert_inconsistent(f, super);
 	super = good, super.index = 1;
 	assert_inconsistent(f, super);
+	super = good, super.short_size = super.segment_size;
+	assert_inconsistent(f, super);
+	super = good, super.short_size = super.segment_size + 32 * MIB;
+	assert_inconsistent(f, super);
+	super = good, super.short_size = 30 * MIB;
+	assert_inconsistent(f, super);
+	super = good, super.short_index = 1;
+	assert_inconsistent(f, super);
 	super = good, super.owner.contexts = DP_RDMA_CONTEXTS_MAX + 1;
 	assert_inconsistent(f, super);
 	super = good, super.segment_set[0] = 0x3;

@@ -235,21 +235,6 @@ static void a_pool_that_is_only_read_or_degraded_does_not_grow(void **state)
 	assert_refused(f, 3 * SEGMENT, -EUCLEAN, "DAXPIN_POOL_DEGRADED");
 }
 
-static void a_pool_with_a_short_last_segment_does_not_grow(void **state)
-{
-	struct fixture *f = *state;
-
-	close_pool(f);
-	f->options.flags = DAXPIN_POOL_OVERWRITE;
-	f->options.segment_size = 2 * SEGMENT;
-	f->options.pool_size = 3 * SEGMENT;
-	create_pool(f);
-	f->options.flags = 0;
-	assert_int_equal(pool_info(f).max_bytes, 4 * SEGMENT);
-	assert_refused(f, 8 * SEGMENT, -EOPNOTSUPP,
-		       "33554432 bytes instead of 67108864");
-}
-
 static void a_file_in_the_way_is_left_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -279,6 +264,187 @@ static void a_full_filesystem_leaves_nothing_behind(void **state)
 	grow_options(f);
 	assert_int_equal(fixture_reopen(f), 0);
 	assert_false(pool_info(f).unclean);
+}
+
+/* ------------------------------------------------------------ a short segment */
+
+/* A pool in place of the one of the setup, with segments of 2 * SEGMENT. */
+static void create_short(struct fixture *f, uint64_t size)
+{
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	f->options.segment_size = 2 * SEGMENT;
+	f->options.pool_size = size;
+	create_pool(f);
+	f->options.flags = 0;
+	grow_options(f);
+}
+
+static void assert_no_findings(struct fixture *f, uint64_t media_bytes)
+{
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+
+	assert_int_equal(daxpin_check(f->path, NULL, NULL, NULL, &summary), 0);
+	assert_int_equal(summary.damages, 0);
+	assert_int_equal(summary.media_bytes, media_bytes);
+}
+
+static void assert_segment(struct fixture *f, uint32_t index, uint64_t size)
+{
+	struct daxpin_segment segment;
+
+	assert_int_equal(daxpin_segment(f->pool, index, &segment), 0);
+	assert_int_equal(segment.addr, index * 2 * SEGMENT);
+	assert_int_equal(segment.size, size);
+}
+
+static int fail_visit(struct daxpin_pool *pool, struct daxpin_extent extent,
+		      uint64_t size, void *arg)
+{
+	(void)pool;
+	(void)size;
+	(void)arg;
+	fail_msg("there is an extent at 0x%llx", (unsigned long long)extent.addr);
+	return 1;
+}
+
+static int count_visit(struct daxpin_pool *pool, struct daxpin_extent extent,
+		       uint64_t size, void *arg)
+{
+	(void)pool;
+	(void)extent;
+	(void)size;
+	++*(uint32_t *)arg;
+	return 0;
+}
+
+static int count_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size, void *arg)
+{
+	(void)pool;
+	(void)addr;
+	(void)size;
+	++*(uint32_t *)arg;
+	return 0;
+}
+
+/* Both go through all segments. */
+static void assert_counts(struct fixture *f, uint32_t extents, uint32_t objects)
+{
+	uint32_t seen = 0;
+
+	assert_int_equal(daxpin_foreach(f->pool, count_visit, &seen), 0);
+	assert_int_equal(seen, extents);
+	seen = 0;
+	assert_int_equal(daxpin_foreach_object(f->pool, count_object, &seen), 0);
+	assert_int_equal(seen, objects);
+}
+
+/* No extent can be between the end of the short segment and the next one. */
+static void assert_nothing_behind(struct fixture *f, uint64_t addr, uint64_t end)
+{
+	struct daxpin_extent extent = reserve(f, DAXPIN_BLOCK_SIZE), none;
+
+	for (uint64_t at = addr; at < end; at += DAXPIN_CHUNK_SIZE) {
+		none = (struct daxpin_extent) { at, extent.gen };
+		assert_int_equal(daxpin_hold(f->pool, none, DAXPIN_HOLD_READ), -ESTALE);
+		assert_null(daxpin_ptr(f->pool, none, 0));
+		assert_int_equal(daxpin_extent_at(f->pool, at, &none), -ENOENT);
+	}
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	assert_int_equal(daxpin_foreach_in(f->pool, addr, end - addr, fail_visit, NULL),
+			 0);
+}
+
+static void keep_object(struct fixture *f)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_KEEP };
+
+	assert_int_equal(daxpin_object_reserve(f->pool, 64, 0, &op.extent.addr), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+}
+
+static void other_segments_follow_a_short_one(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+
+	close_pool(f);
+	create_short(f, 3 * SEGMENT);
+	assert_int_equal(pool_info(f).media_bytes, 3 * SEGMENT);
+	/* Two segments would have 128 MiB, but one of them is short. */
+	assert_int_equal(daxpin_pool_grow(f->pool, 4 * SEGMENT, &f->options), 0);
+	assert_int_equal(pool_info(f).media_bytes, 5 * SEGMENT);
+	assert_int_equal(f->options.max_size, 0);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(segments(f), 3);
+		assert_segment(f, 0, 2 * SEGMENT);
+		assert_segment(f, 1, SEGMENT);
+		assert_segment(f, 2, 2 * SEGMENT);
+		assert_nothing_behind(f, 3 * SEGMENT, 4 * SEGMENT);
+		assert_int_equal(pool_info(f).usable_bytes,
+				 5 * SEGMENT - 3 * DP_CHUNK_SIZE);
+		if (!i)
+			keep_object(f);
+		assert_counts(f, i, 1);
+		extent = reserve(f, 2 * SEGMENT - DP_CHUNK_SIZE - MIB * i);
+		assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
+		assert_counts(f, i + 1, 1);
+		assert_int_equal(fixture_reopen(f), 0);
+		assert_false(pool_info(f).unclean);
+	}
+	close_pool(f);
+	assert_no_findings(f, 5 * SEGMENT);
+	open_pool(f);
+}
+
+/* The only segment was short, so that a whole one can have a larger extent. */
+static void a_whole_segment_has_room_for_a_larger_extent(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	uint64_t size = 2 * SEGMENT - DP_CHUNK_SIZE;
+	char second[128];
+
+	close_pool(f);
+	segment_path(f, 1, second);
+	assert_int_equal(unlink(second), 0);
+	create_short(f, SEGMENT + DP_CHUNK_SIZE);
+	assert_int_equal(pool_info(f).largest_extent, SEGMENT);
+	assert_int_equal(daxpin_reserve(f->pool, size, 0, &extent), -EFBIG);
+	assert_int_equal(daxpin_pool_grow(f->pool, 2 * SEGMENT, NULL), 0);
+	assert_int_equal(segments(f), 2);
+	assert_int_equal(pool_info(f).largest_extent, size);
+	extent = reserve(f, size);
+	assert_int_equal(extent.addr / SEGMENT, 2);
+	assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_int_equal(pool_info(f).largest_extent, size);
+	assert_int_equal(daxpin_extent_at(f->pool, extent.addr, &extent), 0);
+}
+
+/* It is the last one again, and then is removed too. */
+static void a_shrink_reaches_and_removes_a_short_segment(void **state)
+{
+	struct fixture *f = *state;
+
+	close_pool(f);
+	create_short(f, 3 * SEGMENT);
+	assert_int_equal(daxpin_pool_grow(f->pool, 9 * SEGMENT, &f->options), 0);
+	assert_int_equal(segments(f), 5);
+	assert_int_equal(pool_info(f).media_bytes, 9 * SEGMENT);
+	assert_int_equal(daxpin_pool_shrink(f->pool, 2 * SEGMENT + 1, NULL), 0);
+	assert_int_equal(segments(f), 2);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_segment(f, 1, SEGMENT);
+	assert_int_equal(pool_info(f).media_bytes, 3 * SEGMENT);
+	assert_int_equal(daxpin_pool_shrink(f->pool, 2 * SEGMENT, NULL), 0);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_int_equal(segments(f), 1);
+	assert_int_equal(pool_info(f).media_bytes, 2 * SEGMENT);
+	assert_int_equal(daxpin_pool_grow(f->pool, 4 * SEGMENT, &f->options), 0);
+	assert_segment(f, 1, 2 * SEGMENT);
+	close_pool(f);
+	assert_no_findings(f, 4 * SEGMENT);
+	open_pool(f);
 }
 
 /* ------------------------------------------------------------- calls at once */
@@ -396,6 +562,8 @@ static void threads_work_while_the_pool_grows(void **state)
 
 /* ------------------------------------------------------------- after a crash */
 
+static uint64_t dies_at_size;
+
 static int die_in_a_grow(void *arg)
 {
 	struct fixture *f = arg;
@@ -404,19 +572,37 @@ static int die_in_a_grow(void *arg)
 	if (daxpin_pool_open(f->path, &f->options, &f->pool))
 		return 1;
 	disk.calls = 0;
-	if (grow(f, 4))
+	if (daxpin_pool_grow(f->pool, dies_at_size, &f->options))
 		return 2;
 	return disk.calls < disk.die_before ? 0 : 3;
 }
 
-/* The child dies before its n-th call on the disk, for all n. */
-static void a_grow_that_dies_leaves_the_old_size_or_the_new(void **state)
+/* Replace the pool of four segments by one of two. */
+static void create_again(struct fixture *f, uint64_t size)
 {
-	struct fixture *f = *state;
-	uint32_t before, old = 0, new = 0;
+	char path[128];
+
+	for (uint32_t i = 2; i < 4; i++) {
+		segment_path(f, i, path);
+		assert_int_equal(unlink(path), 0);
+	}
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	f->options.pool_size = size;
+	create_pool(f);
+	f->options.flags = 0;
+	f->options.pool_size = 0;
+	close_pool(f);
+}
+
+/* The pool is closed and has two segments. The child, which adds two, dies before its
+ * n-th call on the disk, for all n. */
+static void die_before_each_call(struct fixture *f, uint64_t size, uint64_t larger)
+{
+	uint32_t old = 0, new = 0;
+	struct daxpin_pool_info info;
 	int status = 9;
 
-	close_pool(f);
+	dies_at_size = larger;
 	grow_options(f);
 	for (uint32_t call = 1; status == 9; call++) {
 		/* The calls of the child's open do not count. */
@@ -427,30 +613,30 @@ static void a_grow_that_dies_leaves_the_old_size_or_the_new(void **state)
 		if (status && status != 9)
 			fail_msg("call %u: status %d", call, status);
 		open_pool(f);
-		before = segments(f);
-		assert_true(pool_info(f).unclean);
-		assert_true(before == 2 || before == 4);
-		assert_int_equal(count_files(f->path), before);
-		assert_int_equal(pool_info(f).ignored_files, 0);
-		old += before == 2;
-		new += before == 4;
+		info = pool_info(f);
+		assert_true(info.unclean);
+		assert_true(info.segments == 2 || info.segments == 4);
+		assert_int_equal(info.media_bytes, info.segments == 2 ? size : larger);
+		assert_int_equal(count_files(f->path), info.segments);
+		assert_int_equal(info.ignored_files, 0);
+		old += info.segments == 2;
+		new += info.segments == 4;
 		close_pool(f);
-		if (before == 4) {
-			f->options.flags = DAXPIN_POOL_OVERWRITE;
-			f->options.pool_size = 2 * SEGMENT;
-			for (uint32_t i = 2; i < 4; i++) {
-				char path[128];
-
-				segment_path(f, i, path);
-				assert_int_equal(unlink(path), 0);
-			}
-			create_pool(f);
-			f->options.flags = 0;
-			f->options.pool_size = 0;
-			close_pool(f);
-		}
+		if (info.segments == 4)
+			create_again(f, size);
 	}
 	assert_true(old > 6 && new);
+}
+
+static void a_grow_that_dies_leaves_the_old_size_or_the_new(void **state)
+{
+	struct fixture *f = *state;
+
+	close_pool(f);
+	die_before_each_call(f, 2 * SEGMENT, 4 * SEGMENT);
+	create_short(f, 3 * SEGMENT);
+	close_pool(f);
+	die_before_each_call(f, 3 * SEGMENT, 7 * SEGMENT);
 	open_pool(f);
 }
 
@@ -521,10 +707,12 @@ int main(void)
 		TEST(sizes_that_are_no_growth_are_refused),
 		TEST(a_grow_past_the_addresses_names_the_option),
 		TEST(a_pool_that_is_only_read_or_degraded_does_not_grow),
-		TEST(a_pool_with_a_short_last_segment_does_not_grow),
 		TEST(a_file_in_the_way_is_left_alone),
 		TEST(a_full_filesystem_leaves_nothing_behind),
 		TEST(a_cancelled_grow_leaves_nothing_behind),
+		TEST(other_segments_follow_a_short_one),
+		TEST(a_whole_segment_has_room_for_a_larger_extent),
+		TEST(a_shrink_reaches_and_removes_a_short_segment),
 		TEST(a_second_grow_and_a_close_during_a_grow_are_busy),
 		TEST(threads_work_while_the_pool_grows),
 		TEST(a_grow_that_dies_leaves_the_old_size_or_the_new),

@@ -46,9 +46,29 @@ static int map_is_meta(const struct show *show, uint64_t chunk)
 	return in_segment < (show->info.segment_size > 512u << 20 ? 2 : 1);
 }
 
+/* Behind a short segment there is nothing. */
+static void map_show_short(const struct show *show, struct map *map)
+{
+	uint64_t per_segment = show->info.segment_size / DAXPIN_CHUNK_SIZE;
+	struct daxpin_segment segment;
+	uint64_t chunks;
+
+	for (uint32_t i = 0; !daxpin_segment(show->pool, i, &segment); i++) {
+		chunks = segment.size / DAXPIN_CHUNK_SIZE;
+		if (chunks == per_segment)
+			continue;
+		memset(map->cell + i * per_segment + chunks, DAXPIN_CELL_HOLE,
+		       per_segment - chunks);
+		if (i + 1 == show->info.segments)
+			map->cells -= per_segment - chunks;
+	}
+}
+
 static int map_of_pool(const struct show *show, struct map *map)
 {
-	map->cells = show->info.media_bytes / DAXPIN_CHUNK_SIZE;
+	uint64_t per_segment = show->info.segment_size / DAXPIN_CHUNK_SIZE;
+
+	map->cells = show->info.segments * per_segment;
 	map->cell_chunks = 1;
 	map->cell = malloc(map->cells);
 	map->used = calloc(map->cells, sizeof(*map->used));
@@ -58,6 +78,7 @@ static int map_of_pool(const struct show *show, struct map *map)
 	for (uint64_t i = 0; i < map->cells; i++)
 		map->cell[i] = map_is_meta(show, i) ? DAXPIN_CELL_META :
 			(map->used[i] * 100 + CHUNK_BLOCKS - 1) / CHUNK_BLOCKS;
+	map_show_short(show, map);
 	return 0;
 }
 
