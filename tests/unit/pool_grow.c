@@ -317,7 +317,8 @@ static int count_visit(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return 0;
 }
 
-static int count_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size, void *arg)
+static int count_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
+			void *arg)
 {
 	(void)pool;
 	(void)addr;
