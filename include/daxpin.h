@@ -1280,6 +1280,8 @@ enum daxpin_shrink_reason {
 					   give it back */
 	DAXPIN_SHRINK_JOB,		/* a reclaim or refill */
 	DAXPIN_SHRINK_PINNED,		/* fsdax: I/O that daxpin does not know */
+	DAXPIN_SHRINK_OBJECTS,		/* small objects: move or free the live ones,
+					   keep or cancel the reserved ones */
 };
 
 /* Passed to progress(). */
@@ -1287,8 +1289,9 @@ struct daxpin_shrink_wait {
 	size_t size;			/* of the library's struct */
 	uint32_t reason;		/* enum daxpin_shrink_reason */
 	uint32_t segment;
-	struct daxpin_extent extent;	/* LIVE, RESERVED, RETIRED; otherwise {0, 0} */
-	uint64_t bytes;			/* of the extent */
+	struct daxpin_extent extent;	/* LIVE, RESERVED, RETIRED; OBJECTS: {address of
+					   a slab that has them, 0}; otherwise {0, 0} */
+	uint64_t bytes;			/* of the extent or slab */
 	uint64_t left_bytes;		/* in use in all segments to be removed */
 	uint64_t waited_ns;		/* since the call began */
 	const struct daxpin_holder *holder;	/* of the extent, or the registration;

@@ -15,9 +15,10 @@
  *
  * What is true in each:
  *
- *	CLOSED   no block of the segments can be reserved; extents, holds, jobs and
- *	         pins of them exist. The caller moves the extents. Only memory has
- *	         changed
+ *	CLOSED   no block of the segments can be reserved, and no object in a slab
+ *	         there (I68), unless a thread had begun to reserve it; extents, objects,
+ *	         holds, jobs and pins of them exist. The caller moves the extents and
+ *	         objects. Only memory has changed, but for slabs that were freed
  *	LEAVING  no block is in use, so there is no extent, and none can be reserved:
  *	         no hold exists, and none can be taken. No job and no pin exists, and
  *	         none can begin (reclaim/leave.c)
@@ -40,12 +41,14 @@
  *
  * Invariants:
  *	I67	while a segment is closed no block of it is claimed
+ *	I68	while a segment is closed no object of it is reserved
  *	D10	one write of segment 0's superblock removes all segments of a shrink
  *	D24	a file is truncated and unlinked after the superblock does not count it
  */
 #include <errno.h>
 #include <inttypes.h>
 #include "core/shrink.h"
+#include "core/slabs.h"
 #include "os/os.h"
 #include "owner/barrier.h"
 #include "pool/shrink.h"
@@ -77,6 +80,8 @@ static uint32_t shrink_reason(enum dp_state state)
 		return DAXPIN_SHRINK_RESERVED;
 	case DP_STATE_RETIRED:
 		return DAXPIN_SHRINK_RETIRED;
+	case DP_STATE_SLAB:
+		return DAXPIN_SHRINK_OBJECTS;
 	default:
 		return DAXPIN_SHRINK_CHANGING;
 	}
@@ -97,6 +102,8 @@ static void shrink_describe(struct shrink *s, uint32_t segment, uint32_t block)
 	s->wait.segment = segment;
 	if (view.state != DP_STATE_FREE)
 		s->wait.extent = dp_extent(pool, at, view.generation);
+	if (view.state == DP_STATE_SLAB)
+		s->wait.extent.gen = 0;
 	s->wait.bytes = bytes;
 	if (!view.count)
 		return;
@@ -176,6 +183,14 @@ static bool shrink_try(struct shrink *s)
 
 /* ---------------------------------------------------------------------- waiting */
 
+static bool shrink_has_bad_objects(const struct shrink *s)
+{
+	const struct dp_slab *slab = dp_slab_at(&s->pool->objects,
+						s->wait.extent.addr >> DP_BLOCK_SHIFT);
+
+	return slab && dp_slab_has_bad(slab);
+}
+
 /* The sentence about s->wait: who is in the way, and how it ends. */
 static int shrink_fail_busy(const struct shrink *s)
 {
@@ -196,6 +211,12 @@ static int shrink_fail_busy(const struct shrink *s)
 			       wait->left_bytes, wait->reason == DAXPIN_SHRINK_LIVE ?
 			       "move them with daxpin_foreach_in() and daxpin_copy(), or retire them" :
 			       "wait with a later deadline for their cancel, KEEP or last drop");
+	case DAXPIN_SHRINK_OBJECTS:
+		return dp_fail(s->errmsg, -EBUSY,
+			       "segment %u of %s still has small objects, the first in the slab at 0x%" PRIx64 ", and %" PRIu64 " bytes are in use in all: move or free the live ones (daxpin_foreach_object()), and wait with a later deadline for the KEEP or cancel of reserved ones%s",
+			       wait->segment, path, wait->extent.addr, wait->left_bytes,
+			       shrink_has_bad_objects(s) ?
+			       "; objects in bad memory are in use until all others are gone and you close the pool and open it again" : "");
 	case DAXPIN_SHRINK_REGISTRATION:
 		return dp_fail(s->errmsg, -EBUSY,
 			       "segment %u of %s is pinned by the registration \"%s\": let its owner give the pin back (DAXPIN_EVENT_REVOKE, or the service function of the adapter), or end it",
@@ -223,27 +244,31 @@ static int shrink_report(struct shrink *s)
 		       s->pool->media.source.path);
 }
 
-/* After a failed shrink_try(): report, and sleep unless the deadline has passed. */
-static int shrink_pause(struct shrink *s)
+/* Sleep unless the deadline has passed, which stores true in *ret_passed. */
+static void shrink_sleep(struct shrink *s, bool *ret_passed)
 {
-	int ret = shrink_report(s);
 	uint64_t now_ns = dp_os_now_ns();
 
-	if (ret)
-		return ret;
-	if (now_ns >= s->request->deadline_ns)
-		return shrink_fail_busy(s);
+	*ret_passed = now_ns >= s->request->deadline_ns;
+	if (*ret_passed)
+		return;
 	dp_os_sleep_ns(dp_min(s->pause_ns, s->request->deadline_ns - now_ns));
 	s->pause_ns = dp_min(2 * s->pause_ns, PAUSE_MAX_NS);
-	return 0;
 }
 
+/* The last attempt is after a progress(), which may have moved what was in the way. */
 static int shrink_wait(struct shrink *s)
 {
+	bool is_last = false;
 	int ret = 0;
 
-	while (!ret && !shrink_try(s))
-		ret = shrink_pause(s);
+	while (!ret && !shrink_try(s)) {
+		if (is_last)
+			return shrink_fail_busy(s);
+		ret = shrink_report(s);
+		if (!ret)
+			shrink_sleep(s, &is_last);
+	}
 	return ret;
 }
 
@@ -323,6 +348,7 @@ static int shrink_give_back(struct shrink *s, bool is_leaving, int error)
 		dp_leave_undo(&s->pool->jobs, s->from, s->to);
 	dp_leave_unwant(&s->pool->jobs, s->from, s->to);
 	dp_spaces_reopen(&s->pool->spaces, s->from, s->to);
+	dp_objects_reopen(&s->pool->objects);
 	/* Reserves that were refused meanwhile may succeed now. */
 	dp_events_notify_refused(&s->pool->events);
 	return error;
@@ -349,6 +375,8 @@ static int shrink_remove(struct shrink *s)
 	assert(dp_spaces_open_count(&s->pool->spaces) == s->from);
 	dp_leave_end(&s->pool->jobs, s->from, s->to);
 	dp_spaces_end_close(&s->pool->spaces);
+	/* There are no slabs, but a grow may make room for some. */
+	dp_objects_reopen(&s->pool->objects);
 	return 0;
 }
 
@@ -368,6 +396,7 @@ int dp_shrink(struct daxpin_pool *pool, const struct dp_shrink_request *request,
 			       "an earlier shrink could not write the superblock of %s: close the pool and open it again",
 			       pool->media.source.path);
 	dp_spaces_close(&pool->spaces, s.from, s.to);
+	dp_slabs_withdraw(pool, s.from);
 	ret = shrink_wait(&s);
 	if (ret)
 		return shrink_give_back(&s, false, ret);

@@ -118,7 +118,7 @@ void dp_slabs_bar(struct daxpin_pool *pool, uint64_t block, uint32_t blocks)
 		if (!slab)
 			continue;
 		offset = (block << DP_BLOCK_SHIFT) - dp_slab_addr(slab);
-		dp_slab_bar(slab, offset, offset + DP_BLOCK_SIZE);
+		dp_slab_bar(&pool->objects, slab, offset, offset + DP_BLOCK_SIZE);
 	}
 }
 
@@ -142,7 +142,8 @@ int dp_object_copy(struct daxpin_pool *pool, struct dp_object object, uint64_t o
 	int ret = dp_read(pool, handle, at, to, length);
 
 	if (ret == -EIO)
-		dp_slab_bar(object.slab, at / DP_BLOCK_SIZE * DP_BLOCK_SIZE,
+		dp_slab_bar(&pool->objects, object.slab,
+			    at / DP_BLOCK_SIZE * DP_BLOCK_SIZE,
 			    dp_round_up(at + length, DP_BLOCK_SIZE));
 	return ret;
 }
@@ -207,7 +208,24 @@ static int slab_prepare(struct daxpin_pool *pool, uint32_t class,
 	return *ret_slab ? 0 : -ENOMEM;
 }
 
-/* Make a slab, and make it the current one of this thread. */
+/* Free the extent of a slab that is CLOSING. */
+static void slab_free(struct daxpin_pool *pool, struct dp_slab *slab)
+{
+	struct dp_word word = { DP_KIND_FREE, 1, 0, 0 };
+	uint64_t block = dp_slab_addr(slab) >> DP_BLOCK_SHIFT;
+
+	word.gen = dp_state_read(&pool->states, block).generation + 1;
+	/* If the medium has failed, the slab stays as it is until the close. */
+	if (dp_persist_error(&pool->media.persist) ||
+	    slab_write_descriptor(pool, block, word))
+		return;
+	/* Before the blocks are free: they may become another slab at once. */
+	dp_slab_forget(&pool->objects, slab);
+	dp_state_free_slab(&pool->states, block);
+}
+
+/* Make a slab, and make it the current one of this thread, unless a shrink has closed
+ * its segment meanwhile. */
 static int slabs_make(struct daxpin_pool *pool, uint32_t class)
 {
 	struct dp_word word = { DP_KIND_SLAB, DP_SLAB_BLOCKS, 0, class };
@@ -230,25 +248,9 @@ static int slabs_make(struct daxpin_pool *pool, uint32_t class)
 	 * claimed until the close. */
 	if (ret)
 		dp_slab_discard(&pool->objects, slab);
-	else
-		dp_slab_own(&pool->objects, slab);
+	else if (!dp_slab_own(&pool->objects, slab))
+		slab_free(pool, slab);
 	return ret;
-}
-
-/* Free the extent of a slab that is CLOSING. */
-static void slab_free(struct daxpin_pool *pool, struct dp_slab *slab)
-{
-	struct dp_word word = { DP_KIND_FREE, 1, 0, 0 };
-	uint64_t block = dp_slab_addr(slab) >> DP_BLOCK_SHIFT;
-
-	word.gen = dp_state_read(&pool->states, block).generation + 1;
-	/* If the medium has failed, the slab stays as it is until the close. */
-	if (dp_persist_error(&pool->media.persist) ||
-	    slab_write_descriptor(pool, block, word))
-		return;
-	/* Before the blocks are free: they may become another slab at once. */
-	dp_slab_forget(&pool->objects, slab);
-	dp_state_free_slab(&pool->states, block);
 }
 
 bool dp_slabs_give_back(struct daxpin_pool *pool)
@@ -264,6 +266,16 @@ bool dp_slabs_give_back(struct daxpin_pool *pool)
 		}
 	}
 	return any;
+}
+
+void dp_slabs_withdraw(struct daxpin_pool *pool, uint32_t segment)
+{
+	struct dp_slab *slab = NULL;
+
+	dp_objects_withdraw_from(&pool->objects,
+			     dp_geometry_begin(&pool->media.geometry, segment));
+	while ((slab = dp_slab_withdraw(&pool->objects, slab)))
+		slab_free(pool, slab);
 }
 
 void dp_slabs_close(struct daxpin_pool *pool)
@@ -321,7 +333,7 @@ static void object_bar_late(struct daxpin_pool *pool, struct dp_object object)
 	uint64_t at = dp_object_addr(object) - dp_slab_addr(object.slab);
 
 	if (dp_object_is_bad(pool, object))
-		dp_slab_bar(object.slab, at, at + 1);
+		dp_slab_bar(&pool->objects, object.slab, at, at + 1);
 }
 
 int dp_object_return(struct daxpin_pool *pool, struct dp_object object, bool cancelled)

@@ -32,6 +32,12 @@
  *	PARTIAL -> CLOSING	[dp_object_freed], [dp_slab_take_empty]
  *	OWNED -> CLOSING	[dp_slab_take_empty], by its owner
  *	CLOSING -> NEW		[dp_slab_forget]
+ *	OWNED, FULL, PARTIAL -> WITHDRAWN
+ *				[objects_withdraw], when a shrink closes its segment
+ *	WITHDRAWN -> FULL, PARTIAL
+ *				[dp_objects_reopen], if the shrink has failed
+ *	WITHDRAWN -> CLOSING	[objects_withdraw], [dp_object_freed]
+ *	NEW -> CLOSING		[dp_slab_own], if a shrink has closed its segment
  *
  * The place of a slab changes under its class's mutex. Without the mutex a thread
  * reserves only in its own current slab. So while a thread has the mutex, a slab that
@@ -48,10 +54,24 @@
  * two threads that make a slab empty, each in another word: the one whose CAS is last
  * reads all words as empty.
  *
+ * A WITHDRAWN slab is in no list and is no thread's current one, so no object is
+ * reserved in it, but for one case: its owner may have read the address of the slab
+ * before the shrink took it away, and reserves without the mutex at any later time.
+ * Such a reserve is as good as an earlier one, and the shrink waits until that object
+ * is freed as well. But it must not come after the slab was found empty. So a slab
+ * that was taken becomes CLOSING only by dp_slab_seal(): a CAS of each word of states,
+ * from one without objects in use to one without free objects. Either the owner's CAS
+ * comes first, and the seal fails, or it finds no free object. The words stay so, and
+ * the struct is not used for another slab before the close: at most one a class and
+ * thread slot for each shrink. A thread that frees an object while a seal is tried may
+ * see words as in use, so in a slab that was taken it always looks under the mutex.
+ *
  * Invariants:
  *	I65	an object has one owner: only the CAS from FREE gives it to a caller
  *	I66	a slab is CLOSING only if no object of it is reserved, live or claimed,
  *		and then none is reserved in it any more
+ *	I68	a slab that is WITHDRAWN, or was when its last object was freed, is used
+ *		for no reserve that begins later, until dp_objects_reopen()
  *
  * A struct dp_slab is never freed before the close, so a thread with an address of an
  * object that was freed meanwhile reads a slab, even if it is another one by now.
@@ -66,8 +86,6 @@
 /* Empty slabs of a class that are kept, 4 MiB: making one and freeing it takes as long
  * as 100 reserves. */
 #define KEPT_MAX	64u
-#define SLAB_MARK	(1ull << 63)	/* the word is to be written */
-#define SLAB_BITS	((1ull << DP_OBJECTS_PER_BITS) - 1)
 
 static_assert(DP_OBJECT_FREE == 0 && DP_OBJECT_CLAIMED == 3,
 	      "see dp_object_free_ones()");
@@ -125,6 +143,7 @@ int dp_objects_init(struct dp_objects *objects, uint64_t blocks, uint64_t most,
 		return ret;
 	}
 	dp_objects_grow(objects, blocks);
+	atomic_init(&objects->withdrawn_from, UINT64_MAX);
 	for (uint32_t i = 0; i < DP_OBJECT_CLASSES; i++)
 		pthread_mutex_init(&objects->list[i].mutex, NULL);
 	return 0;
@@ -153,45 +172,7 @@ void dp_objects_fini(struct dp_objects *objects)
 	dp_objects_close_inherited(objects);
 }
 
-/* ------------------------------------------------------------- words of states */
-
-static uint64_t slab_load(const struct dp_slab *slab, uint32_t at)
-{
-	return atomic_load(&slab->state[at]);
-}
-
-/* A word in which no object is in use. Those past the last object are CLAIMED. */
-static uint64_t slab_empty_word(const struct dp_slab *slab, uint32_t at)
-{
-	uint32_t objects = slab->count - at * 32;
-
-	return objects >= 32 ? 0 : ~0ull << objects * 2;
-}
-
-static bool slab_is_empty(const struct dp_slab *slab)
-{
-	for (uint32_t i = 0; i < slab->words; i++)
-		if (slab_load(slab, i) != slab_empty_word(slab, i))
-			return false;
-	return true;
-}
-
-static uint32_t slab_free_count(const struct dp_slab *slab)
-{
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < slab->words; i++)
-		count += __builtin_popcountll(dp_object_free_ones(slab_load(slab, i)));
-	return count;
-}
-
-static bool slab_is_full(const struct dp_slab *slab)
-{
-	for (uint32_t i = 0; i < slab->words; i++)
-		if (dp_object_free_ones(slab_load(slab, i)))
-			return false;
-	return true;
-}
+/* ------------------------------------------------------------------ one slab */
 
 static enum dp_slab_place slab_place(const struct dp_slab *slab)
 {
@@ -204,23 +185,6 @@ static void slab_set_place(struct dp_slab *slab, enum dp_slab_place place)
 	/* An exchange is a full fence on all processors, see above. */
 	atomic_exchange(&slab->place, place);
 	dp_fence_after_rmw();
-}
-
-/* Reserve in any word, beginning with the one that was used last. */
-static bool slab_reserve(struct dp_slab *slab, uint64_t *ret_addr)
-{
-	uint32_t hint = atomic_load_explicit(&slab->hint, memory_order_relaxed);
-
-	for (uint32_t i = 0; i < slab->words; i++) {
-		uint32_t at = hint + i < slab->words ? hint + i :
-						       hint + i - slab->words;
-
-		if (!dp_slab_pop(slab, at, ret_addr))
-			continue;
-		atomic_store_explicit(&slab->hint, at, memory_order_relaxed);
-		return true;
-	}
-	return false;
 }
 
 /* ------------------------------------------------------------------ the lists */
@@ -317,7 +281,7 @@ struct dp_slab *dp_slab_new(struct dp_objects *objects, uint32_t class, uint64_t
 	assert(slab_place(slab) == DP_SLAB_NEW && !dp_slab_roots(slab));
 	atomic_store_explicit(&slab->addr, addr, memory_order_relaxed);
 	for (uint32_t i = 0; i < slab->words; i++)
-		atomic_store_explicit(&slab->state[i], slab_empty_word(slab, i),
+		atomic_store_explicit(&slab->state[i], dp_slab_empty_word(slab, i),
 				      memory_order_relaxed);
 	for (uint32_t i = 0; i < slab_words_of_bits(slab->count); i++)
 		atomic_store_explicit(&slab->bits[i], 0, memory_order_relaxed);
@@ -332,8 +296,10 @@ void dp_slab_discard(struct dp_objects *objects, struct dp_slab *slab)
 
 	pthread_mutex_lock(&list->mutex);
 	slab_set_place(slab, DP_SLAB_NEW);
-	slab->next = list->spare;
-	list->spare = slab;
+	if (!atomic_load(&slab->was_taken)) {
+		slab->next = list->spare;
+		list->spare = slab;
+	}
 	pthread_mutex_unlock(&list->mutex);
 }
 
@@ -368,10 +334,10 @@ void dp_slab_restore(struct dp_slab *slab, uint32_t word, uint64_t bits)
 static void objects_list(struct dp_object_list *list, struct dp_slab *slab)
 {
 	slab_set_place(slab, DP_SLAB_FULL);
-	if (slab_is_full(slab))
+	if (dp_slab_is_full(slab))
 		return;
 	slab_set_place(slab, DP_SLAB_PARTIAL);
-	list_add(list, slab, slab_is_empty(slab));
+	list_add(list, slab, dp_slab_is_empty(slab));
 }
 
 void dp_slab_add(struct dp_objects *objects, struct dp_slab *slab)
@@ -398,24 +364,31 @@ static void objects_set_current(struct dp_objects *objects, struct dp_slab *slab
 	atomic_store(objects_current(objects, slab->class), slab);
 }
 
-void dp_slab_own(struct dp_objects *objects, struct dp_slab *slab)
+bool dp_slab_own(struct dp_objects *objects, struct dp_slab *slab)
 {
 	struct dp_object_list *list = slab_list(objects, slab);
 	struct dp_slab *was;
+	bool is_withdrawn;
 
 	slab_enter(objects, slab, slab);
 	pthread_mutex_lock(&list->mutex);
-	/* Another thread of the shared slot may have got one meanwhile. */
-	was = atomic_load(objects_current(objects, slab->class));
-	if (was)
-		objects_list(list, was);
-	objects_set_current(objects, slab);
+	is_withdrawn = dp_slab_addr(slab) >= atomic_load(&objects->withdrawn_from);
+	if (is_withdrawn) {
+		slab_set_place(slab, DP_SLAB_CLOSING);
+	} else {
+		/* Another thread of the shared slot may have got one meanwhile. */
+		was = atomic_load(objects_current(objects, slab->class));
+		if (was)
+			objects_list(list, was);
+		objects_set_current(objects, slab);
+	}
 	pthread_mutex_unlock(&list->mutex);
+	return !is_withdrawn;
 }
 
 void dp_slab_forget(struct dp_objects *objects, struct dp_slab *slab)
 {
-	assert(slab_place(slab) == DP_SLAB_CLOSING && slab_is_empty(slab));
+	assert(slab_place(slab) == DP_SLAB_CLOSING);
 	slab_enter(objects, slab, NULL);
 	dp_slab_discard(objects, slab);
 }
@@ -426,7 +399,7 @@ void dp_slab_forget(struct dp_objects *objects, struct dp_slab *slab)
 static bool objects_leave(struct dp_objects *objects, struct dp_slab *slab)
 {
 	slab_set_place(slab, DP_SLAB_FULL);
-	if (!slab_is_full(slab)) {
+	if (!dp_slab_is_full(slab)) {
 		slab_set_place(slab, DP_SLAB_OWNED);
 		return false;
 	}
@@ -443,7 +416,7 @@ static struct dp_slab *objects_choose(struct dp_objects *objects, uint32_t class
 	uint32_t least = UINT32_MAX;
 
 	for (uint32_t i = 0; slab && i < LIST_SEARCH; i++, slab = slab->next) {
-		uint32_t count = slab_free_count(slab);
+		uint32_t count = dp_slab_free_count(slab);
 
 		if (count >= least)
 			continue;
@@ -470,7 +443,7 @@ bool dp_object_reserve(struct dp_objects *objects, uint32_t class, uint64_t *ret
 	if (!slab)
 		slab = objects_choose(objects, class);
 	while (slab && !found) {
-		found = slab_reserve(slab, ret_addr);
+		found = dp_slab_reserve(slab, ret_addr);
 		if (!found && objects_leave(objects, slab))
 			slab = objects_choose(objects, class);
 	}
@@ -487,7 +460,7 @@ bool dp_object_steal(struct dp_objects *objects, uint32_t class, uint64_t *ret_a
 	for (uint32_t i = 0; !found && i <= DP_THREAD_SLOT_SHARED; i++) {
 		struct dp_slab *slab = atomic_load(&objects->owner[i].slab[class]);
 
-		found = slab && slab_reserve(slab, ret_addr);
+		found = slab && dp_slab_reserve(slab, ret_addr);
 	}
 	pthread_mutex_unlock(&list->mutex);
 	return found;
@@ -495,27 +468,40 @@ bool dp_object_steal(struct dp_objects *objects, uint32_t class, uint64_t *ret_a
 
 /* ------------------------------------------------------------------------ free */
 
-/* Under the mutex. */
-static void objects_close(struct dp_object_list *list, struct dp_slab *slab)
+/* Under the mutex, if the slab is empty. False: a late reserve has taken an object. */
+static bool objects_close(struct dp_object_list *list, struct dp_slab *slab)
 {
-	list_remove(list, slab);
+	bool was_taken = atomic_load(&slab->was_taken);
+
+	if (was_taken && !dp_slab_seal(slab))
+		return false;
+	if (slab_place(slab) == DP_SLAB_PARTIAL)
+		list_remove(list, slab);
 	slab_set_place(slab, DP_SLAB_CLOSING);
-	assert(slab_is_empty(slab));
+	assert(was_taken || dp_slab_is_empty(slab));
+	return true;
 }
 
 /* Under the mutex: an empty slab is kept unless there are enough of them. True: it is
  * CLOSING now. */
 static bool objects_close_surplus(struct dp_object_list *list, struct dp_slab *slab)
 {
-	if (slab_place(slab) != DP_SLAB_PARTIAL || !slab_is_empty(slab))
+	if (slab_place(slab) != DP_SLAB_PARTIAL || !dp_slab_is_empty(slab))
 		return false;
 	if (list->empty_count < KEPT_MAX) {
 		list_remove(list, slab);
 		list_add(list, slab, true);
 		return false;
 	}
-	objects_close(list, slab);
-	return true;
+	return objects_close(list, slab);
+}
+
+/* Under the mutex, after an object was freed. True: the slab is CLOSING now. */
+static bool objects_close_freed(struct dp_object_list *list, struct dp_slab *slab)
+{
+	if (slab_place(slab) == DP_SLAB_WITHDRAWN)
+		return dp_slab_is_empty(slab) && objects_close(list, slab);
+	return objects_close_surplus(list, slab);
 }
 
 void dp_object_freed(struct dp_objects *objects, struct dp_object object,
@@ -527,15 +513,17 @@ void dp_object_freed(struct dp_objects *objects, struct dp_object object,
 	uint32_t at = object.index / 32;
 
 	*ret_closing = NULL;
-	if (place != DP_SLAB_FULL && place != DP_SLAB_PARTIAL)
+	if (place != DP_SLAB_FULL && place != DP_SLAB_PARTIAL &&
+	    place != DP_SLAB_WITHDRAWN)
 		return;
-	if (place == DP_SLAB_PARTIAL &&
-	    (slab_load(slab, at) != slab_empty_word(slab, at) || !slab_is_empty(slab)))
+	if (place != DP_SLAB_FULL && !atomic_load(&slab->was_taken) &&
+	    (dp_slab_state_word(slab, at) != dp_slab_empty_word(slab, at) ||
+	     !dp_slab_is_empty(slab)))
 		return;
 	pthread_mutex_lock(&list->mutex);
 	if (slab_place(slab) == DP_SLAB_FULL)
 		objects_list(list, slab);
-	if (objects_close_surplus(list, slab))
+	if (objects_close_freed(list, slab))
 		*ret_closing = slab;
 	pthread_mutex_unlock(&list->mutex);
 }
@@ -603,13 +591,17 @@ void dp_object_settle_freed(struct dp_objects *objects, struct dp_object object,
 	dp_object_freed(objects, object, ret_closing);
 }
 
-void dp_slab_bar(struct dp_slab *slab, uint64_t begin, uint64_t end)
+/* Under the mutex, so that no seal is being tried. */
+void dp_slab_bar(struct dp_objects *objects, struct dp_slab *slab, uint64_t begin,
+		 uint64_t end)
 {
+	struct dp_object_list *list = slab_list(objects, slab);
 	uint64_t first = dp_slab_addr(slab) + begin;
 	uint64_t last = dp_slab_addr(slab) + end;
 
 	/* Before the objects are looked at: one that is freed later is tested then. */
 	atomic_store(&slab->has_bad, true);
+	pthread_mutex_lock(&list->mutex);
 	for (uint32_t i = 0; i < slab->count; i++) {
 		struct dp_object object = { slab, i };
 		uint64_t addr = dp_object_addr(object);
@@ -617,6 +609,7 @@ void dp_slab_bar(struct dp_slab *slab, uint64_t begin, uint64_t end)
 		if (addr < last && addr + slab->size > first)
 			object_change(object, DP_OBJECT_FREE, DP_OBJECT_CLAIMED);
 	}
+	pthread_mutex_unlock(&list->mutex);
 }
 
 /* ---------------------------------------------------------------- empty slabs */
@@ -628,19 +621,25 @@ struct dp_slab *dp_slab_take_empty(struct dp_objects *objects, uint32_t class)
 
 	pthread_mutex_lock(&list->mutex);
 	slab = atomic_load(objects_current(objects, class));
-	if (slab && slab_is_empty(slab)) {
+	if (slab && dp_slab_is_empty(slab)) {
 		atomic_store(objects_current(objects, class), NULL);
 		slab_set_place(slab, DP_SLAB_PARTIAL);
 		list_add(list, slab, true);
 	} else {
 		slab = list->empty;
 	}
-	if (slab && slab_is_empty(slab))
-		objects_close(list, slab);
-	else
+	if (slab && (!dp_slab_is_empty(slab) || !objects_close(list, slab)))
 		slab = NULL;
 	pthread_mutex_unlock(&list->mutex);
 	return slab;
+}
+
+/* The slab is no thread's current one any more. */
+static void objects_take(struct dp_objects *objects, struct dp_slab *slab)
+{
+	for (uint32_t i = 0; i <= DP_THREAD_SLOT_SHARED; i++)
+		if (atomic_load(&objects->owner[i].slab[slab->class]) == slab)
+			atomic_store(&objects->owner[i].slab[slab->class], NULL);
 }
 
 static bool slab_is_unused(const struct dp_slab *slab)
@@ -661,14 +660,72 @@ struct dp_slab *dp_slab_take_unused(struct dp_objects *objects, struct dp_slab *
 		return NULL;
 	if (slab_place(slab) == DP_SLAB_PARTIAL)
 		list_remove(slab_list(objects, slab), slab);
-	for (uint32_t i = 0; i <= DP_THREAD_SLOT_SHARED; i++)
-		if (atomic_load(&objects->owner[i].slab[slab->class]) == slab)
-			atomic_store(&objects->owner[i].slab[slab->class], NULL);
+	objects_take(objects, slab);
 	/* Objects that are reserved now end with the process's use of the pool. */
 	for (uint32_t i = 0; i < slab->words; i++)
-		atomic_store(&slab->state[i], slab_empty_word(slab, i));
+		atomic_store(&slab->state[i], dp_slab_empty_word(slab, i));
 	slab_set_place(slab, DP_SLAB_CLOSING);
 	return slab;
+}
+
+/* ------------------------------------------------------- segments that leave */
+
+void dp_objects_withdraw_from(struct dp_objects *objects, uint64_t addr)
+{
+	atomic_store(&objects->withdrawn_from, addr);
+}
+
+/* Under the mutex. True: the slab is CLOSING now. */
+static bool objects_withdraw(struct dp_objects *objects, struct dp_slab *slab)
+{
+	struct dp_object_list *list = slab_list(objects, slab);
+	enum dp_slab_place place = slab_place(slab);
+
+	if (place != DP_SLAB_OWNED && place != DP_SLAB_FULL && place != DP_SLAB_PARTIAL)
+		return false;
+	if (place == DP_SLAB_OWNED) {
+		objects_take(objects, slab);
+		atomic_store(&slab->was_taken, true);
+	} else if (place == DP_SLAB_PARTIAL) {
+		list_remove(list, slab);
+	}
+	slab_set_place(slab, DP_SLAB_WITHDRAWN);
+	return dp_slab_is_empty(slab) && objects_close(list, slab);
+}
+
+/* A slab that is made meanwhile, in blocks that were claimed before: if its class's
+ * mutex is taken here first, dp_slab_own() finds withdrawn_from. */
+struct dp_slab *dp_slab_withdraw(struct dp_objects *objects, struct dp_slab *after)
+{
+	struct dp_slab *slab = after ? after->made_before : atomic_load(&objects->made);
+	bool is_closing = false;
+
+	for (; slab; slab = slab->made_before) {
+		struct dp_object_list *list = slab_list(objects, slab);
+
+		pthread_mutex_lock(&list->mutex);
+		if (dp_slab_addr(slab) >= atomic_load(&objects->withdrawn_from))
+			is_closing = objects_withdraw(objects, slab);
+		pthread_mutex_unlock(&list->mutex);
+		if (is_closing)
+			break;
+	}
+	return slab;
+}
+
+void dp_objects_reopen(struct dp_objects *objects)
+{
+	struct dp_slab *slab;
+
+	atomic_store(&objects->withdrawn_from, UINT64_MAX);
+	for (slab = atomic_load(&objects->made); slab; slab = slab->made_before) {
+		struct dp_object_list *list = slab_list(objects, slab);
+
+		pthread_mutex_lock(&list->mutex);
+		if (slab_place(slab) == DP_SLAB_WITHDRAWN)
+			objects_list(list, slab);
+		pthread_mutex_unlock(&list->mutex);
+	}
 }
 
 struct dp_object_counts dp_objects_count(struct dp_objects *objects)
@@ -681,56 +738,9 @@ struct dp_object_counts dp_objects_count(struct dp_objects *objects)
 			continue;
 		counts.slabs++;
 		for (uint32_t i = 0; i < slab_words_of_bits(slab->count); i++)
-			counts.live += __builtin_popcountll(SLAB_BITS &
+			counts.live += __builtin_popcountll(DP_SLAB_BITS &
 				atomic_load_explicit(&slab->bits[i],
 						     memory_order_relaxed));
 	}
 	return counts;
-}
-
-/* --------------------------------------------------------------- bits on media */
-
-static _Atomic uint64_t *object_bits(struct dp_object object)
-{
-	return &object.slab->bits[object.index / DP_OBJECTS_PER_BITS];
-}
-
-static uint64_t object_bit(struct dp_object object)
-{
-	return 1ull << object.index % DP_OBJECTS_PER_BITS;
-}
-
-bool dp_object_is_on_media(struct dp_object object)
-{
-	return atomic_load_explicit(object_bits(object), memory_order_relaxed) &
-	       object_bit(object);
-}
-
-/* Relaxed, here and below: the lock of the word orders the changes. */
-void dp_object_toggle(struct dp_object object)
-{
-	uint64_t bits = atomic_load_explicit(object_bits(object), memory_order_relaxed);
-
-	atomic_store_explicit(object_bits(object),
-			      (bits ^ object_bit(object)) | SLAB_MARK,
-			      memory_order_relaxed);
-}
-
-bool dp_object_take_change(struct dp_object object, uint64_t *ret_bits)
-{
-	uint64_t bits = atomic_load_explicit(object_bits(object), memory_order_relaxed);
-
-	if (!(bits & SLAB_MARK))
-		return false;
-	*ret_bits = bits & SLAB_BITS;
-	atomic_store_explicit(object_bits(object), *ret_bits, memory_order_relaxed);
-	return true;
-}
-
-void dp_slab_remove_root(struct dp_slab *slab)
-{
-	uint32_t was = atomic_fetch_sub(&slab->roots, 1);
-
-	assert(was);
-	(void)was;
 }

@@ -12,6 +12,9 @@
 
 #define DP_OBJECT_CLASSES	40u
 #define DP_OBJECTS_PER_BITS	47u	/* whose bits are in one word on media */
+/* Of a word of bits in memory: it is to be written; and what is on media. */
+#define DP_SLAB_MARK		(1ull << 63)
+#define DP_SLAB_BITS		((1ull << DP_OBJECTS_PER_BITS) - 1)
 
 enum dp_object_state {
 	DP_OBJECT_FREE,
@@ -32,6 +35,7 @@ enum dp_slab_place {
 	DP_SLAB_OWNED,			/* the current slab of a thread slot */
 	DP_SLAB_FULL,
 	DP_SLAB_PARTIAL,		/* in the list of its class */
+	DP_SLAB_WITHDRAWN,		/* in a segment that a shrink has closed */
 	DP_SLAB_CLOSING,		/* empty: its extent is being freed */
 };
 
@@ -44,10 +48,11 @@ struct dp_slab {
 	uint32_t class;
 	uint32_t words;			/* of states */
 	_Atomic uint64_t *state;	/* 32 objects each */
-	_Atomic uint64_t *bits;		/* as on media, and SLAB_MARK */
+	_Atomic uint64_t *bits;		/* as on media, and DP_SLAB_MARK */
 	struct dp_slab *made_before;	/* the list of all that were ever made */
 	struct dp_slab *next, *before;	/* in a list of its class */
 	bool is_listed_empty;		/* it is in the list of empty ones */
+	_Atomic bool was_taken;		/* from its owner, by a shrink */
 	DP_ALIGNED _Atomic uint32_t place;
 	_Atomic uint32_t hint;		/* the word of states to search first */
 	_Atomic uint32_t roots;		/* that name its objects */
@@ -63,6 +68,7 @@ struct dp_objects {
 	_Atomic(struct dp_slab *) *slab_of;	/* by block of the pool */
 	struct dp_object_class class[DP_OBJECT_CLASSES];
 	_Atomic(struct dp_slab *) made;
+	_Atomic uint64_t withdrawn_from;	/* slabs from this address on are */
 	struct dp_object_list {
 		DP_ALIGNED pthread_mutex_t mutex;
 		struct dp_slab *first;	/* PARTIAL, the newest first */
@@ -113,7 +119,8 @@ void dp_slab_discard(struct dp_objects *objects, struct dp_slab *slab);
 /* At an open: the bits of one word on media. */
 void dp_slab_restore(struct dp_slab *slab, uint32_t word, uint64_t bits);
 /* The free objects that overlap these bytes of the slab must never be reserved. */
-void dp_slab_bar(struct dp_slab *slab, uint64_t begin, uint64_t end);
+void dp_slab_bar(struct dp_objects *objects, struct dp_slab *slab, uint64_t begin,
+		 uint64_t end);
 static inline bool dp_slab_has_bad(const struct dp_slab *slab)
 {
 	return atomic_load(&slab->has_bad);
@@ -121,8 +128,9 @@ static inline bool dp_slab_has_bad(const struct dp_slab *slab)
 
 /* Make the slab known and, unless it is full, its objects available to all threads. */
 void dp_slab_add(struct dp_objects *objects, struct dp_slab *slab);
-/* Make the slab known, and make it the calling thread's current one. */
-void dp_slab_own(struct dp_objects *objects, struct dp_slab *slab);
+/* Make the slab known, and make it the calling thread's current one. False: a shrink
+ * has closed its segment, and the slab is CLOSING now. */
+bool dp_slab_own(struct dp_objects *objects, struct dp_slab *slab);
 /* After its extent was freed on media, and before its blocks are: the slab is
  * CLOSING. */
 void dp_slab_forget(struct dp_objects *objects, struct dp_slab *slab);
@@ -130,6 +138,19 @@ void dp_slab_forget(struct dp_objects *objects, struct dp_slab *slab);
 /* Of one class, take a slab without reserved or live objects out of use: one that was
  * kept, or the calling thread's current one. It is CLOSING then. NULL: none. */
 struct dp_slab *dp_slab_take_empty(struct dp_objects *objects, uint32_t class);
+/*
+ * For a shrink, which has closed the space from a pool address on. The first call sets
+ * that address. Then each call of dp_slab_withdraw() returns the next slab there that
+ * has no reserved or live object, and is CLOSING now. after: the last one, or NULL.
+ * When it has returned NULL no object is reserved there any more, but by a thread that
+ * was already reserving in its current slab. Other slabs there become CLOSING when
+ * their last object is freed.
+ */
+void dp_objects_withdraw_from(struct dp_objects *objects, uint64_t addr);
+struct dp_slab *dp_slab_withdraw(struct dp_objects *objects, struct dp_slab *after);
+/* The shrink has ended: slabs that are left there are used again. */
+void dp_objects_reopen(struct dp_objects *objects);
+
 /* At a close, when no other thread uses the pool: the next slab, of all classes, that
  * has no object on media. It is CLOSING then. after: the last one, or NULL. */
 struct dp_slab *dp_slab_take_unused(struct dp_objects *objects,
@@ -202,8 +223,22 @@ static inline enum dp_object_state dp_object_state(struct dp_object object)
 	return word >> object.index % 32 * 2 & 3;
 }
 
+static inline _Atomic uint64_t *dp_object_bits(struct dp_object object)
+{
+	return &object.slab->bits[object.index / DP_OBJECTS_PER_BITS];
+}
+
+static inline uint64_t dp_object_bit(struct dp_object object)
+{
+	return 1ull << object.index % DP_OBJECTS_PER_BITS;
+}
+
 /* Is it live on media? A publish in progress may change that. */
-bool dp_object_is_on_media(struct dp_object object);
+static inline bool dp_object_is_on_media(struct dp_object object)
+{
+	return atomic_load_explicit(dp_object_bits(object), memory_order_relaxed) &
+	       dp_object_bit(object);
+}
 
 /* The free objects of a word of states: the lower bit of each. */
 static inline uint64_t dp_object_free_ones(uint64_t word)
@@ -229,6 +264,80 @@ static inline bool dp_slab_pop(struct dp_slab *slab, uint32_t at, uint64_t *ret_
 	*ret_addr = dp_slab_first(slab) + (uint64_t)slab->size *
 		    (at * 32 + __builtin_ctzll(found) / 2);
 	return true;
+}
+
+static inline uint64_t dp_slab_state_word(const struct dp_slab *slab, uint32_t at)
+{
+	return atomic_load(&slab->state[at]);
+}
+
+/* A word in which no object is in use. Those past the last object are CLAIMED. */
+static inline uint64_t dp_slab_empty_word(const struct dp_slab *slab, uint32_t at)
+{
+	uint32_t objects = slab->count - at * 32;
+
+	return objects >= 32 ? 0 : ~0ull << objects * 2;
+}
+
+static inline bool dp_slab_is_empty(const struct dp_slab *slab)
+{
+	for (uint32_t i = 0; i < slab->words; i++)
+		if (dp_slab_state_word(slab, i) != dp_slab_empty_word(slab, i))
+			return false;
+	return true;
+}
+
+/* Under the mutex: make a slab without objects in use one without free objects. False:
+ * an object is in use, and nothing was changed. */
+static inline bool dp_slab_seal(struct dp_slab *slab)
+{
+	for (uint32_t i = 0; i < slab->words; i++) {
+		uint64_t word = dp_slab_empty_word(slab, i);
+
+		if (atomic_compare_exchange_strong(&slab->state[i], &word, ~0ull))
+			continue;
+		while (i--)
+			atomic_store(&slab->state[i], dp_slab_empty_word(slab, i));
+		return false;
+	}
+	return true;
+}
+
+static inline uint32_t dp_slab_free_count(const struct dp_slab *slab)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < slab->words; i++) {
+		uint64_t ones = dp_object_free_ones(dp_slab_state_word(slab, i));
+
+		count += __builtin_popcountll(ones);
+	}
+	return count;
+}
+
+static inline bool dp_slab_is_full(const struct dp_slab *slab)
+{
+	for (uint32_t i = 0; i < slab->words; i++)
+		if (dp_object_free_ones(dp_slab_state_word(slab, i)))
+			return false;
+	return true;
+}
+
+/* Reserve in any word, beginning with the one that was used last. */
+static inline bool dp_slab_reserve(struct dp_slab *slab, uint64_t *ret_addr)
+{
+	uint32_t hint = atomic_load_explicit(&slab->hint, memory_order_relaxed);
+
+	for (uint32_t i = 0; i < slab->words; i++) {
+		uint32_t at = hint + i < slab->words ? hint + i :
+						       hint + i - slab->words;
+
+		if (!dp_slab_pop(slab, at, ret_addr))
+			continue;
+		atomic_store_explicit(&slab->hint, at, memory_order_relaxed);
+		return true;
+	}
+	return false;
 }
 
 /* The fast path: reserve an object where the thread's current slab was used last.
@@ -315,18 +424,42 @@ static inline uint64_t dp_object_bits_addr(struct dp_object object)
 }
 
 /* Change the object's bit, and mark the word as changed. The caller has the lock of
- * the word. */
-void dp_object_toggle(struct dp_object object);
+ * the word, which orders the changes, here and below. */
+static inline void dp_object_toggle(struct dp_object object)
+{
+	_Atomic uint64_t *word = dp_object_bits(object);
+	uint64_t bits = atomic_load_explicit(word, memory_order_relaxed);
+
+	atomic_store_explicit(word, (bits ^ dp_object_bit(object)) | DP_SLAB_MARK,
+			      memory_order_relaxed);
+}
+
 /* If the word that has the object's bit is marked, clear the mark; *ret_bits are the
  * bits to write. The caller has the lock of the word. */
-bool dp_object_take_change(struct dp_object object, uint64_t *ret_bits);
+static inline bool dp_object_take_change(struct dp_object object, uint64_t *ret_bits)
+{
+	_Atomic uint64_t *word = dp_object_bits(object);
+	uint64_t bits = atomic_load_explicit(word, memory_order_relaxed);
+
+	if (!(bits & DP_SLAB_MARK))
+		return false;
+	*ret_bits = bits & DP_SLAB_BITS;
+	atomic_store_explicit(word, *ret_bits, memory_order_relaxed);
+	return true;
+}
 
 /* The number of roots that name objects of the slab. */
 static inline void dp_slab_add_root(struct dp_slab *slab)
 {
 	atomic_fetch_add(&slab->roots, 1);
 }
-void dp_slab_remove_root(struct dp_slab *slab);
+static inline void dp_slab_remove_root(struct dp_slab *slab)
+{
+	uint32_t was = atomic_fetch_sub(&slab->roots, 1);
+
+	assert(was);
+	(void)was;
+}
 static inline uint32_t dp_slab_roots(struct dp_slab *slab)
 {
 	return atomic_load(&slab->roots);

@@ -10,7 +10,7 @@ import sys
 
 from lint import Report, read, without_comments
 
-RULE = re.compile(r'(?:I([1-9]|[1-3]\d|4[0-4]|6[1-6])|A([1-9]|10)|D([1-9]|1[0-8])|C([1-9]|1[0-2])|ARM|stuck)$')
+RULE = re.compile(r'(?:I([1-9]|[1-3]\d|4[0-4]|6[1-8])|A([1-9]|10)|D([1-9]|1[0-8])|C([1-9]|1[0-2])|ARM|stuck)$')
 
 
 def defines(text, name):

@@ -5,10 +5,9 @@
  * that know nothing of each other. Another thread publishes the other object.
  *
  * Stands for:
- *	lib/extent/objects.h: dp_slab_pop
+ *	lib/extent/objects.h: dp_slab_pop dp_object_toggle dp_object_take_change
  *	lib/extent/objects.c: dp_object_claim dp_object_cancel dp_object_settle
- *	lib/extent/objects.c: dp_object_settle_freed dp_object_toggle
- *	lib/extent/objects.c: dp_object_take_change
+ *	lib/extent/objects.c: dp_object_settle_freed
  *
  * Left out: slabs (slabs.pml); batches of more than one object; a crash (tests/sim).
  *

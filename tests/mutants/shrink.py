@@ -2,6 +2,7 @@
 """Bugs in removing segments from a pool that is open."""
 
 TEST = ['tests/unit/core_shrink']
+SLABS = ['tests/unit/extent_objects']
 COPY = ['tests/sim/sim', '--stop', '--kind', 'copy']
 SHRINK = ['tests/sim/sim', '--stop', '--states', '400', '--kind', 'shrink']
 
@@ -19,6 +20,39 @@ MUTANTS = [
      'a shrink that fails does not give the space back',
      'dp_spaces_reopen(&s->pool->spaces, s->from, s->to);',
      ''),
+    # ----------------------------------------------------------- small objects
+    ('closed-slab-listed', TEST, 'lib/extent/objects.c',
+     'a slab of a closed segment stays in the list of its class',
+     '''	} else if (place == DP_SLAB_PARTIAL) {
+		list_remove(list, slab);
+	}
+	slab_set_place(slab, DP_SLAB_WITHDRAWN);''',
+     '''	} else if (place == DP_SLAB_PARTIAL) {
+		return false;
+	}
+	slab_set_place(slab, DP_SLAB_WITHDRAWN);'''),
+    ('closed-slab-owned', TEST, 'lib/extent/objects.c',
+     'a thread goes on with its current slab in a closed segment',
+     '''		objects_take(objects, slab);
+		atomic_store(&slab->was_taken, true);''',
+     '''		atomic_store(&slab->was_taken, true);'''),
+    ('closed-slab-kept', TEST, 'lib/extent/objects.c',
+     'an empty slab of a closed segment is not freed',
+     'return dp_slab_is_empty(slab) && objects_close(list, slab);\n\treturn',
+     'return false;\n\treturn'),
+    ('closed-slab-lost', TEST, 'lib/extent/objects.c',
+     'after a shrink that failed its slabs are not used again',
+     '''		if (slab_place(slab) == DP_SLAB_WITHDRAWN)
+			objects_list(list, slab);''',
+     ''),
+    ('closed-slab-is-made', SLABS, 'lib/extent/objects.c',
+     'a slab that was being made in a closed segment becomes a current one',
+     'is_withdrawn = dp_slab_addr(slab) >= atomic_load(&objects->withdrawn_from);',
+     'is_withdrawn = false;'),
+    ('closed-slab-not-sealed', SLABS, 'lib/extent/objects.c',
+     'a thread reserves in a slab that was freed',
+     'if (was_taken && !dp_slab_seal(slab))',
+     'if (was_taken && !dp_slab_is_empty(slab))'),
     # ----------------------------------------------------------------- leaving
     ('left-despite-pins', TEST, 'lib/reclaim/leave.c',
      'a pinned segment is removed',

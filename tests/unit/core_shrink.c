@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include "child.h"
 #include "core/handle.h"
+#include "core/slabs.h"
 #include "pool/own.h"
 
 #define BLOCK		DAXPIN_BLOCK_SIZE
@@ -53,7 +54,7 @@ static char errmsg[512];
 
 /* What progress() reported, and what it does. */
 static struct {
-	uint32_t calls, reason[8];	/* how often each reason was reported */
+	uint32_t calls, reason[9];	/* how often each reason was reported */
 	struct daxpin_shrink_wait last;
 	char label[DAXPIN_LABEL_MAX];
 	uint64_t limit;			/* extents at or above it are moved */
@@ -77,7 +78,7 @@ static int progress(struct daxpin_pool *pool, const struct daxpin_shrink_wait *w
 {
 	assert_ptr_equal(arg, &seen);
 	assert_int_equal(wait->size, sizeof(*wait));
-	assert_true(wait->reason && wait->reason < 8);
+	assert_true(wait->reason && wait->reason < 9);
 	seen.calls++;
 	seen.reason[wait->reason]++;
 	seen.last = *wait;
@@ -293,7 +294,9 @@ static void extents_that_progress_moves_are_kept(void **state)
 	seen.limit = SEGMENT;
 	seen.then = move_all;
 	seen.arg = &index;
-	assert_int_equal(shrink(f, SEGMENT, DAXPIN_NO_DEADLINE), 0);
+	/* Deadline 0: one call of progress() moves everything. */
+	assert_int_equal(shrink(f, SEGMENT, 0), 0);
+	assert_int_equal(seen.calls, 1);
 	assert_true(seen.reason[DAXPIN_SHRINK_LIVE]);
 	assert_int_equal(pool_info(f).segments, 1);
 	reopen(f);
@@ -653,6 +656,182 @@ static void threads_work_while_it_shrinks(void **state)
 	}
 }
 
+/* ------------------------------------------------------------------ small objects */
+
+#define OBJECT		2048u
+#define PER_SLAB	31u
+
+static uint64_t object(struct fixture *f)
+{
+	uint64_t addr;
+
+	assert_int_equal(daxpin_object_reserve(f->pool, OBJECT, 0, &addr), 0);
+	return addr;
+}
+
+/* Objects in so many slabs of a segment; the last slab is this thread's current one. */
+static void objects_in(struct fixture *f, uint32_t segment, uint64_t *addr,
+		       uint32_t count)
+{
+	uint64_t whole = pool_info(f).largest_extent;
+	struct daxpin_extent extent[SEGMENTS];
+	uint32_t extents = 0;
+
+	while (!daxpin_reserve(f->pool, whole, 0, &extent[extents]))
+		extents++;
+	for (uint32_t i = 0; i < extents; i++)
+		if (extent[i].addr / SEGMENT == segment)
+			assert_int_equal(daxpin_cancel(f->pool, extent[i]), 0);
+	for (uint32_t i = 0; i < count; i++) {
+		addr[i] = object(f);
+		assert_int_equal(addr[i] / SEGMENT, segment);
+	}
+	for (uint32_t i = 0; i < extents; i++)
+		if (extent[i].addr / SEGMENT != segment)
+			assert_int_equal(daxpin_cancel(f->pool, extent[i]), 0);
+}
+
+static void cancel_objects(struct fixture *f, const uint64_t *addr, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		assert_int_equal(daxpin_object_cancel(f->pool, addr[i]), 0);
+}
+
+static void empty_slabs_are_given_back(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr[3 * PER_SLAB];
+
+	objects_in(f, 2, addr, 3 * PER_SLAB);
+	cancel_objects(f, addr, 3 * PER_SLAB);
+	assert_true(pool_info(f).slab_bytes);
+	assert_int_equal(shrink(f, SEGMENT, 0), 0);
+	assert_int_equal(pool_info(f).slab_bytes, 0);
+	assert_segments(f, 1);
+}
+
+/* One object in a full slab, one in a slab of the list, one in the current slab. */
+static void objects_in_the_way_are_named_and_their_slabs_used_again(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr[2 * PER_SLAB + 1], bytes;
+
+	objects_in(f, 2, addr, 2 * PER_SLAB + 1);
+	cancel_objects(f, &addr[PER_SLAB], 2);
+	bytes = pool_info(f).slab_bytes;
+	assert_refused(f, DAXPIN_SHRINK_OBJECTS, "daxpin_foreach_object()");
+	assert_int_equal(seen.last.segment, 2);
+	assert_true(seen.last.extent.addr <= addr[0]);
+	assert_true(addr[0] < seen.last.extent.addr + seen.last.bytes);
+	assert_int_equal(seen.last.extent.gen, 0);
+	assert_int_equal(seen.last.left_bytes, 3 * seen.last.bytes);
+	/* No other slab is made, until these are full. */
+	for (uint32_t i = 0; i < PER_SLAB + 1; i++)
+		assert_int_equal(object(f) / SEGMENT, 2);
+	assert_int_equal(pool_info(f).slab_bytes, bytes);
+}
+
+/* Objects in bad memory are never free, until the next open. */
+static void a_slab_with_bad_memory_is_named(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr;
+
+	objects_in(f, 2, &addr, 1);
+	cancel_objects(f, &addr, 1);
+	dp_slabs_bar(f->pool, addr / BLOCK, 1);
+	assert_refused(f, DAXPIN_SHRINK_OBJECTS, "close the pool and open it again");
+	reopen(f);
+	assert_int_equal(shrink(f, SEGMENT, 0), 0);
+	assert_segments(f, 1);
+}
+
+static uint64_t *in_the_way;
+static uint32_t in_the_way_count;
+
+/* What is reserved during the shrink is elsewhere, also after a free there. */
+static void reserve_elsewhere_and_cancel(struct daxpin_pool *pool, void *arg)
+{
+	struct fixture *f = arg;
+
+	(void)pool;
+	for (uint32_t i = 0; i < PER_SLAB + 1; i++)
+		assert_int_equal(object(f) / SEGMENT, 0);
+	if (!in_the_way_count)
+		return;
+	in_the_way_count--;
+	cancel_objects(f, &in_the_way[in_the_way_count], 1);
+}
+
+static void a_slab_of_a_closed_segment_hands_out_no_object(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr[2 * PER_SLAB + 1];
+
+	objects_in(f, 2, addr, 2 * PER_SLAB + 1);
+	cancel_objects(f, &addr[PER_SLAB], 2);
+	/* Those that are left: in the full slab and the current one. */
+	cancel_objects(f, &addr[PER_SLAB + 2], PER_SLAB - 2);
+	in_the_way = addr;
+	addr[PER_SLAB] = addr[2 * PER_SLAB];
+	in_the_way_count = PER_SLAB + 1;
+	seen.then = reserve_elsewhere_and_cancel;
+	seen.arg = f;
+	assert_int_equal(shrink(f, SEGMENT, DAXPIN_NO_DEADLINE), 0);
+	assert_int_equal(in_the_way_count, 0);
+	assert_segments(f, 1);
+}
+
+static _Atomic uint64_t objects_reserved;
+
+/* Keeps up to 64 reserved objects of several sizes, and cancels them at random. */
+static void *reserve_objects(void *arg)
+{
+	uint64_t random = (uintptr_t)arg + 1, addr[64] = { 0 };
+
+	while (!stop_workers) {
+		random = random * 6364136223846793005ull + 1442695040888963407ull;
+		uint64_t *a = &addr[random >> 40 & 63];
+
+		if (*a)
+			assert(!daxpin_object_cancel(of_workers->pool, *a));
+		*a = 0;
+		if (random >> 63)
+			assert(!daxpin_object_reserve(of_workers->pool,
+						      512 << (random >> 50 & 1), 0, a));
+		objects_reserved++;
+	}
+	for (uint32_t i = 0; i < 64; i++)
+		if (addr[i])
+			assert(!daxpin_object_cancel(of_workers->pool, addr[i]));
+	return NULL;
+}
+
+static void threads_reserve_objects_while_it_shrinks(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t worker[WORKERS];
+
+	of_workers = f;
+	stop_workers = false;
+	for (uintptr_t i = 0; i < WORKERS; i++)
+		assert_int_equal(pthread_create(&worker[i], NULL, reserve_objects,
+						(void *)i), 0);
+	for (uint32_t segments = SEGMENTS - 1; segments; segments--) {
+		uint64_t begin = objects_reserved;
+
+		while (objects_reserved < begin + 2000)
+			sched_yield();
+		fail_often(f, segments);
+		assert_int_equal(shrink(f, segments * SEGMENT, DAXPIN_NO_DEADLINE), 0);
+	}
+	stop_workers = true;
+	for (uint32_t i = 0; i < WORKERS; i++)
+		assert_int_equal(pthread_join(worker[i], NULL), 0);
+	assert_segments(f, 1);
+	assert_true(pool_info(f).slab_bytes);
+}
+
 /* -------------------------------------------------------------- registrations */
 
 static struct daxpin_registration *pin(struct fixture *f, uint32_t flags,
@@ -951,6 +1130,11 @@ int main(void)
 		TEST(there_is_one_shrink_and_no_close_at_a_time),
 		TEST(threads_work_while_it_shrinks),
 		TEST(handles_of_what_was_removed_are_stale),
+		TEST(empty_slabs_are_given_back),
+		TEST(objects_in_the_way_are_named_and_their_slabs_used_again),
+		TEST(a_slab_of_a_closed_segment_hands_out_no_object),
+		TEST(a_slab_with_bad_memory_is_named),
+		TEST(threads_reserve_objects_while_it_shrinks),
 		TEST(pins_are_asked_back),
 		TEST(a_registration_of_whole_segments_must_end),
 		TEST(a_segment_of_holes_is_removed),

@@ -52,7 +52,7 @@ static struct dp_slab *own_slab(uint32_t class)
 {
 	struct dp_slab *slab = new_slab(class);
 
-	dp_slab_own(&objects, slab);
+	assert_true(dp_slab_own(&objects, slab));
 	return slab;
 }
 
@@ -249,6 +249,33 @@ static void a_current_slab_that_is_empty_can_be_taken(void **state)
 	assert_ptr_equal(own_slab(0), slab);
 }
 
+/* A thread that has read which slab is its current one, and is slow. */
+static void a_late_reserve_in_a_withdrawn_slab_delays_its_end(void **state)
+{
+	uint64_t addr = reserve(0), late = 0, other;
+	struct dp_slab *slab = find(addr).slab, *next;
+
+	(void)state;
+	dp_objects_withdraw_from(&objects, dp_slab_addr(slab));
+	assert_null(dp_slab_withdraw(&objects, NULL));
+	assert_false(dp_object_try(&objects, 0, &other));
+	assert_false(dp_object_reserve(&objects, 0, &other));
+	assert_false(dp_object_steal(&objects, 0, &other));
+	assert_true(dp_slab_pop(slab, 0, &late));
+	assert_null(cancel(addr));
+	assert_ptr_equal(cancel(late), slab);
+	/* No more. */
+	assert_false(dp_slab_pop(slab, 0, &late));
+	dp_slab_forget(&objects, slab);
+	/* A slab that was being made meanwhile; then the shrink fails. */
+	next = new_slab(0);
+	assert_false(dp_slab_own(&objects, next));
+	dp_slab_forget(&objects, next);
+	dp_objects_reopen(&objects);
+	assert_ptr_not_equal(own_slab(0), slab);
+	assert_false(dp_slab_pop(slab, 0, &late));
+}
+
 static void objects_of_a_bad_block_are_never_reserved(void **state)
 {
 	struct dp_slab *slab = new_slab(0);
@@ -258,7 +285,7 @@ static void objects_of_a_bad_block_are_never_reserved(void **state)
 	dp_slab_restore(slab, 0, 2);		/* object 1 is live */
 	dp_slab_add(&objects, slab);
 	/* Bytes of objects 0, 1 and 2. */
-	dp_slab_bar(slab, 64 + SIZE - 1, 64 + 2 * SIZE + 1);
+	dp_slab_bar(&objects, slab, 64 + SIZE - 1, 64 + 2 * SIZE + 1);
 	assert_true(dp_slab_has_bad(slab));
 	for (uint32_t i = 0; i < COUNT - 3; i++) {
 		assert_true(dp_object_reserve(&objects, 0, &addr));
@@ -385,6 +412,7 @@ int main(void)
 		TEST(some_empty_slabs_are_kept_and_the_next_one_is_freed),
 		TEST(an_empty_slab_is_used_after_one_that_is_not),
 		TEST(a_current_slab_that_is_empty_can_be_taken),
+		TEST(a_late_reserve_in_a_withdrawn_slab_delays_its_end),
 		TEST(objects_of_a_bad_block_are_never_reserved),
 		TEST(another_thread_can_steal_from_a_current_slab),
 		TEST(threads_that_free_each_others_objects_share_none),

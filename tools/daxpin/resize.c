@@ -65,7 +65,8 @@ static int resize_progress(struct daxpin_pool *pool,
 	struct resize *r = arg;
 
 	(void)pool;
-	if (wait->reason == DAXPIN_SHRINK_LIVE) {
+	if (wait->reason == DAXPIN_SHRINK_LIVE ||
+	    wait->reason == DAXPIN_SHRINK_OBJECTS) {
 		r->wait = *wait;
 		return 1;
 	}
@@ -81,8 +82,10 @@ static void resize_fail_live(struct resize *r)
 
 	r->show.error = -EBUSY;
 	snprintf(r->show.errmsg, sizeof(r->show.errmsg),
-		 "%s: segment %" PRIu32 " has live extents, the first at 0x%" PRIx64 " of %" PRIu64 " bytes, and %" PRIu64 " bytes are in use in the segments that would be removed: the program that uses the pool must move or retire them (daxpin_pool_shrink(3)), which this command cannot; `daxpin list` lists them",
-		 r->show.path, wait->segment, wait->extent.addr, wait->bytes,
+		 "%s: segment %" PRIu32 " has live %s, the first at 0x%" PRIx64 " of %" PRIu64 " bytes, and %" PRIu64 " bytes are in use in the segments that would be removed: the program that uses the pool must move or retire them (daxpin_pool_shrink(3)), which this command cannot; `daxpin list` lists them",
+		 r->show.path, wait->segment, wait->reason == DAXPIN_SHRINK_LIVE ?
+		 "extents" : "objects (the address is that of their slab)",
+		 wait->extent.addr, wait->bytes,
 		 wait->left_bytes);
 }
 
