@@ -627,12 +627,49 @@ static int check_segment(struct walk *walk, uint32_t index)
 	return ret ? ret : check_note_defrag(walk);
 }
 
+/* The new files of a grow. The pool is locked, so no grow is under way. */
+struct unfinished {
+	uint32_t files, first;
+};
+
+static int check_count_unfinished(uint32_t index, void *arg)
+{
+	struct unfinished *unfinished = arg;
+
+	if (!(index & DP_SOURCE_NEW))
+		return 0;
+	index &= ~DP_SOURCE_NEW;
+	if (!unfinished->files++ || index < unfinished->first)
+		unfinished->first = index;
+	return 0;
+}
+
+static int check_note_unfinished(struct walk *walk)
+{
+	const struct dp_source *source = &walk->image->pool.source;
+	struct daxpin_finding finding = check_found(walk, DAXPIN_STRUCTURE_FILE,
+						    DAXPIN_SEVERITY_NOTE);
+	struct unfinished unfinished = { 0, 0 };
+	char name[DP_SEGMENT_NAME_SIZE];
+	int ret = dp_source_each_extra(source, walk->super.segments,
+				       check_count_unfinished, &unfinished);
+
+	if (ret || !unfinished.files)
+		return ret;
+	dp_source_segment_name(unfinished.first | DP_SOURCE_NEW, name);
+	finding.segment = unfinished.first;
+	return dp_report_finding(walk->report, finding,
+				 "a grow did not finish, and has left %u file(s), the first of which is %s: they have no data, and the next open for writing removes them",
+				 unfinished.files, name);
+}
+
 static int check_files(struct walk *walk)
 {
 	int extra = dp_source_extra_files(&walk->image->pool.source,
 					       walk->super.segments);
 	struct daxpin_finding finding = check_found(walk, DAXPIN_STRUCTURE_FILE,
 						    DAXPIN_SEVERITY_NOTE);
+	int ret;
 
 	if (extra < 0)
 		return dp_fail(walk->errmsg, extra,
@@ -640,9 +677,10 @@ static int check_files(struct walk *walk)
 			       walk->image->pool.source.path, strerror(-extra));
 	walk->report->summary.ignored_files = extra;
 	finding.segment = walk->super.segments;
-	return extra ? dp_report_finding(walk->report, finding,
-					 "%d segment file(s) that are not the pool's are ignored",
-					 extra) : 0;
+	ret = extra ? dp_report_finding(walk->report, finding,
+					"%d segment file(s) that are not the pool's are ignored: the next open for writing removes what a grow or shrink that did not finish has left; move others elsewhere",
+					extra) : 0;
+	return ret ? ret : check_note_unfinished(walk);
 }
 
 /* Check each segment, and then whether their superblocks are of one open. */

@@ -7,7 +7,8 @@
  *	NEW -> NAMED		[dp_segments_rename] the final name, durable
  *	NAMED -> PART		[dp_pool_set_segments] segment 0's superblock counts it
  *	NEW, NAMED -> none	[dp_pool_grow_undo], or by the next open for writing
- *				after a crash: [dp_pool_remove_unfinished]
+ *				after a crash: [dp_pool_remove_unfinished], or, if the
+ *				dead owner's DMA had them locked then, by the next grow
  *
  * So after a crash the pool has all of the segments or none of them. On a device there
  * are no files, and the space behind the pool's segments is formatted.
@@ -93,6 +94,91 @@ int dp_pool_grow_check(const struct dp_pool *pool, uint64_t size,
 	return 0;
 }
 
+/* ------------------------------------------------------------- after a crash */
+
+static bool grow_is_blank_bitmap(const struct dp_pool *pool, uint32_t index,
+				 const struct dp_badblocks_view *view)
+{
+	uint64_t first = dp_geometry_begin(&pool->geometry, index) >> DP_BLOCK_SHIFT;
+	uint64_t raw[DP_PAGES_WORDS], bits;
+
+	if (dp_badblocks_read(view, DP_PAGES_OFFSET, raw, sizeof(raw)))
+		return false;
+	for (uint32_t i = 0; i < DP_PAGES_WORDS; i++)
+		if (!dp_pages_decode(pool->seed, first + i, raw[i], &bits) || bits)
+			return false;
+	return true;
+}
+
+/* Is a file with a final name one that the last owner was adding? */
+static bool grow_is_unfinished(const struct dp_pool *pool, uint32_t index, int fd)
+{
+	static const struct dp_badblocks none;
+	struct dp_badblocks_view view = { &none, NULL, fd, NULL };
+	const struct dp_super *first = &pool->super;
+	struct dp_super super;
+	struct stat stat;
+	void *base;
+	bool is;
+
+	if (dp_os_fstat(fd, &stat) || (uint64_t)stat.st_size < DP_CHUNK_SIZE ||
+	    dp_map_peek(fd, DP_CHUNK_SIZE, &base))
+		return false;
+	view.base = base;
+	is = !dp_super_newest(&view, &super) && super.index == index &&
+	     super.flags == DP_SUPER_UNCLEAN && super.epoch == first->epoch &&
+	     super.open_id == first->open_id &&
+	     !memcmp(super.uuid, first->uuid, sizeof(super.uuid)) &&
+	     grow_is_blank_bitmap(pool, index, &view);
+	dp_os_unmap(base, DP_CHUNK_SIZE);
+	return is;
+}
+
+/* What cannot be opened, or is locked, remains, and is counted as an ignored file. */
+static int grow_remove_one(uint32_t index, void *arg)
+{
+	struct dp_wait_policy without_waiting = { 0 };
+	struct dp_errmsg silent = { NULL, 0 };
+	struct dp_pool *pool = arg;
+	struct dp_file file;
+
+	if (dp_file_open(&file, &pool->source, index, DP_FILE_WRITE, &silent))
+		return 0;
+	dp_wait_begin(&without_waiting);
+	if (!dp_file_lock(&file, &pool->source, false, &without_waiting, &silent) &&
+	    (index & DP_SOURCE_NEW ||
+	     grow_is_unfinished(pool, index, dp_file_fd(&file))))
+		dp_file_remove(&file, &pool->source);
+	dp_file_close(&file);
+	return 0;
+}
+
+static int grow_remove_new(uint32_t index, void *arg)
+{
+	return index & DP_SOURCE_NEW ? grow_remove_one(index, arg) : 0;
+}
+
+static int grow_cannot_list(const struct dp_pool *pool, int error,
+			    const struct dp_errmsg *errmsg)
+{
+	return dp_fail(errmsg, error, "the files of %s cannot be listed: %s",
+		       pool->source.path, strerror(-error));
+}
+
+int dp_pool_remove_unfinished(struct dp_pool *pool,
+			      const struct dp_errmsg *errmsg)
+{
+	int extra;
+	int ret = dp_source_each_extra(&pool->source, pool->geometry.segments,
+				       grow_remove_one, pool);
+
+	extra = dp_source_extra_files(&pool->source, pool->geometry.segments);
+	if (ret || extra < 0)
+		return grow_cannot_list(pool, ret ? ret : extra, errmsg);
+	pool->ignored_files = extra;
+	return 0;
+}
+
 /* ------------------------------------------------------------------- the files */
 
 static int grow_make(struct dp_pool *pool, uint32_t segments,
@@ -101,8 +187,12 @@ static int grow_make(struct dp_pool *pool, uint32_t segments,
 {
 	struct dp_segments *all = &pool->segments;
 	uint32_t first = pool->geometry.segments;
-	int ret = 0;
+	/* Only the owner makes new files, and no other grow runs. So those that are
+	 * there are of a crashed grow, and were locked when the pool was opened. */
+	int ret = dp_source_each_extra(&pool->source, first, grow_remove_new, pool);
 
+	if (ret)
+		return grow_cannot_list(pool, ret, errmsg);
 	for (uint32_t i = first; !ret && i < segments; i++) {
 		ret = dp_segments_add(all, policy, errmsg);
 		if (!ret && dp_segment_fd(all, i) >= 0)
@@ -196,79 +286,4 @@ int dp_pool_grow_commit(struct dp_pool *pool, const struct dp_errmsg *errmsg)
 	return dp_fail(errmsg, ret,
 		       "the superblock of %s cannot be written: %s: the next open finds out whether the pool has grown",
 		       pool->source.path, strerror(-ret));
-}
-
-/* ------------------------------------------------------------- after a crash */
-
-static bool grow_is_blank_bitmap(const struct dp_pool *pool, uint32_t index,
-				 const struct dp_badblocks_view *view)
-{
-	uint64_t first = dp_geometry_begin(&pool->geometry, index) >> DP_BLOCK_SHIFT;
-	uint64_t raw[DP_PAGES_WORDS], bits;
-
-	if (dp_badblocks_read(view, DP_PAGES_OFFSET, raw, sizeof(raw)))
-		return false;
-	for (uint32_t i = 0; i < DP_PAGES_WORDS; i++)
-		if (!dp_pages_decode(pool->seed, first + i, raw[i], &bits) || bits)
-			return false;
-	return true;
-}
-
-/* Is a file with a final name one that the last owner was adding? */
-static bool grow_is_unfinished(const struct dp_pool *pool, uint32_t index, int fd)
-{
-	static const struct dp_badblocks none;
-	struct dp_badblocks_view view = { &none, NULL, fd, NULL };
-	const struct dp_super *first = &pool->super;
-	struct dp_super super;
-	struct stat stat;
-	void *base;
-	bool is;
-
-	if (dp_os_fstat(fd, &stat) || (uint64_t)stat.st_size < DP_CHUNK_SIZE ||
-	    dp_map_peek(fd, DP_CHUNK_SIZE, &base))
-		return false;
-	view.base = base;
-	is = !dp_super_newest(&view, &super) && super.index == index &&
-	     super.flags == DP_SUPER_UNCLEAN && super.epoch == first->epoch &&
-	     super.open_id == first->open_id &&
-	     !memcmp(super.uuid, first->uuid, sizeof(super.uuid)) &&
-	     grow_is_blank_bitmap(pool, index, &view);
-	dp_os_unmap(base, DP_CHUNK_SIZE);
-	return is;
-}
-
-/* What cannot be opened, or is locked, remains, and is counted as an ignored file. */
-static int grow_remove_one(uint32_t index, void *arg)
-{
-	struct dp_wait_policy without_waiting = { 0 };
-	struct dp_errmsg silent = { NULL, 0 };
-	struct dp_pool *pool = arg;
-	struct dp_file file;
-
-	if (dp_file_open(&file, &pool->source, index, DP_FILE_WRITE, &silent))
-		return 0;
-	dp_wait_begin(&without_waiting);
-	if (!dp_file_lock(&file, &pool->source, false, &without_waiting, &silent) &&
-	    (index & DP_SOURCE_NEW ||
-	     grow_is_unfinished(pool, index, dp_file_fd(&file))))
-		dp_file_remove(&file, &pool->source);
-	dp_file_close(&file);
-	return 0;
-}
-
-int dp_pool_remove_unfinished(struct dp_pool *pool,
-			      const struct dp_errmsg *errmsg)
-{
-	int extra;
-	int ret = dp_source_each_extra(&pool->source, pool->geometry.segments,
-				       grow_remove_one, pool);
-
-	extra = dp_source_extra_files(&pool->source, pool->geometry.segments);
-	if (ret || extra < 0)
-		return dp_fail(errmsg, ret ? ret : extra,
-			       "the files of %s cannot be listed: %s",
-			       pool->source.path, strerror(ret ? -ret : -extra));
-	pool->ignored_files = extra;
-	return 0;
 }

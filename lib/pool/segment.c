@@ -473,6 +473,17 @@ static int segment_exists(const struct dp_segments *segments, uint32_t index,
 		       segments->source->path, name);
 }
 
+static int segment_is_left(const struct dp_segments *segments, uint32_t index,
+			   const struct dp_errmsg *errmsg)
+{
+	char name[DP_SEGMENT_NAME_SIZE];
+
+	dp_source_segment_name(index | DP_SOURCE_NEW, name);
+	return dp_fail(errmsg, -EEXIST,
+		       "%s/%s is left from a grow that did not finish, and cannot be removed, because its lock is held, or because of its permissions: end what has it open (fuser), or remove it, then try again",
+		       segments->source->path, name);
+}
+
 static int segment_make(struct dp_segments *segments, uint32_t index,
 			struct dp_wait_policy *policy,
 			const struct dp_errmsg *errmsg)
@@ -485,6 +496,8 @@ static int segment_make(struct dp_segments *segments, uint32_t index,
 		return segment_exists(segments, index, errmsg);
 	ret = dp_file_open(&segment->own, segments->source, index, DP_FILE_NEW,
 			   errmsg);
+	if (ret == -EEXIST)
+		return segment_is_left(segments, index, errmsg);
 	if (ret)
 		return ret;
 	segment->file = &segment->own;

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grows a pool in the directory that DAXPIN_TEST_FSDAX names, again and again, while
- * two threads publish extents there, and kills the process at a random time. The next
- * open must find the old size or the new, no file more, and every extent whose publish
- * returned, with its bytes.
+ * grow [devdax]: grows a pool in the directory that DAXPIN_TEST_FSDAX names, again and
+ * again, while two threads publish extents there, and kills the process at a random
+ * time. The next open must find the old size or the new, no file more, and every
+ * extent whose publish returned, with its bytes. devdax: the same on the device that
+ * DAXPIN_TEST_DAX names. There the pool is made small by a shrink, so that the device
+ * is larger than it at each open.
  */
+#include <errno.h>
 #include <ftw.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +24,7 @@
 #include <daxpin.h>
 
 #define ROUNDS		20u
+#define DEVICE_ROUNDS	8u		/* the device has space for no more */
 #define SEGMENT		(32ull << 20)
 #define THREADS		2u
 #define KEPT_MAX	100000u
@@ -36,6 +41,7 @@ struct kept {
 static struct kept *kept;
 static struct daxpin_pool *pool;
 static char path[200], errmsg[512];
+static bool is_device;
 
 __attribute__((format(printf, 1, 2), noreturn))
 static void fail(const char *format, ...)
@@ -55,13 +61,14 @@ static void open_pool(uint32_t flags)
 {
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .flags = flags,
-		.pool_size = flags ? 2 * SEGMENT : 0,
+		.pool_size = flags && !is_device ? 2 * SEGMENT : 0,
 		.segment_size = flags ? SEGMENT : 0,
 		.max_size = 64 * SEGMENT,
 		.deadline_ns = daxpin_deadline_ms(HANG_MS),
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
-	int ret = daxpin_pool_open(path, &options, &pool);
+	int ret = flags ? daxpin_pool_create(path, &options, &pool) :
+			  daxpin_pool_open(path, &options, &pool);
 
 	if (ret)
 		fail("open: %d, %s", ret, errmsg);
@@ -192,7 +199,7 @@ static uint32_t run_round(uint32_t round, uint32_t before)
 	nftw(path, count_file, 8, FTW_PHYS);
 	if (after != before + 1 && (after != before || grown))
 		fail("round %u: %u segments after %u", round, after, before);
-	if (files != after || about().ignored_files)
+	if (!is_device && (files != after || about().ignored_files))
 		fail("round %u: %u files in a pool of %u segments", round, files, after);
 	printf("# round %u: killed after %u ms%s: %u segments, %u extents\n", round, ms,
 	       grown ? " and the grow" : "", after,
@@ -202,30 +209,69 @@ static uint32_t run_round(uint32_t round, uint32_t before)
 	return after;
 }
 
-int main(void)
+/* On a device the pool is as large as the device at first. */
+static void create(void)
 {
-	const char *directory = getenv("DAXPIN_TEST_FSDAX");
-	uint32_t segments = 2;
+	open_pool(DAXPIN_POOL_OVERWRITE);
+	if (is_device && about().segments < 2 + DEVICE_ROUNDS)
+		fail("the device has only %u segments", about().segments);
+	if (is_device && daxpin_pool_shrink(pool, 2 * SEGMENT, NULL))
+		fail("shrink");
+	if (daxpin_pool_close(pool))
+		fail("close");
+}
 
-	if (!directory) {
-		printf("1..0 # SKIP DAXPIN_TEST_FSDAX is not set\n");
+/* The next grow needs more space than the device has. */
+static void refuse_more(void)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .errmsg = errmsg,
+		.errmsg_size = sizeof(errmsg),
+	};
+	uint64_t most;
+
+	open_pool(0);
+	most = about().max_bytes;
+	if (daxpin_pool_grow(pool, most, &options) ||
+	    about().media_bytes != most)
+		fail("grow to the end of the device: %s", errmsg);
+	if (daxpin_pool_grow(pool, most + 1, &options) != -ENOSPC ||
+	    !strstr(errmsg, "make the device larger"))
+		fail("grow past the device: %s", errmsg);
+	check_extents();
+	if (daxpin_pool_close(pool))
+		fail("close");
+}
+
+int main(int argc, char **argv)
+{
+	const char *variable, *place;
+	uint32_t segments = 2, rounds;
+
+	is_device = argc > 1 && !strcmp(argv[1], "devdax");
+	variable = is_device ? "DAXPIN_TEST_DAX" : "DAXPIN_TEST_FSDAX";
+	place = getenv(variable);
+	if (!place) {
+		printf("1..0 # SKIP %s is not set\n", variable);
 		return 0;
 	}
+	rounds = is_device ? DEVICE_ROUNDS : ROUNDS;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("1..1\n");
 	srand(1);
-	snprintf(path, sizeof(path), "%s/grow", directory);
+	snprintf(path, sizeof(path), "%s%s", place, is_device ? "" : "/grow");
 	kept = mmap(NULL, sizeof(*kept), PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (kept == MAP_FAILED)
 		fail("there is no memory");
-	open_pool(DAXPIN_POOL_CREATE);
-	if (daxpin_pool_close(pool))
-		fail("close");
-	for (uint32_t i = 0; i < ROUNDS; i++)
+	create();
+	for (uint32_t i = 0; i < rounds; i++)
 		segments = run_round(i, segments);
-	nftw(path, remove_file, 8, FTW_DEPTH | FTW_PHYS);
-	printf("ok 1 - %u kills of a process that grows a pool: %u segments\n", ROUNDS,
+	if (is_device)
+		refuse_more();
+	else
+		nftw(path, remove_file, 8, FTW_DEPTH | FTW_PHYS);
+	printf("ok 1 - %u kills of a process that grows a pool: %u segments\n", rounds,
 	       segments);
 	return 0;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* daxpin_pool_grow(3): what it adds, what it refuses, and what a crash leaves. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/file.h>
 #include "media.h"
 #include "os/os.h"
 
@@ -695,6 +697,93 @@ static void an_open_removes_no_file_that_may_be_a_backup(void **state)
 	assert_int_equal(grow(f, 3), -EEXIST);
 }
 
+/* ------------------------------------------------- what a crash left of a grow */
+
+static void make_file(const char *path)
+{
+	int fd = open(path, O_CREAT | O_RDWR | O_EXCL, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, SEGMENT), 0);
+	close(fd);
+}
+
+/* The DMA of the dead owner had it locked at the open, and has ended since. */
+static void a_grow_removes_what_a_crashed_one_has_left(void **state)
+{
+	struct fixture *f = *state;
+	char left[128], later[128], foreign[128];
+	int fd;
+
+	file_name(f, "segment.0002.new", left);
+	file_name(f, "segment.0007.new", later);
+	file_name(f, "segment.0008.new2", foreign);
+	make_file(left);
+	make_file(later);
+	make_file(foreign);
+	fd = open(left, O_RDWR);
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	assert_int_equal(grow(f, 3), -EEXIST);
+	assert_non_null(strstr(f->errmsg, "segment.0002.new is left from a grow"));
+	assert_int_equal(segments(f), 2);
+	assert_int_equal(access(left, F_OK), 0);
+	assert_int_equal(access(later, F_OK), -1);
+	close(fd);
+	assert_int_equal(grow(f, 3), 0);
+	assert_int_equal(access(left, F_OK), -1);
+	assert_int_equal(access(foreign, F_OK), 0);
+	assert_int_equal(unlink(foreign), 0);
+	assert_int_equal(count_files(f->path), 3);
+}
+
+static struct {
+	uint32_t calls, segment, severity;
+	char what[300];
+} found;
+
+static int find(const struct daxpin_finding *finding, void *arg)
+{
+	(void)arg;
+	if (finding->structure != DAXPIN_STRUCTURE_FILE)
+		return 0;
+	found.calls++;
+	found.segment = finding->segment;
+	found.severity = finding->severity;
+	snprintf(found.what, sizeof(found.what), "%s", finding->what);
+	return 0;
+}
+
+/* A check and an open for reading leave it, and an open for writing removes it. */
+static void a_check_says_what_a_crashed_grow_has_left(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+	char left[128], later[128];
+
+	close_pool(f);
+	file_name(f, "segment.0003.new", left);
+	file_name(f, "segment.0004.new", later);
+	make_file(later);
+	make_file(left);
+	memset(&found, 0, sizeof(found));
+	assert_int_equal(daxpin_check(f->path, NULL, find, NULL, &summary), 0);
+	assert_int_equal(summary.damages, 0);
+	assert_int_equal(summary.ignored_files, 0);
+	assert_int_equal(found.calls, 1);
+	assert_int_equal(found.segment, 3);
+	assert_int_equal(found.severity, DAXPIN_SEVERITY_NOTE);
+	assert_non_null(strstr(found.what, "2 file(s), the first of which is segment.0003.new"));
+	grow_options(f)->flags = DAXPIN_POOL_READONLY;
+	open_pool(f);
+	assert_int_equal(pool_info(f).ignored_files, 0);
+	close_pool(f);
+	assert_int_equal(access(left, F_OK), 0);
+	f->options.flags = 0;
+	open_pool(f);
+	assert_int_equal(access(left, F_OK), -1);
+	assert_int_equal(access(later, F_OK), -1);
+}
+
 #define TEST(name) \
 	cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 
@@ -718,6 +807,8 @@ int main(void)
 		TEST(threads_work_while_the_pool_grows),
 		TEST(a_grow_that_dies_leaves_the_old_size_or_the_new),
 		TEST(an_open_removes_no_file_that_may_be_a_backup),
+		TEST(a_grow_removes_what_a_crashed_one_has_left),
+		TEST(a_check_says_what_a_crashed_grow_has_left),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
