@@ -122,7 +122,8 @@ def check_adapter(report, lib, path, name, modules, defined):
                          f'{m[1]}() is of {of}, above {path.relative_to(lib)}')
 
 
-TOOL_HEADERS = {'command.h', 'json.h', 'doctor.h', 'doctor_ring.h', 'show.h', 'table.h'}
+TOOL_HEADERS = {'command.h', 'json.h', 'doctor.h', 'doctor_ring.h', 'listen.h', 'show.h',
+                'table.h'}
 
 
 def check_tool(report, path):

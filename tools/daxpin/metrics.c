@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "command.h"
+#include "listen.h"
 #include "show.h"
 #include "table.h"
 
@@ -15,6 +16,12 @@ struct metrics_pool {
 	int up;
 	struct daxpin_pool_info info;
 	struct daxpin_status_info about;
+	int reported;			/* the error that the last message was about */
+};
+
+struct metrics {
+	int count, failed;
+	struct metrics_pool pool[POOLS_MAX];
 };
 
 static double metrics_up(const struct metrics_pool *pool)
@@ -84,74 +91,99 @@ static const struct {
 };
 
 /* A label's value: backslash, quote and newline are escaped. */
-static void metrics_label(const char *text)
+static void metrics_label(FILE *out, const char *text)
 {
 	for (; *text; text++) {
 		if (*text == '\n')
-			fputs("\\n", stdout);
+			fputs("\\n", out);
 		else if (*text == '"' || *text == '\\')
-			printf("\\%c", *text);
+			fprintf(out, "\\%c", *text);
 		else
-			putchar(*text);
+			putc(*text, out);
 	}
 }
 
-static void metrics_family(size_t which, const struct metrics_pool *pools, int count)
+static void metrics_family(FILE *out, size_t which, const struct metrics *all)
 {
 	const char *name = metrics[which].name;
 
-	printf("# TYPE daxpin_%s %s\n", name, metrics[which].type);
+	fprintf(out, "# TYPE daxpin_%s %s\n", name, metrics[which].type);
 	if (metrics[which].unit)
-		printf("# UNIT daxpin_%s %s\n", name, metrics[which].unit);
-	printf("# HELP daxpin_%s %s\n", name, metrics[which].help);
-	for (int i = 0; i < count; i++) {
-		if (!pools[i].up && !metrics[which].always)
+		fprintf(out, "# UNIT daxpin_%s %s\n", name, metrics[which].unit);
+	fprintf(out, "# HELP daxpin_%s %s\n", name, metrics[which].help);
+	for (int i = 0; i < all->count; i++) {
+		const struct metrics_pool *pool = &all->pool[i];
+
+		if (!pool->up && !metrics[which].always)
 			continue;
-		printf("daxpin_%s%s{pool=\"", name,
-		       strcmp(metrics[which].type, "counter") ? "" : "_total");
-		metrics_label(pools[i].path);
-		printf("\"} %.17g\n", metrics[which].value(&pools[i]));
+		fprintf(out, "daxpin_%s%s{pool=\"", name,
+			strcmp(metrics[which].type, "counter") ? "" : "_total");
+		metrics_label(out, pool->path);
+		fprintf(out, "\"} %.17g\n", metrics[which].value(pool));
 	}
 }
 
-static int metrics_read(struct metrics_pool *pool, const char *path)
+static int metrics_read(struct metrics_pool *pool)
 {
 	struct daxpin_status *status;
 	char errmsg[1024];
-	int ret = daxpin_status_open(path, errmsg, sizeof(errmsg), &status);
+	int ret = daxpin_status_open(pool->path, errmsg, sizeof(errmsg), &status);
+	int is_news = ret && ret != pool->reported;
 
 	*pool = (struct metrics_pool) {
-		.path = path, .up = !ret,
+		.path = pool->path, .up = !ret, .reported = ret,
 		.info = { .size = sizeof(pool->info) },
 		.about = { .size = sizeof(pool->about) },
 	};
-	if (ret) {
+	if (is_news)
 		fprintf(stderr, "daxpin metrics: %s\n", errmsg);
+	if (ret)
 		return ret;
-	}
 	daxpin_status_pool(status, &pool->info);
 	daxpin_status_info(status, &pool->about);
 	daxpin_status_close(status);
 	return 0;
 }
 
+/* A server reports why a pool has no page once, and not at each scrape. */
+static void metrics_write(FILE *out, void *arg)
+{
+	struct metrics *all = arg;
+
+	for (int i = 0; i < all->count; i++)
+		all->failed |= metrics_read(&all->pool[i]);
+	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
+		metrics_family(out, i, all);
+	fprintf(out, "# EOF\n");
+}
+
+struct metrics_values {
+	const char *listen;
+};
+
 static int run(int argc, char **argv)
 {
-	static struct metrics_pool pools[POOLS_MAX];
-	int values, failed = 0;
-	int count = table_parse(&metrics_command, argc, argv, &values);
+	static struct metrics all;
+	const struct listen_page page = {
+		.command = "metrics", .write = metrics_write, .arg = &all,
+		.type = "application/openmetrics-text; version=1.0.0; charset=utf-8",
+	};
+	struct metrics_values values = { .listen = NULL };
 
-	if (count < 0)
+	all.count = table_parse(&metrics_command, argc, argv, &values);
+	if (all.count < 0)
 		return EXIT_UNKNOWN;
-	for (int i = 0; i < count; i++)
-		failed |= metrics_read(&pools[i], argv[1 + i]);
-	for (size_t i = 0; i < sizeof(metrics) / sizeof(metrics[0]); i++)
-		metrics_family(i, pools, count);
-	printf("# EOF\n");
-	return show_end("metrics", failed ? EXIT_UNKNOWN : EXIT_CLEAN);
+	for (int i = 0; i < all.count; i++)
+		all.pool[i].path = argv[1 + i];
+	if (values.listen)
+		return show_end("metrics", listen_serve(values.listen, &page));
+	metrics_write(stdout, &all);
+	return show_end("metrics", all.failed ? EXIT_UNKNOWN : EXIT_CLEAN);
 }
 
 static const struct tool_option options[] = {
+	{ "listen", "HOST:PORT", OPTION_TEXT, offsetof(struct metrics_values, listen),
+	  "serve them by HTTP at this numeric address" },
 	{ .name = NULL },
 };
 
