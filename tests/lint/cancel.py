@@ -23,6 +23,7 @@ FREE = set('''
     uring_abort uring_done uring_info uring_is_fixed uring_of uring_prep_cmd
     uring_prep_read uring_prep_readv uring_prep_send uring_prep_write
     uring_prep_writev
+    ofi_export ofi_grant_key ofi_import ofi_report
     grant_export grant_import grant_info grant_key rdma_info rdma_report
     '''.split())
 PAGE = 'docs/man7/daxpin.7'

@@ -4,7 +4,7 @@
 The order is the list `modules` in lib/meson.build, in which each folder's
 modules stand together; so no folder includes one that comes after it.  Adapters
 include only the public headers, util/ and grant/; within each, the lists
-`rdma_modules` and `uring_modules` give the order of includes and of calls.  Only one module uses xxhash,
+`rdma_modules`, `ofi_modules` and `uring_modules` give the order of includes and of calls.  Only one module uses xxhash,
 and one libpmem2.
 """
 import itertools
@@ -17,6 +17,7 @@ from lint import Report, line_of, must_match, read, without_comments
 ADAPTERS = {                    # what they may include between < >
     'uring': {'daxpin-uring.h'},
     'rdma': {'daxpin-rdma.h'},
+    'ofi': {'daxpin-ofi.h'},
     'grant': {'daxpin.h'},      # what the adapters for remote access share
 }
 COMMON = {'util', 'grant'}      # the folders that adapters include, too

@@ -15,6 +15,7 @@ PUBLIC = {                      # header -> what it is built into
     'daxpin-status.h': 'libdaxpin',
     'daxpin-uring.h': 'libdaxpin-uring',
     'daxpin-rdma.h': 'libdaxpin-rdma',
+    'daxpin-ofi.h': 'libdaxpin-ofi',
 }
 
 

@@ -14,7 +14,8 @@ import sys
 
 from lint import PUBLIC, Report, line_of, read
 
-SAME_WORDS = ['daxpin.h', 'daxpin-status.h', 'daxpin-uring.h', 'daxpin-rdma.h']
+SAME_WORDS = ['daxpin.h', 'daxpin-status.h', 'daxpin-uring.h', 'daxpin-rdma.h',
+              'daxpin-ofi.h']
 INLINE = 'Dv|Er|Fa|Fn|Li|Pa|Va|Vt|Xr|Sx'
 
 

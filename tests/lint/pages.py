@@ -16,7 +16,8 @@ from lint import PUBLIC, Report, all_prototypes, line_of, normal, read, \
 
 SECTIONS = ['NAME', 'SYNOPSIS', 'DESCRIPTION', 'RETURN VALUES', 'EXAMPLES',
             'ERRORS', 'SEE ALSO']
-HOUSEKEEPING = {'DAXPIN_H', 'DAXPIN_STATUS_H', 'DAXPIN_URING_H', 'DAXPIN_RDMA_H'}
+HOUSEKEEPING = {'DAXPIN_H', 'DAXPIN_STATUS_H', 'DAXPIN_URING_H', 'DAXPIN_RDMA_H',
+                'DAXPIN_OFI_H'}
 
 
 def section(text, name):

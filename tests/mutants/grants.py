@@ -9,12 +9,48 @@ BACKING = ['tests/unit/rdma_backing']
 PUBLISH = ['tests/unit/rdma_publish']
 ATTACH = ['tests/unit/rdma_attach']
 TABLE = ['tests/unit/rdma_table']
+OFI = ['tests/unit/ofi_ending']
+OFI_REVOKE = ['tests/unit/ofi_revoke', 'tcp;ofi_rxm']
 STATE = ['tests/unit/extent_state']
 HOLDS = ['tests/unit/api_hold_many']
 MANY = ['tests/unit/api_many']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
 MUTANTS = [
+    # ------------------------------------------------------------- over libfabric
+    ('endpoint-stays-open', OFI_REVOKE, 'lib/ofi/ending.c',
+     'a revoke closes the region and not the endpoint',
+     '	return grant->ofi->report.ends != DAXPIN_OFI_ENDS_REGION;',
+     '	return false;',
+     'a_revoke_in_the_middle_of_a_write_lets_no_byte_arrive_late'),
+    ('refused-endpoint-is-over', OFI, 'lib/ofi/ending.c',
+     'the holds are dropped although the endpoint remains open',
+     '	one = ending_close_endpoint(peer);',
+     '	one = 0; ending_close_endpoint(peer);',
+     'a_grant_whose_access_does_not_end_is_quarantined'),
+    ('first-peer-ends-the-service', OFI, 'lib/ofi/peer.c',
+     'a peer whose endpoint cannot be closed delays the others',
+     '		first = first ? first : ret;\n	}\n	pthread_mutex_unlock(&ofi->peers_lock);',
+     '		first = first ? first : ret;\n		if (first)\n			break;\n	}\n	pthread_mutex_unlock(&ofi->peers_lock);',
+     'the_service_ends_the_grants_of_other_peers_if_one_fails'),
+    ('done-in-ask-back', OFI, 'lib/ofi/ending.c',
+     'done() is called in the middle of ask_back()',
+     '	defer = grant->in_callback;',
+     '	defer = false;',
+     'done_follows_ask_back_even_if_that_ends_the_grant'),
+    ('region-is-closed-once', OFI, 'lib/ofi/ending.c',
+     'an interrupted close of a region closes the endpoint',
+     """		ret = grant->region ? dp_region_close(grant->region) : 0;
+	while (dp_retry(&retry, ret));""",
+     """		ret = grant->region ? dp_region_close(grant->region) : 0;
+	while (false && dp_retry(&retry, ret));""",
+     'a_refusal_that_passes_is_tried_again'),
+    ('answer-of-any-open', OFI, 'lib/ofi/peer.c',
+     "an answer names a grant whatever the extent's generation",
+     '	       grant->key.extent.gen == key->extent.gen &&\n',
+     '',
+     'a_late_answer_ends_no_other_grant'),
+
     # ---------------------------------------------- one failure and others (C5)
     ('key-error-ends-the-service', ENDING, 'lib/rdma/attach.c',
      'if a local key cannot be ended, no grant is ended',

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * daxpin for libfabric: revocable grants to remote peers over providers that copy with
+ * the CPU (tcp, sockets, shm). Uses daxpin.h only.
+ *
+ * Closing a memory region of libfabric ends a peer's access on few providers: on the
+ * others the rest of a write that is in progress arrives after fi_close() has returned.
+ * Closing the endpoint ends it there. So each peer has an endpoint of its own, in a
+ * domain of its own, which it uses for nothing but one-sided access to its grants; for
+ * messages the program has other endpoints. An attach tries on free space of the pool
+ * what ends the access on this provider. Where only the end of the endpoint does, a
+ * revoke closes the endpoint, and that ends all grants of this peer.
+ *
+ * Any thread may call these functions, unless a comment says otherwise. The library has
+ * no threads: daxpin_ofi_service() makes the progress of the endpoints.
+ */
+#ifndef DAXPIN_OFI_H
+#define DAXPIN_OFI_H
+
+#include <daxpin.h>
+#include <rdma/fabric.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct daxpin_ofi;
+struct daxpin_ofi_peer;
+struct daxpin_ofi_grant;
+
+/* ---------------------------------------------------------- attach, detach */
+
+/* What ends a peer's access. */
+enum daxpin_ofi_ends {
+	DAXPIN_OFI_ENDS_UNKNOWN,	/* the trial had no result */
+	DAXPIN_OFI_ENDS_REGION,		/* the close of the memory region */
+	DAXPIN_OFI_ENDS_ENDPOINT,	/* only the close of the endpoint */
+	DAXPIN_OFI_ENDS_NOTHING,	/* bytes arrived even after that */
+};
+
+#define DAXPIN_OFI_WHAT_MAX	320u	/* bytes with the final NUL */
+
+struct daxpin_ofi_report {
+	size_t size;			/* sizeof(struct daxpin_ofi_report) */
+	uint32_t ends;			/* enum daxpin_ofi_ends */
+	uint32_t rounds;		/* writes that were in progress at a close */
+	uint64_t region_late;		/* bytes that arrived after a region's close */
+	uint64_t endpoint_late;		/* ... after an endpoint's */
+	char what[DAXPIN_OFI_WHAT_MAX];	/* in words, without a full stop */
+};
+
+struct daxpin_ofi_options {
+	size_t size;			/* sizeof(struct daxpin_ofi_options) */
+	uint32_t flags;			/* must be 0 */
+	const char *label;		/* reported by daxpin_holds(); copied */
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
+};
+
+/*
+ * Attach a provider, which fabric and info name: info is a result of fi_getinfo() for
+ * endpoints of type FI_EP_RDM with FI_RMA, and is copied; fabric must exist until the
+ * detach. options may be NULL, and is copied. The call writes to up to 8 MiB of free
+ * space of the pool, through endpoints that it opens and closes, to find out what
+ * ends a peer's access. That takes three seconds as a rule, and at most a minute. The
+ * attach pins nothing. ofi belongs to the library until the detach, and the pool
+ * cannot be closed before.
+ *
+ * -E2BIG	options has a tail that is not zero and that this library does
+ *		not know
+ * -EINVAL	an argument is NULL; an unknown flag
+ * -ENOMEM	out of memory
+ * -ENOSPC	the pool has no free run of 1 MiB for the trial
+ * -EOPNOTSUPP	the provider has no RMA, or needs a mode that this library does not
+ *		have, or is none of tcp, sockets and shm, whose access ends with the
+ *		owner's process; or neither the close of a region nor that of an
+ *		endpoint ends its access; the pool is on a disk
+ * -EROFS	the pool is open for reading
+ * Others as fi_domain(), fi_endpoint() and fi_mr_reg().
+ */
+int daxpin_ofi_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
+		      const struct fi_info *info,
+		      const struct daxpin_ofi_options *options,
+		      struct daxpin_ofi **ret_ofi);
+
+/* Store the result of the attach's trial. Set ret_report->size first.
+ *
+ * -EINVAL	an argument is NULL
+ * -ESTALE	ofi was detached
+ */
+int daxpin_ofi_report(struct daxpin_ofi *ofi,
+		      struct daxpin_ofi_report *ret_report);
+
+struct daxpin_ofi_info {
+	size_t size;			/* sizeof(struct daxpin_ofi_info) */
+	uint32_t peers;			/* open */
+	uint32_t grants;		/* existing */
+	uint32_t quarantined;		/* of these: their access could not be ended */
+	uint32_t pending;		/* of these: asked back, or to be ended */
+	uint64_t next_deadline_ns;	/* when daxpin_ofi_service() has a grant to
+					   end; 0: no grant waits */
+	/* Since the attach: */
+	uint64_t granted;
+	uint64_t ended;			/* grants */
+	uint64_t returned;		/* grants that their peers returned */
+	uint64_t expired;		/* grants asked back, not returned in time */
+	uint64_t endpoints_closed;	/* to end grants */
+	uint64_t refusals;		/* times that the provider refused a close */
+};
+
+/* Describe the attachment. Set ret_info->size first. The figures are snapshots.
+ * Errors as daxpin_ofi_report(). */
+int daxpin_ofi_info(struct daxpin_ofi *ofi, struct daxpin_ofi_info *ret_info);
+
+/*
+ * Make progress on the endpoints of all peers, and end the grants that were returned or
+ * whose deadline has passed. With most providers a peer's requests do not proceed
+ * without it, so call it as often as the completion queues of other endpoints. It does
+ * not wait. One failure does not prevent the rest; the first -errno is returned.
+ *
+ * -EINVAL	ofi is NULL; an excess daxpin_drop() had ended the hold of a
+ *		grant, which has ended
+ * -ESTALE	ofi was detached
+ * Others as fi_close(), for a grant that could not be ended and is quarantined.
+ */
+int daxpin_ofi_service(struct daxpin_ofi *ofi);
+
+/*
+ * Free ofi. NULL is allowed. Must not run concurrently with another call on ofi, its
+ * peers or its grants. Later calls on ofi and its grants are -ESTALE; the library
+ * remembers the last 64 attachments, and an older handle is like a freed pointer.
+ *
+ * -EBUSY	there are peers
+ * -ESTALE	ofi was detached
+ */
+int daxpin_ofi_detach(struct daxpin_ofi *ofi);
+
+/* ------------------------------------------------------------------- peers */
+
+/* The program knows that this peer returns a grant only after its last request on it
+ * has completed with FI_DELIVERY_COMPLETE, and does not use the key again. So a grant
+ * that it has returned ends with its region, and the endpoint remains. If the peer
+ * breaks this, it overwrites what the memory is used for next. */
+#define DAXPIN_OFI_TRUST_RETURNS	0x1u
+
+struct daxpin_ofi_peer_options {
+	size_t size;			/* sizeof(struct daxpin_ofi_peer_options) */
+	uint32_t flags;			/* DAXPIN_OFI_TRUST_RETURNS */
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
+};
+
+/*
+ * Open an endpoint for one peer. options may be NULL.
+ *
+ * -E2BIG	options has a tail that is not zero and that this library does
+ *		not know
+ * -EINVAL	an argument is NULL; an unknown flag
+ * -ENOMEM	out of memory
+ * -ESTALE	ofi was detached
+ * Others as fi_domain() and fi_endpoint().
+ */
+int daxpin_ofi_peer_open(struct daxpin_ofi *ofi,
+			 const struct daxpin_ofi_peer_options *options,
+			 struct daxpin_ofi_peer **ret_peer);
+
+/*
+ * Store the address of the peer's endpoint, which the peer inserts in its address
+ * vector: at most *size bytes; *size becomes the number of bytes of the address.
+ *
+ * -EINVAL	an argument is NULL; *size is too small, and then it is stored
+ *		nevertheless
+ * -ESTALE	the endpoint was closed by a revoke; ofi was detached
+ * Others as fi_getname().
+ */
+int daxpin_ofi_peer_name(struct daxpin_ofi_peer *peer, void *name, size_t *size);
+
+/*
+ * Close the peer's endpoint, end all its grants, and free peer. NULL is allowed. Must
+ * not run concurrently with another call on peer, nor in a callback; after a success
+ * peer is like a freed pointer. If the provider refuses, its -errno is returned, the
+ * grants are quarantined, and the call can be repeated.
+ *
+ * -EINVAL	all has ended, but an excess daxpin_drop() had ended the hold of a
+ *		grant
+ * -ESTALE	ofi was detached
+ * Others as fi_close().
+ */
+int daxpin_ofi_peer_close(struct daxpin_ofi_peer *peer);
+
+/* ------------------------------------------------------------------ grants */
+
+#define DAXPIN_GRANT_ZERO	0x1u	/* zero it first: for reserved extents
+					   without other holds */
+#define DAXPIN_GRANT_EXPOSE	0x2u	/* let the peer read the present bytes */
+
+/* What the peer needs; daxpin_ofi_export() makes a message of it. */
+struct daxpin_ofi_key {
+	uint64_t addr;			/* remote address for fi_write(), fi_read() */
+	uint64_t length;		/* bytes */
+	uint64_t key;
+	uint64_t access;		/* FI_REMOTE_READ, FI_REMOTE_WRITE */
+	struct daxpin_extent extent;	/* to name it in messages */
+	unsigned char uuid[16];		/* of the pool */
+	uint64_t id;			/* of the grant: see daxpin_ofi_returned() */
+	uint64_t offset;		/* in the extent, of the first byte */
+	uint32_t protocol;		/* of the provider: ep_attr->protocol */
+	uint32_t is_virtual;		/* addr is an address of the owner's process:
+					   FI_MR_VIRT_ADDR */
+	uint64_t reserved[2];		/* 0 */
+};
+
+struct daxpin_ofi_grant_options {
+	size_t size;			/* sizeof(struct ..._options) */
+	uint32_t flags;			/* DAXPIN_GRANT_... */
+	uint64_t access;		/* FI_REMOTE_READ, FI_REMOTE_WRITE */
+	const char *label;		/* the peer, for daxpin_holds(); copied */
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
+	void (*ask_back)(void *arg, const struct daxpin_ofi_key *key);
+	void (*done)(void *arg, int result);
+	void *arg;
+	uint64_t offset, length;	/* of a part of the extent; length 0: to
+					   the end */
+};
+
+/*
+ * Give a peer remote access to exactly this extent, or to the part of it that offset
+ * and length name, in bytes. options must not be NULL, and is copied. Takes a hold
+ * until the grant has ended. The key works on the endpoint of this peer only. A grant
+ * of reads on a reserved extent would reveal the previous owner's bytes: it needs
+ * ZERO or EXPOSE.
+ *
+ * done() is called once, when the grant has ended in whatever way, for example with
+ * its peer's endpoint: with 0, or -EINVAL if an excess daxpin_drop() had ended its
+ * hold. It is the last callback of a grant, and is called without a lock in the
+ * thread that has ended the grant; if another thread is in ask_back() of this grant
+ * then, in that thread, afterwards. Until then arg must exist. Callbacks must not
+ * close a peer or detach.
+ *
+ * -E2BIG	options has a tail that is not zero and that this library does
+ *		not know
+ * -EBUSY	the extent is held exclusively; with DAXPIN_GRANT_ZERO the extent is
+ *		held or being published
+ * -EINVAL	an argument is NULL; an unknown flag; access that is none, or other
+ *		than FI_REMOTE_READ and FI_REMOTE_WRITE; a range that is not in the
+ *		extent; DAXPIN_GRANT_ZERO of a published extent; an excess
+ *		daxpin_drop() ended the grant's hold
+ * -EPERM	the peer could read the previous owner's bytes
+ * -ESTALE	the extent's generation has ended; the peer's endpoint was closed by a
+ *		revoke; ofi was detached
+ * Others as daxpin_hold() and fi_mr_reg().
+ */
+int daxpin_ofi_grant(struct daxpin_ofi_peer *peer, struct daxpin_extent extent,
+		     const struct daxpin_ofi_grant_options *options,
+		     struct daxpin_ofi_grant **ret_grant);
+
+/* Store what the peer needs. Always succeeds while the library remembers the grant (see
+ * daxpin_ofi_grant_info()). Neither pointer may be NULL. */
+void daxpin_ofi_grant_key(const struct daxpin_ofi_grant *grant,
+			  struct daxpin_ofi_key *ret_key);
+
+#define DAXPIN_OFI_DESCRIPTOR_SIZE	104
+
+/*
+ * Write the key as DAXPIN_OFI_DESCRIPTOR_SIZE bytes that any machine can read, with a
+ * checksum (docs/format.md), and return that number. The peer needs the name of its
+ * endpoint besides.
+ *
+ * -EINVAL	an argument is NULL; size is too small
+ * -ESTALE	the grant has ended
+ */
+int daxpin_ofi_export(const struct daxpin_ofi_grant *grant, void *buf, size_t size);
+
+/*
+ * Decode such bytes, at the peer. Needs no pool. info is what the peer's endpoint was
+ * opened with; it may be NULL, and then the provider is not compared. More bytes may
+ * follow them.
+ *
+ * -EBADMSG	the bytes are damaged
+ * -EINVAL	buf or ret_key is NULL; the bytes are too few, are no descriptor, or
+ *		describe a grant that cannot exist; info is of another provider than
+ *		the grant, or addresses memory in another way
+ * -EPROTONOSUPPORT  written by a newer daxpin
+ */
+int daxpin_ofi_import(const void *buf, size_t size, const struct fi_info *info,
+		      struct daxpin_ofi_key *ret_key);
+
+/*
+ * End a grant in this thread. When it returns 0 no further byte of the peer can arrive,
+ * and the hold is dropped. 0 also for a grant that has already ended. NULL is allowed.
+ *
+ * Where only the close of the endpoint ends access (see daxpin_ofi_report()), the
+ * endpoint is closed, and all grants of the peer end. Only a grant that a trusted
+ * peer has returned (see DAXPIN_OFI_TRUST_RETURNS) ends alone. Elsewhere the endpoint
+ * is closed if the provider refuses to close the region.
+ *
+ * If the provider refuses, its -errno is returned and the grants are quarantined: they
+ * and their holds remain, and the pool cannot be closed. Further calls try again. A
+ * refusal that may pass (EINTR, EAGAIN, EBUSY) is retried for an eighth of a second
+ * before that.
+ *
+ * -EINVAL	the grant has ended, but an excess daxpin_drop() had ended its
+ *		hold, and the peer may have written to the blocks after their
+ *		reuse
+ * Others as fi_close().
+ */
+int daxpin_ofi_revoke(struct daxpin_ofi_grant *grant);
+
+/*
+ * End a grant without blocking. If the deadline has not passed, ask_back() is called
+ * before this function returns, and sends the peer a message. The peer has until the
+ * deadline to reply; report its reply by daxpin_ofi_returned(). daxpin_ofi_service()
+ * ends the grant: after the reply, or when the deadline has passed. A second call
+ * changes the deadline and does not call ask_back() again. deadline_ns is in
+ * nanoseconds of CLOCK_MONOTONIC. Returns 0, without a callback, for a grant that has
+ * already ended.
+ *
+ * -EALREADY	the grant is already being ended
+ * -EINVAL	grant is NULL
+ */
+int daxpin_ofi_revoke_start(struct daxpin_ofi_grant *grant, uint64_t deadline_ns);
+
+/*
+ * The peer has returned a grant, asked or not: the next daxpin_ofi_service() ends it.
+ * The grant is the one with the id, extent and uuid of key, which is what the peer
+ * sent back (see daxpin_ofi_import()), so a late reply ends no other grant.
+ *
+ * -EALREADY	the grant is already being ended
+ * -EINVAL	an argument is NULL
+ * -ESTALE	there is no such grant, because it has ended or is of another
+ *		open of the pool; ofi was detached
+ */
+int daxpin_ofi_returned(struct daxpin_ofi *ofi, const struct daxpin_ofi_key *key);
+
+enum daxpin_ofi_state {
+	DAXPIN_OFI_STATE_GRANTED = 1,	/* the peer may use it */
+	DAXPIN_OFI_STATE_ASKED,		/* asked back, the grace has not ended */
+	DAXPIN_OFI_STATE_QUEUED,	/* waits for daxpin_ofi_service() */
+	DAXPIN_OFI_STATE_ENDING,	/* a thread is ending it */
+	DAXPIN_OFI_STATE_QUARANTINED,	/* the provider refused */
+};
+
+struct daxpin_ofi_grant_info {
+	size_t size;			/* sizeof(struct ..._grant_info) */
+	uint32_t state;			/* enum daxpin_ofi_state */
+	uint32_t reserved;		/* 0 */
+	uint64_t refusals;		/* of the provider, for this grant */
+	uint64_t deadline_ns;		/* ASKED: the deadline of the peer's reply */
+	int error;			/* of the last attempt to end it: 0 or -errno */
+};
+
+/*
+ * Describe one grant. Set ret_info->size first. The library remembers the last 1024
+ * grants of an attachment that have ended; an older handle is like a freed pointer.
+ *
+ * -EINVAL	an argument is NULL
+ * -ESTALE	the grant has ended
+ */
+int daxpin_ofi_grant_info(struct daxpin_ofi_grant *grant,
+			  struct daxpin_ofi_grant_info *ret_info);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

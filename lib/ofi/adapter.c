@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Owns struct daxpin_ofi: which providers are accepted, the trial on free space of the
+ * pool, and the registration, which prevents a close of the pool and pins nothing.
+ *
+ *  - Nothing of a dead process may write to a pool. Providers that copy with the CPU
+ *    of the owner's process end with it, so these are accepted, by the names that
+ *    they give themselves. Others are refused: the pool does not record their
+ *    devices.
+ *  - A child of fork() shares the sockets of the provider. So struct daxpin_ofi is
+ *    wiped in a child, and every call that finds no pool in it returns -EOWNERDEAD.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "ofi/ending.h"
+#include "ofi/peer.h"
+#include "ofi/trial.h"
+#include "ofi/types.h"
+#include "util/cancel.h"
+#include "util/detached.h"
+
+#define MR_MODES	(FI_MR_LOCAL | FI_MR_VIRT_ADDR | FI_MR_ALLOCATED | \
+			 FI_MR_PROV_KEY | FI_MR_ENDPOINT)
+#define MODES		(FI_CONTEXT | FI_CONTEXT2)
+
+/* ---------------------------------------------------------- which providers */
+
+/* The name has the core provider and those that are layered on it, such as
+ * "tcp;ofi_rxm". */
+static bool adapter_copies_with_cpu(const char *name)
+{
+	static const char *const parts[] = { "tcp", "sockets", "shm", "ofi_rxm" };
+	size_t length, i;
+
+	for (; *name; name += length + (name[length] == ';')) {
+		length = strcspn(name, ";");
+		for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+			if (strlen(parts[i]) == length &&
+			    !strncmp(name, parts[i], length))
+				break;
+		if (i == sizeof(parts) / sizeof(parts[0]))
+			return false;
+	}
+	return true;
+}
+
+static int adapter_check_modes(const struct fi_info *info,
+			       const struct dp_errmsg *errmsg)
+{
+	const uint64_t mr_mode = (uint64_t)info->domain_attr->mr_mode;
+	const char *name = info->fabric_attr->prov_name;
+
+	if (mr_mode & ~(uint64_t)MR_MODES)
+		return dp_fail(errmsg, -EOPNOTSUPP,
+			       "%s needs mr_mode 0x%" PRIx64 ", of which this library has 0x%" PRIx64 ": pass only these bits to fi_getinfo()",
+			       name, mr_mode, (uint64_t)MR_MODES);
+	if (info->mode & ~(uint64_t)MODES)
+		return dp_fail(errmsg, -EOPNOTSUPP,
+			       "%s needs mode 0x%" PRIx64 ", of which this library has FI_CONTEXT and FI_CONTEXT2: pass only these to fi_getinfo()",
+			       name, info->mode);
+	return 0;
+}
+
+static int adapter_check_info(const struct fi_info *info,
+			      const struct dp_errmsg *errmsg)
+{
+	const char *name;
+
+	if (!info->ep_attr || !info->domain_attr || !info->fabric_attr ||
+	    !info->fabric_attr->prov_name)
+		return dp_fail(errmsg, -EINVAL,
+			       "info is not complete: pass a result of fi_getinfo()");
+	name = info->fabric_attr->prov_name;
+	if (!(info->caps & FI_RMA) || info->ep_attr->type != FI_EP_RDM)
+		return dp_fail(errmsg, -EOPNOTSUPP,
+			       "%s: info has no FI_RMA, or its endpoints are not FI_EP_RDM: set caps and ep_attr->type in the hints of fi_getinfo()",
+			       name);
+	if (!adapter_copies_with_cpu(name))
+		return dp_fail(errmsg, -EOPNOTSUPP,
+			       "%s: a device of it could go on writing after this process has died, and the pool cannot wait for it: use tcp;ofi_rxm, sockets or shm, or libdaxpin-rdma",
+			       name);
+	return adapter_check_modes(info, errmsg);
+}
+
+/* ---------------------------------------------------------------- the trial */
+
+static int adapter_reserve(struct daxpin_pool *pool, uint64_t *ret_length,
+			   struct daxpin_extent *ret_extent)
+{
+	uint64_t length = DP_TRIAL_BYTES_MAX;
+	int ret = daxpin_reserve(pool, length, 0, ret_extent);
+
+	while ((ret == -ENOSPC || ret == -EAGAIN || ret == -EFBIG) &&
+	       length > DP_TRIAL_BYTES_MIN) {
+		length /= 2;
+		ret = daxpin_reserve(pool, length, 0, ret_extent);
+	}
+	*ret_length = length;
+	return ret;
+}
+
+/* *ret_kept: the extent remains reserved and held. */
+static int adapter_try_held(struct daxpin_ofi *ofi, struct daxpin_extent extent,
+			    uint64_t length, const struct dp_errmsg *errmsg,
+			    bool *ret_kept)
+{
+	void *memory = daxpin_ptr(ofi->pool, extent, 0);
+	int ret;
+
+	assert(memory);
+	ret = dp_trial(ofi->fabric, ofi->info, memory, length, &ofi->report,
+		       ret_kept);
+	if (ret)
+		return dp_fail(errmsg, ret, "the trial of %s failed%s: %s",
+			       ofi->info->fabric_attr->prov_name,
+			       *ret_kept ? ", and it does not release the memory, which remains held" : "",
+			       strerror(-ret));
+	if (ofi->report.ends == DAXPIN_OFI_ENDS_REGION ||
+	    ofi->report.ends == DAXPIN_OFI_ENDS_ENDPOINT)
+		return 0;
+	return dp_fail(errmsg, -EOPNOTSUPP, "%s", ofi->report.what);
+}
+
+static int adapter_try(struct daxpin_ofi *ofi, const struct dp_errmsg *errmsg)
+{
+	struct daxpin_extent extent;
+	bool kept = false;
+	uint64_t length;
+	int ret = adapter_reserve(ofi->pool, &length, &extent), end_ret;
+
+	if (ret)
+		return dp_fail(errmsg, ret,
+			       "the trial of the provider needs %u bytes of free space in one run, and there are none: %s",
+			       DP_TRIAL_BYTES_MIN, daxpin_strerror(ret));
+	ret = daxpin_hold(ofi->pool, extent, DAXPIN_HOLD_WRITE);
+	if (!ret) {
+		ret = adapter_try_held(ofi, extent, length, errmsg, &kept);
+		if (kept)
+			return ret ? ret : -EIO;
+		end_ret = daxpin_drop(ofi->pool, extent);
+		ret = ret ? ret : end_ret;
+	}
+	end_ret = daxpin_cancel(ofi->pool, extent);
+	return ret ? ret : end_ret;
+}
+
+/* ----------------------------------------------------------- attach, detach */
+
+static void adapter_destroy(struct daxpin_ofi *ofi)
+{
+	dp_ofi_endings_destroy(ofi);
+	pthread_mutex_destroy(&ofi->peers_lock);
+	if (ofi->info)
+		fi_freeinfo(ofi->info);
+	munmap(ofi, sizeof(*ofi));
+}
+
+static int adapter_create(struct daxpin_pool *pool, struct fid_fabric *fabric,
+			  const struct fi_info *info, struct daxpin_ofi **ret_ofi)
+{
+	struct daxpin_ofi *ofi = mmap(NULL, sizeof(*ofi), PROT_READ | PROT_WRITE,
+				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int ret = 0;
+
+	if (ofi == MAP_FAILED)
+		return -errno;
+	if (madvise(ofi, sizeof(*ofi), MADV_WIPEONFORK))
+		ret = -errno;
+	if (!ret) {
+		ofi->info = fi_dupinfo(info);
+		ret = ofi->info ? 0 : -ENOMEM;
+	}
+	if (ret) {
+		munmap(ofi, sizeof(*ofi));
+		return ret;
+	}
+	ofi->pool = pool;
+	ofi->fabric = fabric;
+	pthread_mutex_init(&ofi->peers_lock, NULL);
+	dp_ofi_endings_init(ofi);
+	*ret_ofi = ofi;
+	return 0;
+}
+
+static int adapter_register(struct daxpin_ofi *ofi,
+			    const struct daxpin_ofi_options *o)
+{
+	const struct daxpin_registration_options options = {
+		.size = sizeof(options),
+		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
+		.label = o->label ? o->label : ofi->info->fabric_attr->prov_name,
+		.errmsg = o->errmsg,
+		.errmsg_size = o->errmsg_size,
+	};
+
+	return daxpin_register(ofi->pool, DAXPIN_ALL_SEGMENTS, &options,
+			       &ofi->registration);
+}
+
+static int adapter_start(struct daxpin_ofi *ofi,
+			 const struct daxpin_ofi_options *o)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	int ret = daxpin_pool_info(ofi->pool, &info), end_ret;
+
+	if (ret)
+		return ret;
+	if (info.flags & DAXPIN_POOL_READONLY)
+		return dp_fail(DP_ERRMSG_OF(o), -EROFS,
+			       "the pool is open for reading, and no peer may write to it");
+	memcpy(ofi->uuid, info.uuid, sizeof(ofi->uuid));
+	ret = adapter_register(ofi, o);
+	if (ret)
+		return ret;
+	ret = adapter_try(ofi, DP_ERRMSG_OF(o));
+	if (ret) {
+		end_ret = daxpin_unregister(ofi->registration);
+		assert(end_ret == 0);
+	}
+	return ret;
+}
+
+static int adapter_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
+			  const struct fi_info *info,
+			  const struct daxpin_ofi_options *o,
+			  struct daxpin_ofi **ret_ofi)
+{
+	struct daxpin_ofi *ofi = NULL;
+	int ret;
+
+	if (o->flags)
+		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, "flags 0x%x: unknown",
+			       o->flags);
+	ret = adapter_check_info(info, DP_ERRMSG_OF(o));
+	if (!ret)
+		ret = adapter_create(pool, fabric, info, &ofi);
+	if (ret)
+		return ret;
+	ret = adapter_start(ofi, o);
+	if (ret)
+		adapter_destroy(ofi);
+	else
+		*ret_ofi = ofi;
+	return ret;
+}
+
+DP_EXPORT int daxpin_ofi_attach(struct daxpin_pool *pool,
+				struct fid_fabric *fabric,
+				const struct fi_info *info,
+				const struct daxpin_ofi_options *options,
+				struct daxpin_ofi **ret_ofi)
+{
+	DP_UNCANCELLED();
+	struct daxpin_ofi_options o = { .size = sizeof(o) };
+	int ret = options ? DP_TAKE_OPTIONS(&o, options) : 0;
+
+	if (ret)
+		return ret;
+	ret = pool && fabric && info && ret_ofi ?
+		      adapter_attach(pool, fabric, info, &o, ret_ofi) : -EINVAL;
+	return dp_end_errmsg(DP_ERRMSG_OF(&o), ret, daxpin_strerror(ret));
+}
+
+DP_EXPORT int daxpin_ofi_report(struct daxpin_ofi *ofi,
+				struct daxpin_ofi_report *ret_report)
+{
+	int ret = dp_ofi_enter(ofi);
+
+	return ret ? ret : dp_return_versioned(ret_report, &ofi->report,
+					       sizeof(ofi->report));
+}
+
+DP_EXPORT int daxpin_ofi_info(struct daxpin_ofi *ofi,
+			      struct daxpin_ofi_info *ret_info)
+{
+	struct daxpin_ofi_info info;
+	DP_UNCANCELLED();
+	int ret = dp_ofi_enter(ofi);
+
+	if (ret)
+		return ret;
+	dp_ofi_endings_count(ofi, &info);
+	info.next_deadline_ns = dp_ofi_peers_due(ofi);
+	return dp_return_versioned(ret_info, &info, sizeof(info));
+}
+
+DP_EXPORT int daxpin_ofi_service(struct daxpin_ofi *ofi)
+{
+	DP_UNCANCELLED();
+	int ret = dp_ofi_enter(ofi);
+
+	return ret ? ret : dp_ofi_peers_service(ofi);
+}
+
+/* The memory of ofi and of its ended grants is kept, so that late calls on them return
+ * -ESTALE. If the list is full, its oldest attachment is freed. */
+static void adapter_tombstone(struct daxpin_ofi *ofi)
+{
+	static struct dp_detached_list detached;
+	struct dp_detached oldest;
+
+	ofi->detached = true;
+	ofi->pool = NULL;
+	fi_freeinfo(ofi->info);
+	ofi->info = NULL;
+	oldest = dp_detached_remember(&detached, (struct dp_detached) {
+				      ofi, dp_ofi_endings_over(ofi) });
+	dp_ofi_endings_free(oldest.more);
+	if (oldest.handle)
+		adapter_destroy(oldest.handle);
+}
+
+DP_EXPORT int daxpin_ofi_detach(struct daxpin_ofi *ofi)
+{
+	DP_UNCANCELLED();
+	int ret;
+
+	if (!ofi)
+		return 0;
+	ret = dp_ofi_enter(ofi);
+	if (!ret)
+		ret = dp_ofi_peers_check_none(ofi);
+	if (!ret)
+		ret = daxpin_unregister(ofi->registration);
+	if (!ret)
+		adapter_tombstone(ofi);
+	return ret;
+}

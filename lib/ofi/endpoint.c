@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Opens and closes the objects of libfabric. An endpoint has a domain of its own: a
+ * key is valid in a whole domain, so if two endpoints shared one, a peer's access
+ * could go on through the other endpoint after its own was closed. Nothing here takes
+ * a lock: the caller lets one thread at a time use an endpoint.
+ */
+#include "ofi/endpoint.h"
+
+#include <errno.h>
+#include <rdma/fi_cm.h>
+#include <rdma/fi_errno.h>
+
+#define QUEUE_SIZE	64
+#define READS_MAX	64
+
+static int endpoint_bind(struct dp_endpoint *e)
+{
+	int ret = fi_ep_bind(e->ep, &e->av->fid, 0);
+
+	if (!ret)
+		ret = fi_ep_bind(e->ep, &e->cq->fid, FI_TRANSMIT | FI_RECV);
+	return ret ? ret : fi_enable(e->ep);
+}
+
+static int endpoint_open_all(struct dp_endpoint *e, struct fid_fabric *fabric,
+			     struct fi_info *info)
+{
+	struct fi_cq_attr cq = {
+		.format = FI_CQ_FORMAT_CONTEXT, .size = QUEUE_SIZE,
+	};
+	struct fi_av_attr av = { .type = FI_AV_TABLE };
+	int ret = fi_domain(fabric, info, &e->domain, NULL);
+
+	if (!ret)
+		ret = fi_av_open(e->domain, &av, &e->av, NULL);
+	if (!ret)
+		ret = fi_cq_open(e->domain, &cq, &e->cq, NULL);
+	if (!ret)
+		ret = fi_endpoint(e->domain, info, &e->ep, NULL);
+	return ret ? ret : endpoint_bind(e);
+}
+
+int dp_endpoint_open(struct dp_endpoint *endpoint, struct fid_fabric *fabric,
+		     struct fi_info *info)
+{
+	int ret = endpoint_open_all(endpoint, fabric, info);
+
+	if (ret)
+		dp_endpoint_close(endpoint);
+	return ret;
+}
+
+static int endpoint_close_one(struct fid *fid)
+{
+	return fid ? fi_close(fid) : 0;
+}
+
+#define CLOSE(endpoint, member) \
+	do { \
+		int close_ret = endpoint_close_one((endpoint)->member ? \
+				&(endpoint)->member->fid : NULL); \
+		if (close_ret) \
+			return close_ret; \
+		(endpoint)->member = NULL; \
+	} while (0)
+
+int dp_endpoint_close(struct dp_endpoint *endpoint)
+{
+	CLOSE(endpoint, ep);
+	CLOSE(endpoint, cq);
+	CLOSE(endpoint, av);
+	CLOSE(endpoint, domain);
+	return 0;
+}
+
+bool dp_endpoint_is_open(const struct dp_endpoint *endpoint)
+{
+	return endpoint->domain;
+}
+
+void dp_endpoint_progress(struct dp_endpoint *endpoint,
+			  struct dp_endpoint_result *result)
+{
+	struct dp_endpoint_result unused;
+	struct fi_cq_err_entry error;
+	struct fi_cq_entry entry;
+	ssize_t count;
+
+	if (!endpoint->ep)
+		return;
+	if (!result)
+		result = &unused;
+	for (int reads = 0; reads < READS_MAX; reads++) {
+		count = fi_cq_read(endpoint->cq, &entry, 1);
+		if (count == 1) {
+			*result = (struct dp_endpoint_result){ true, 0 };
+			continue;
+		}
+		if (count != -FI_EAVAIL)
+			return;
+		error = (struct fi_cq_err_entry){ 0 };
+		if (fi_cq_readerr(endpoint->cq, &error, 0) != 1)
+			return;
+		*result = (struct dp_endpoint_result){
+			true, error.err ? -error.err : -EIO
+		};
+	}
+}
+
+int dp_region_open(struct dp_endpoint *endpoint, const struct fi_info *info,
+		   const void *memory, uint64_t length, uint64_t access,
+		   uint64_t key, struct fid_mr **ret_region)
+{
+	struct fid_mr *region;
+	int ret = fi_mr_reg(endpoint->domain, memory, length, access, 0, key, 0,
+			    &region, NULL);
+
+	if (ret)
+		return ret;
+	if (info->domain_attr->mr_mode & FI_MR_ENDPOINT) {
+		ret = fi_mr_bind(region, &endpoint->ep->fid, 0);
+		if (!ret)
+			ret = fi_mr_enable(region);
+		if (ret) {
+			/* It was not enabled, so no peer can use it. */
+			fi_close(&region->fid);
+			return ret;
+		}
+	}
+	*ret_region = region;
+	return 0;
+}
+
+int dp_region_close(struct fid_mr *region)
+{
+	return fi_close(&region->fid);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Objects of libfabric: an endpoint with all that belongs to it, and regions. */
+#ifndef DP_OFI_ENDPOINT_H
+#define DP_OFI_ENDPOINT_H
+
+#include <rdma/fabric.h>
+#include <rdma/fi_domain.h>
+#include <rdma/fi_endpoint.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Zeroed: nothing is open. */
+struct dp_endpoint {
+	struct fid_domain *domain;
+	struct fid_av *av;
+	struct fid_cq *cq;
+	struct fid_ep *ep;
+};
+
+/* What became of a request: the last completion that the call below has read. */
+struct dp_endpoint_result {
+	bool is_over;
+	int error;		/* 0, or of the request: -errno */
+};
+
+/* 0, or -errno and nothing is open, unless a close failed too. */
+int dp_endpoint_open(struct dp_endpoint *endpoint, struct fid_fabric *fabric,
+		     struct fi_info *info);
+/* Close what is open. 0: all is closed. After an error the call can be repeated. */
+int dp_endpoint_close(struct dp_endpoint *endpoint);
+bool dp_endpoint_is_open(const struct dp_endpoint *endpoint);
+/* Make progress. result may be NULL. */
+void dp_endpoint_progress(struct dp_endpoint *endpoint,
+			  struct dp_endpoint_result *result);
+
+int dp_region_open(struct dp_endpoint *endpoint, const struct fi_info *info,
+		   const void *memory, uint64_t length, uint64_t access,
+		   uint64_t key, struct fid_mr **ret_region);
+int dp_region_close(struct fid_mr *region);
+
+#endif

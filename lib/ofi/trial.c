@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A target and a writer in this process: the writer writes to memory of the target, and
+ * during the write the target closes its region, or region and endpoint. What arrives
+ * after that, arrives late.
+ *
+ *  - A late byte is a proof. That none arrived is one only for a write that was in
+ *    progress at the close. So if each write had arrived completely before the close,
+ *    the verdict is UNKNOWN: there the writer's process itself stores into the memory
+ *    of the target (shm with FI_MR_VIRT_ADDR), and nothing that the target does ends
+ *    it.
+ *  - The close of the region is relied on only if, in all rounds, the writer's request
+ *    failed after it, and a second write with the same key failed too, and if parts of
+ *    two writes had arrived. A wrong verdict here would let bytes arrive late, a wrong
+ *    one elsewhere costs an endpoint.
+ */
+#include "ofi/trial.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <rdma/fi_cm.h>
+#include <rdma/fi_errno.h>
+#include <rdma/fi_rma.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "grant/retry.h"
+#include "ofi/endpoint.h"
+
+#define ROUNDS_MAX	8
+#define ENOUGH		3		/* rounds with a write in progress */
+#define PARTIAL_MIN	2		/* rounds, to rely on the close of a region */
+#define BEGIN_MS	2000		/* until the first byte arrives */
+#define QUIET_MS	100		/* without a byte: no more are expected */
+#define SETTLE_MS	20		/* the same after the completion */
+#define FIRST		0x5a
+#define SECOND		0xa5
+#define TARGET_KEY	7
+#define WRITER_KEY	8
+
+struct trial {
+	struct fi_info *info;
+	struct dp_endpoint target, writer;
+	struct fid_mr *region, *source_region;
+	fi_addr_t to;
+	uint64_t key;
+	unsigned char *memory, *source;
+	uint64_t length;
+	struct fi_context2 context;
+};
+
+/* What a round has shown. */
+struct trial_round {
+	bool was_partial;	/* at the close something had arrived, but not all */
+	bool in_progress;	/* at the close not all had arrived */
+	bool was_refused;	/* the writer's requests failed after the close */
+	uint64_t late;		/* bytes that arrived after the close */
+};
+
+/* How many bytes of the memory have this value, counted by words where possible. */
+static uint64_t trial_count(const struct trial *t, unsigned char value)
+{
+	const uint64_t all = UINT64_C(0x0101010101010101) * value;
+	uint64_t count = 0, word;
+
+	for (uint64_t i = 0; i < t->length; i += sizeof(word)) {
+		memcpy(&word, t->memory + i, sizeof(word));
+		if (word == all)
+			count += sizeof(word);
+		else
+			for (; word; word >>= 8)
+				count += (word & 0xff) == value;
+	}
+	return count;
+}
+
+static bool trial_has_begun(const struct trial *t, unsigned char value)
+{
+	const volatile unsigned char *bytes = t->memory;
+
+	return bytes[0] == value || bytes[t->length / 2] == value ||
+	       bytes[t->length - 1] == value;
+}
+
+static void trial_step(struct trial *t, struct dp_endpoint_result *result)
+{
+	dp_endpoint_progress(&t->target, NULL);
+	dp_endpoint_progress(&t->writer, result);
+}
+
+/* ------------------------------------------------------------ open and close */
+
+static int trial_connect(struct trial *t)
+{
+	char name[DAXPIN_OFI_WHAT_MAX];
+	size_t size = sizeof(name);
+	int ret = fi_getname(&t->target.ep->fid, name, &size);
+
+	if (ret)
+		return ret;
+	ret = fi_av_insert(t->writer.av, name, 1, &t->to, 0, NULL);
+	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
+}
+
+static int trial_open(struct trial *t, struct fid_fabric *fabric)
+{
+	int ret = dp_endpoint_open(&t->target, fabric, t->info);
+
+	if (!ret)
+		ret = dp_endpoint_open(&t->writer, fabric, t->info);
+	if (!ret)
+		ret = trial_connect(t);
+	if (!ret)
+		ret = dp_region_open(&t->target, t->info, t->memory, t->length,
+				     FI_REMOTE_WRITE, TARGET_KEY, &t->region);
+	if (!ret)
+		ret = dp_region_open(&t->writer, t->info, t->source, t->length,
+				     FI_WRITE, WRITER_KEY, &t->source_region);
+	if (!ret)
+		t->key = fi_mr_key(t->region);
+	return ret;
+}
+
+static int trial_close_region(struct fid_mr **region)
+{
+	struct dp_retry retry = { 0 };
+	int ret = 0;
+
+	do
+		ret = *region ? dp_region_close(*region) : 0;
+	while (dp_retry(&retry, ret));
+	if (!ret)
+		*region = NULL;
+	return ret;
+}
+
+static int trial_close_endpoint(struct dp_endpoint *endpoint)
+{
+	struct dp_retry retry = { 0 };
+	int ret;
+
+	do
+		ret = dp_endpoint_close(endpoint);
+	while (dp_retry(&retry, ret));
+	return ret;
+}
+
+/* The writer first: what it has posted must not go on. */
+static int trial_close(struct trial *t)
+{
+	int ret = trial_close_region(&t->source_region), one;
+
+	one = trial_close_endpoint(&t->writer);
+	ret = ret ? ret : one;
+	one = trial_close_region(&t->region);
+	ret = ret ? ret : one;
+	one = trial_close_endpoint(&t->target);
+	return ret ? ret : one;
+}
+
+/* ----------------------------------------------------------------- one write */
+
+static int trial_post(struct trial *t, unsigned char value)
+{
+	uint64_t end = daxpin_deadline_ms(BEGIN_MS);
+	uint64_t addr = t->info->domain_attr->mr_mode & FI_MR_VIRT_ADDR ?
+				(uintptr_t)t->memory : 0;
+	ssize_t ret;
+
+	memset(t->source, value, t->length);
+	do {
+		ret = fi_write(t->writer.ep, t->source, t->length,
+			       fi_mr_desc(t->source_region), t->to, addr, t->key,
+			       &t->context);
+		if (ret == -FI_EAGAIN)
+			trial_step(t, NULL);
+	} while (ret == -FI_EAGAIN && daxpin_deadline_ms(0) < end);
+	return (int)ret;
+}
+
+static void trial_await_first_byte(struct trial *t,
+				   struct dp_endpoint_result *result,
+				   unsigned char value)
+{
+	uint64_t end = daxpin_deadline_ms(BEGIN_MS);
+
+	while (!trial_has_begun(t, value) && !result->is_over &&
+	       daxpin_deadline_ms(0) < end)
+		trial_step(t, result);
+}
+
+/* Make progress until no more bytes are expected. */
+static void trial_await_end(struct trial *t, struct dp_endpoint_result *result,
+			    unsigned char value)
+{
+	uint64_t count, before = trial_count(t, value), end;
+
+	for (;;) {
+		end = daxpin_deadline_ms(result->is_over ? SETTLE_MS : QUIET_MS);
+		while (daxpin_deadline_ms(0) < end)
+			trial_step(t, result);
+		count = trial_count(t, value);
+		if (count == before)
+			return;
+		before = count;
+	}
+}
+
+static bool trial_failed(const struct dp_endpoint_result *result)
+{
+	return result->is_over && result->error;
+}
+
+/* After the close: does the old key still work? Only for an open target. */
+static void trial_use_old_key(struct trial *t, struct trial_round *round)
+{
+	struct dp_endpoint_result result = { 0 };
+	int ret = trial_post(t, SECOND);
+
+	if (!ret)
+		trial_await_end(t, &result, SECOND);
+	round->late += trial_count(t, SECOND);
+	if (!ret && !trial_failed(&result))
+		round->was_refused = false;
+}
+
+static int trial_write(struct trial *t, bool wait, bool endpoint,
+		       struct trial_round *round)
+{
+	struct dp_endpoint_result result = { 0 };
+	uint64_t before;
+	int ret;
+
+	memset(t->memory, 0, t->length);
+	ret = trial_post(t, FIRST);
+	if (ret)
+		return ret;
+	if (wait)
+		trial_await_first_byte(t, &result, FIRST);
+	ret = trial_close_region(&t->region);
+	if (!ret && endpoint)
+		ret = trial_close_endpoint(&t->target);
+	if (ret)
+		return ret;
+	before = trial_count(t, FIRST);
+	round->in_progress = before < t->length && !result.is_over;
+	round->was_partial = round->in_progress && before > 0;
+	trial_await_end(t, &result, FIRST);
+	round->late = trial_count(t, FIRST) - before;
+	round->was_refused = trial_failed(&result);
+	if (!endpoint && !round->late)
+		trial_use_old_key(t, round);
+	return 0;
+}
+
+/* Without `wait` the close follows the post directly. */
+static int trial_round(const struct trial *about, struct fid_fabric *fabric,
+		       bool wait, bool endpoint, struct trial_round *round,
+		       bool *ret_kept)
+{
+	struct trial t = *about;
+	int ret = trial_open(&t, fabric), close_ret;
+
+	if (!ret)
+		ret = trial_write(&t, wait, endpoint, round);
+	close_ret = trial_close(&t);
+	if (close_ret)
+		*ret_kept = true;
+	return ret ? ret : close_ret;
+}
+
+/* ------------------------------------------------------------------ verdicts */
+
+/* What the rounds of one kind have shown together. */
+struct trial_sum {
+	unsigned int rounds, in_progress, partial, refused;
+	uint64_t late;
+};
+
+/* Stop at the first late byte, or when enough writes were in progress. */
+static int trial_repeat(const struct trial *t, struct fid_fabric *fabric,
+			bool endpoint, struct trial_sum *sum, bool *ret_kept)
+{
+	struct trial_round round;
+	int ret;
+
+	for (; sum->rounds < ROUNDS_MAX; sum->rounds++) {
+		if (sum->late || sum->in_progress >= ENOUGH)
+			return 0;
+		round = (struct trial_round){ 0 };
+		ret = trial_round(t, fabric, sum->rounds % 2, endpoint, &round,
+				  ret_kept);
+		if (ret)
+			return ret;
+		sum->in_progress += round.in_progress;
+		sum->partial += round.was_partial;
+		sum->refused += round.was_refused;
+		sum->late += round.late;
+	}
+	return 0;
+}
+
+static bool trial_trusts_region(const struct trial_sum *sum)
+{
+	return !sum->late && sum->partial >= PARTIAL_MIN &&
+	       sum->refused == sum->rounds;
+}
+
+static int trial_judge(const struct trial *t, struct fid_fabric *fabric,
+		       struct daxpin_ofi_report *report, bool *ret_kept)
+{
+	struct trial_sum region = { 0 }, endpoint = { 0 };
+	int ret = trial_repeat(t, fabric, false, &region, ret_kept);
+
+	report->region_late = region.late;
+	report->rounds = region.in_progress;
+	if (ret)
+		return ret;
+	if (trial_trusts_region(&region)) {
+		report->ends = DAXPIN_OFI_ENDS_REGION;
+		return 0;
+	}
+	ret = trial_repeat(t, fabric, true, &endpoint, ret_kept);
+	report->endpoint_late = endpoint.late;
+	report->rounds += endpoint.in_progress;
+	if (!ret && endpoint.late)
+		report->ends = DAXPIN_OFI_ENDS_NOTHING;
+	else if (!ret && endpoint.in_progress)
+		report->ends = DAXPIN_OFI_ENDS_ENDPOINT;
+	return ret;
+}
+
+static void trial_describe(const char *provider, struct daxpin_ofi_report *report)
+{
+	char *what = report->what;
+	const size_t size = sizeof(report->what);
+
+	if (report->ends == DAXPIN_OFI_ENDS_REGION)
+		snprintf(what, size,
+			 "%s: the close of a region ends a peer's access: after it no byte of %" PRIu32 " writes in progress arrived",
+			 provider, report->rounds);
+	else if (report->ends == DAXPIN_OFI_ENDS_ENDPOINT && !report->region_late)
+		snprintf(what, size,
+			 "%s: the close of the endpoint ends a peer's access, so a revoke ends all grants of the peer; whether the close of a region does could not be shown",
+			 provider);
+	else if (report->ends == DAXPIN_OFI_ENDS_ENDPOINT)
+		snprintf(what, size,
+			 "%s: only the close of the endpoint ends a peer's access (%" PRIu64 " bytes arrived after the close of a region), so a revoke ends all grants of the peer",
+			 provider, report->region_late);
+	else if (report->ends == DAXPIN_OFI_ENDS_NOTHING)
+		snprintf(what, size,
+			 "%s: %" PRIu64 " bytes of a peer's write arrived after the region and the endpoint were closed: if its registration cache is on, set FI_MR_CACHE_MAX_COUNT=0; otherwise use another provider",
+			 provider, report->endpoint_late);
+	else
+		snprintf(what, size,
+			 "%s: a peer's write arrives at once, without the owner's part, so it is unknown whether the owner can end one: call fi_getinfo() without FI_MR_VIRT_ADDR in mr_mode, or use another provider",
+			 provider);
+}
+
+int dp_trial(struct fid_fabric *fabric, struct fi_info *info, void *memory,
+	     uint64_t length, struct daxpin_ofi_report *report, bool *ret_kept)
+{
+	struct trial t = { .info = info, .memory = memory, .length = length };
+	int ret;
+
+	assert(report->ends == DAXPIN_OFI_ENDS_UNKNOWN);
+	t.source = malloc(length);
+	if (!t.source)
+		return -ENOMEM;
+	ret = trial_judge(&t, fabric, report, ret_kept);
+	if (!*ret_kept)
+		free(t.source);
+	trial_describe(info->fabric_attr->prov_name, report);
+	return ret;
+}

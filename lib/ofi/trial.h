@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What ends a peer's access on a provider, found out by trying. */
+#ifndef DP_OFI_TRIAL_H
+#define DP_OFI_TRIAL_H
+
+#include <daxpin-ofi.h>
+#include <stdbool.h>
+
+#define DP_TRIAL_BYTES_MAX	(8u << 20)
+#define DP_TRIAL_BYTES_MIN	(1u << 20)
+
+/*
+ * Write to `length` bytes of memory, through endpoints of its own, and fill in the
+ * report. 0, or -errno if the trial could not be made. *ret_kept: an endpoint could not
+ * be closed, so the memory must not be used for anything else.
+ */
+int dp_trial(struct fid_fabric *fabric, struct fi_info *info, void *memory,
+	     uint64_t length, struct daxpin_ofi_report *report, bool *ret_kept);
+
+#endif

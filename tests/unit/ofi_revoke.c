@@ -1,0 +1,440 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ofi_revoke PROVIDER: grants over libfabric, to a peer in another process that is in
+ * the middle of a write when its grant is revoked. DAXPIN_TEST_OFI_ROUNDS=300 makes
+ * so many forced revokes.
+ */
+#include <glob.h>
+#include <poll.h>
+#include <rdma/fi_domain.h>
+#include <rdma/fi_errno.h>
+#include <stdbool.h>
+#include "child.h"
+#include "fixture.h"
+#include "ofi/endpoint.h"
+#include "ofi_peer.h"
+
+#define BYTES		(8u << 20)
+#define NEXT		0x77		/* what the next owner stores */
+#define OWNER_PAUSE_MS	20		/* for bytes that arrive late */
+#define ROUNDS		6
+#define LIMIT_MS	300000		/* only ends what hangs */
+
+static const char *provider;
+static struct fixture *fix;
+static struct child peer_process;
+static struct fi_info *info;
+static struct fid_fabric *fabric;
+static struct daxpin_ofi *ofi;
+static bool regions_stay, endpoints_stay;	/* do not close them, but say so */
+
+/* The adapter's calls of libfabric go through these. */
+int __real_dp_region_close(struct fid_mr *region);
+int __wrap_dp_region_close(struct fid_mr *region);
+int __real_dp_endpoint_close(struct dp_endpoint *endpoint);
+int __wrap_dp_endpoint_close(struct dp_endpoint *endpoint);
+
+static struct dp_endpoint left;		/* that were not closed */
+static struct fid_mr *left_region;
+
+int __wrap_dp_region_close(struct fid_mr *region)
+{
+	if (!regions_stay)
+		return __real_dp_region_close(region);
+	left_region = region;
+	return 0;
+}
+
+int __wrap_dp_endpoint_close(struct dp_endpoint *endpoint)
+{
+	if (!endpoints_stay)
+		return __real_dp_endpoint_close(endpoint);
+	left = *endpoint;
+	*endpoint = (struct dp_endpoint){ 0 };
+	return 0;
+}
+
+static bool skipped(void)
+{
+	if (ofi)
+		return false;
+	print_message("skipped: libfabric has no provider %s here\n", provider);
+	return true;
+}
+
+#define SKIP_WITHOUT_PROVIDER() \
+	do { \
+		if (skipped()) \
+			skip(); \
+	} while (0)
+
+/* ----------------------------------------------------------------- one write */
+
+struct loan {
+	struct daxpin_ofi_peer *peer;
+	struct daxpin_ofi_grant *grant;
+	struct daxpin_extent extent;
+	unsigned char *memory;
+	struct ofi_order order;
+};
+
+static void owner_step(void)
+{
+	assert_int_equal(daxpin_ofi_service(ofi), 0);
+	if (left.ep)
+		dp_endpoint_progress(&left, NULL);
+}
+
+static void give(struct loan *loan, const struct daxpin_ofi_grant_options *more)
+{
+	struct daxpin_ofi_grant_options options = *more;
+
+	options.size = sizeof(options);
+	options.access = FI_REMOTE_WRITE;
+	options.label = "peer";
+	options.errmsg = fix->errmsg;
+	options.errmsg_size = sizeof(fix->errmsg);
+	loan->extent = reserve(fix, BYTES);
+	loan->memory = daxpin_ptr(fix->pool, loan->extent, 0);
+	memset(loan->memory, 0, BYTES);
+	assert_int_equal(daxpin_ofi_grant(loan->peer, loan->extent, &options,
+					  &loan->grant), 0);
+	assert_int_equal(daxpin_ofi_export(loan->grant, loan->order.descriptor,
+					   sizeof(loan->order.descriptor)),
+			 DAXPIN_OFI_DESCRIPTOR_SIZE);
+	loan->order.name_size = sizeof(loan->order.name);
+	assert_int_equal(daxpin_ofi_peer_name(loan->peer, loan->order.name,
+					      &loan->order.name_size), 0);
+}
+
+static void begin(struct loan *loan, uint32_t flags)
+{
+	const struct daxpin_ofi_peer_options options = {
+		.size = sizeof(options), .flags = flags,
+	};
+
+	*loan = (struct loan){ 0 };
+	assert_int_equal(daxpin_ofi_peer_open(ofi, &options, &loan->peer), 0);
+	give(loan, &(struct daxpin_ofi_grant_options){ 0 });
+}
+
+static void end(struct loan *loan)
+{
+	assert_int_equal(daxpin_cancel(fix->pool, loan->extent), 0);
+	assert_int_equal(daxpin_ofi_peer_close(loan->peer), 0);
+}
+
+static void tell(struct loan *loan, uint32_t type, unsigned char value)
+{
+	loan->order.type = type;
+	loan->order.value = value;
+	assert_true(send_message(peer_process.fd, &loan->order,
+				 sizeof(loan->order)));
+}
+
+static int hear(void)
+{
+	struct ofi_reply reply;
+
+	assert_true(receive_message(peer_process.fd, &reply, sizeof(reply)));
+	return reply.result;
+}
+
+/* Send an order, and make the target's progress until the peer replies. */
+static int ask(struct loan *loan, uint32_t type, unsigned char value)
+{
+	struct pollfd poll_fd = { .fd = peer_process.fd, .events = POLLIN };
+
+	tell(loan, type, value);
+	while (!poll(&poll_fd, 1, 0))
+		owner_step();
+	return hear();
+}
+
+static bool is_shm(void)
+{
+	return !strcmp(provider, "shm");
+}
+
+/* Let the peer post a write. On shm one step of the target copies all of it, so the
+ * target makes none after the peers have connected, which they do by a first write. */
+static void post(struct loan *loan, unsigned char value)
+{
+	if (!is_shm()) {
+		assert_int_equal(ask(loan, OFI_WRITE, value), 0);
+		return;
+	}
+	assert_int_equal(ask(loan, OFI_WRITE_DELIVERED, (unsigned char)~value), 0);
+	memset(loan->memory, 0, BYTES);
+	tell(loan, OFI_WRITE_AGAIN, value);
+	assert_int_equal(hear(), 0);
+}
+
+static void owner_works(void)
+{
+	uint64_t end = daxpin_deadline_ms(OWNER_PAUSE_MS);
+
+	while (daxpin_deadline_ms(0) < end)
+		owner_step();
+}
+
+static uint64_t count(const unsigned char *memory, unsigned char value)
+{
+	const uint64_t all = UINT64_C(0x0101010101010101) * value;
+	uint64_t found = 0, word;
+
+	for (uint64_t i = 0; i < BYTES; i += sizeof(word)) {
+		memcpy(&word, memory + i, sizeof(word));
+		if (word == all)
+			found += sizeof(word);
+		else
+			for (size_t k = 0; k < sizeof(word); k++)
+				found += memory[i + k] == value;
+	}
+	return found;
+}
+
+static bool has_begun(const unsigned char *memory, unsigned char value)
+{
+	const volatile unsigned char *bytes = memory;
+
+	return bytes[0] == value || bytes[BYTES / 2] == value ||
+	       bytes[BYTES - 1] == value;
+}
+
+static void await_begin(const struct loan *loan, unsigned char value)
+{
+	uint64_t deadline = daxpin_deadline_ms(LIMIT_MS);
+
+	while (!has_begun(loan->memory, value)) {
+		assert_true(daxpin_deadline_ms(0) < deadline);
+		owner_step();
+	}
+}
+
+/* ------------------------------------------------------------ forced revokes */
+
+/* Returns whether the write was in progress at the revoke. */
+static bool revoke_in_the_middle(unsigned char value, bool wait, uint64_t *late)
+{
+	struct loan loan;
+	uint64_t arrived;
+
+	begin(&loan, 0);
+	post(&loan, value);
+	if (wait)
+		await_begin(&loan, value);
+	assert_int_equal(daxpin_ofi_revoke(loan.grant), 0);
+	assert_int_equal(daxpin_idle(fix->pool, loan.extent), 1);
+	arrived = count(loan.memory, value);
+	memset(loan.memory, NEXT, BYTES);
+	owner_works();
+	ask(&loan, OFI_STOP, 0);
+	*late += BYTES - count(loan.memory, NEXT);
+	end(&loan);
+	return arrived < BYTES;
+}
+
+static void a_revoke_in_the_middle_of_a_write_lets_no_byte_arrive_late(void **state)
+{
+	const char *text = getenv("DAXPIN_TEST_OFI_ROUNDS");
+	const unsigned int rounds = text ? (unsigned int)atoi(text) : ROUNDS;
+	unsigned int in_progress = 0, i;
+	uint64_t late = 0;
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	for (i = 0; i < rounds; i++)
+		in_progress += revoke_in_the_middle((unsigned char)(1 + i % 100),
+						    i % 2, &late);
+	print_message("%s: %u forced revokes, %u of them in the middle of a write, %llu bytes late\n",
+		      provider, rounds, in_progress, (unsigned long long)late);
+	assert_int_equal(late, 0);
+	assert_true(in_progress > 0);
+}
+
+static void close_left(void)
+{
+	if (left_region)
+		assert_int_equal(__real_dp_region_close(left_region), 0);
+	left_region = NULL;
+	assert_int_equal(__real_dp_endpoint_close(&left), 0);
+}
+
+/* The same write, but the end of the access is only claimed. So the test above fails if
+ * the adapter does not end it. */
+static void without_the_end_of_the_access_bytes_arrive_late(void **state)
+{
+	const uint64_t deadline = daxpin_deadline_ms(LIMIT_MS);
+	struct loan loan;
+	uint64_t late = 0;
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	while (!late) {
+		assert_true(daxpin_deadline_ms(0) < deadline);
+		begin(&loan, 0);
+		post(&loan, 0x11);
+		/* On shm the target looks up the region when it copies. */
+		regions_stay = is_shm();
+		endpoints_stay = true;
+		assert_int_equal(daxpin_ofi_revoke(loan.grant), 0);
+		endpoints_stay = regions_stay = false;
+		memset(loan.memory, NEXT, BYTES);
+		owner_works();
+		ask(&loan, OFI_STOP, 0);
+		late = BYTES - count(loan.memory, NEXT);
+		close_left();
+		end(&loan);
+	}
+	print_message("%s: %llu bytes late if the endpoint remains open\n", provider,
+		      (unsigned long long)late);
+}
+
+/* ------------------------------------------------------------------- others */
+
+static void the_key_of_an_ended_grant_reaches_no_later_grant(void **state)
+{
+	unsigned char old[DAXPIN_OFI_DESCRIPTOR_SIZE];
+	struct loan loan;
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	begin(&loan, 0);
+	memcpy(old, loan.order.descriptor, sizeof(old));
+	assert_int_equal(daxpin_ofi_revoke(loan.grant), 0);
+	end(&loan);
+	begin(&loan, 0);
+	memcpy(loan.order.descriptor, old, sizeof(old));
+	assert_int_equal(ask(&loan, OFI_WRITE, 0x22), 0);
+	owner_works();
+	/* tcp refuses it, shm never replies. */
+	assert_int_not_equal(ask(&loan, OFI_STOP, 0), 0);
+	assert_int_equal(count(loan.memory, 0), BYTES);
+	assert_int_equal(daxpin_ofi_revoke(loan.grant), 0);
+	end(&loan);
+}
+
+static void a_grant_that_a_trusted_peer_returns_ends_alone(void **state)
+{
+	struct daxpin_ofi_grant_info about = { .size = sizeof(about) };
+	struct daxpin_ofi_grant *first;
+	struct daxpin_extent extent;
+	struct daxpin_ofi_key key;
+	struct loan loan;
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	begin(&loan, DAXPIN_OFI_TRUST_RETURNS);
+	assert_int_equal(ask(&loan, OFI_WRITE_DELIVERED, 0x33), 0);
+	assert_int_equal(count(loan.memory, 0x33), BYTES);
+	first = loan.grant;
+	extent = loan.extent;
+	daxpin_ofi_grant_key(first, &key);
+	give(&loan, &(struct daxpin_ofi_grant_options){ 0 });
+	assert_int_equal(daxpin_ofi_returned(ofi, &key), 0);
+	assert_int_equal(daxpin_ofi_returned(ofi, &key), -EALREADY);
+	owner_step();
+	assert_int_equal(daxpin_ofi_returned(ofi, &key), -ESTALE);
+	assert_int_equal(daxpin_ofi_grant_info(first, &about), -ESTALE);
+	assert_int_equal(daxpin_idle(fix->pool, extent), 1);
+	assert_int_equal(daxpin_cancel(fix->pool, extent), 0);
+	/* The other grant of the peer still works. */
+	assert_int_equal(daxpin_ofi_grant_info(loan.grant, &about), 0);
+	assert_int_equal(ask(&loan, OFI_WRITE_DELIVERED, 0x44), 0);
+	assert_int_equal(count(loan.memory, 0x44), BYTES);
+	assert_int_equal(daxpin_ofi_revoke(loan.grant), 0);
+	ask(&loan, OFI_STOP, 0);
+	end(&loan);
+}
+
+/* A killed process leaves the files of its endpoints on shm in /dev/shm. */
+static void remove_files_of(pid_t pid)
+{
+	char pattern[64];
+	glob_t found;
+
+	snprintf(pattern, sizeof(pattern), "/dev/shm/%d:*", (int)pid);
+	if (glob(pattern, 0, NULL, &found))
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++)
+		unlink(found.gl_pathv[i]);
+	globfree(&found);
+}
+
+static void a_peer_that_dies_in_a_write_is_revoked(void **state)
+{
+	const pid_t pid = peer_process.pid;
+	struct loan loan;
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	begin(&loan, 0);
+	post(&loan, 0x55);
+	kill_child(&peer_process);
+	remove_files_of(pid);
+	for (int i = 0; i < 100; i++)
+		owner_step();
+	assert_int_equal(daxpin_ofi_revoke(loan.grant), 0);
+	memset(loan.memory, NEXT, BYTES);
+	for (int i = 0; i < 100; i++)
+		owner_step();
+	assert_int_equal(count(loan.memory, NEXT), BYTES);
+	end(&loan);
+}
+
+/* ------------------------------------------------------------- the program */
+
+static int setup(void **state)
+{
+	struct daxpin_ofi_options options = { .size = sizeof(options) };
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+
+	peer_process = ofi_peer_start(provider);
+	assert_int_equal(fixture_setup_sized(state, 128 << 20), 0);
+	fix = *state;
+	info = ofi_find(provider, 0);
+	if (!info)
+		return 0;
+	options.errmsg = fix->errmsg;
+	options.errmsg_size = sizeof(fix->errmsg);
+	assert_int_equal(fi_fabric(info->fabric_attr, &fabric, NULL), 0);
+	if (daxpin_ofi_attach(fix->pool, fabric, info, &options, &ofi))
+		fail_msg("%s", fix->errmsg);
+	assert_int_equal(daxpin_ofi_report(ofi, &report), 0);
+	print_message("%s\n", report.what);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct daxpin_ofi_info figures = { .size = sizeof(figures) };
+
+	if (ofi) {
+		assert_int_equal(daxpin_ofi_info(ofi, &figures), 0);
+		assert_int_equal(figures.grants, 0);
+		assert_int_equal(figures.granted, figures.ended);
+		assert_int_equal(daxpin_ofi_detach(ofi), 0);
+		assert_int_equal(daxpin_ofi_service(ofi), -ESTALE);
+		assert_int_equal(fi_close(&fabric->fid), 0);
+		fi_freeinfo(info);
+	} else {
+		stop_child(&peer_process);
+	}
+	return fixture_teardown(state);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(
+			a_revoke_in_the_middle_of_a_write_lets_no_byte_arrive_late),
+		cmocka_unit_test(without_the_end_of_the_access_bytes_arrive_late),
+		cmocka_unit_test(the_key_of_an_ended_grant_reaches_no_later_grant),
+		cmocka_unit_test(a_grant_that_a_trusted_peer_returns_ends_alone),
+		cmocka_unit_test(a_peer_that_dies_in_a_write_is_revoked),
+	};
+
+	provider = argc > 1 ? argv[1] : "tcp;ofi_rxm";
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
