@@ -30,6 +30,8 @@
 #include "ofi/endpoint.h"
 
 #define ROUNDS_MAX	8
+/* If the provider has threads, they may have copied all before this one runs again. */
+#define ROUNDS_MAX_AUTO	64
 #define ENOUGH		3		/* rounds with a write in progress */
 #define PARTIAL_MIN	2		/* rounds, to rely on the close of a region */
 #define BEGIN_MS	2000		/* until the first byte arrives */
@@ -283,10 +285,13 @@ struct trial_sum {
 static int trial_repeat(const struct trial *t, struct fid_fabric *fabric,
 			bool endpoint, struct trial_sum *sum, bool *ret_kept)
 {
+	const bool is_auto =
+		t->info->domain_attr->data_progress == FI_PROGRESS_AUTO;
+	const unsigned int most = is_auto ? ROUNDS_MAX_AUTO : ROUNDS_MAX;
 	struct trial_round round;
 	int ret;
 
-	for (; sum->rounds < ROUNDS_MAX; sum->rounds++) {
+	for (; sum->rounds < most; sum->rounds++) {
 		if (sum->late || sum->in_progress >= ENOUGH)
 			return 0;
 		round = (struct trial_round){ 0 };
