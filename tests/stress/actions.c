@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "world.h"
+#include "objects.h"
 
 #define MANY	6u			/* holds in a call */
 #define WORDS	(DAXPIN_BLOCK_SIZE / sizeof(uint64_t))
@@ -466,6 +466,7 @@ static int make(struct thread *thread, uint32_t blocks,
 	if (ret)
 		return ret;
 	*ret_named = shadow_begin(extent, blocks);
+	objects_expect_none(extent, blocks);
 	if (flags)
 		check_zeroes(*ret_named);
 	write_stamps(*ret_named);
@@ -494,9 +495,8 @@ static bool reserve(struct thread *thread)
 	return done;
 }
 
-static bool cancel(struct thread *thread)
+static bool cancel_one(struct named named)
 {
-	struct named named = pick(thread);
 	bool over = !shadow_ending(named);
 	int ret = daxpin_cancel(world.pool, named.extent);
 
@@ -505,6 +505,11 @@ static bool cancel(struct thread *thread)
 		shadow_not_ended(named);
 	expect_generation("cancel", ret == -EALREADY ? 0 : ret, named, over);
 	return !ret;
+}
+
+static bool cancel(struct thread *thread)
+{
+	return cancel_one(pick(thread));
 }
 
 static bool keep(struct thread *thread)
@@ -831,14 +836,14 @@ bool make_pad(struct thread *thread, struct slot *pad)
 
 static bool pad(struct thread *thread)
 {
-	return make_pad(thread, &world.pad[chance(thread, PADS)]);
+	return make_pad(thread, &world.pad[chance(thread, world.pads)]);
 }
 
-/* No other thread knows its handle. */
-static void free_pad(struct slot *pad)
+/* If it is from that address on. No other thread knows its handle. */
+static void free_pad(struct slot *pad, uint64_t begin)
 {
 	pthread_mutex_lock(&pad->mutex);
-	if (pad->named.generation) {
+	if (pad->named.generation && pad->named.extent.addr >= begin) {
 		check_stamps(pad->named, 0);
 		shadow_ending(pad->named);
 		EXPECT("cancel of a pad",
@@ -900,13 +905,138 @@ static bool run_job(struct thread *thread, begin_job *begin)
 /* Frees a pad first, so that there is a chunk to give back. */
 static bool reclaim(struct thread *thread)
 {
-	free_pad(&world.pad[chance(thread, PADS)]);
+	free_pad(&world.pad[chance(thread, world.pads)], 0);
 	return run_job(thread, daxpin_reclaim);
 }
 
 static bool refill(struct thread *thread)
 {
 	return run_job(thread, daxpin_refill);
+}
+
+/* ---------------------------------------------------------- grow and shrink */
+
+struct leaving {
+	struct thread *thread;
+	uint64_t begin;			/* of the segment that is removed */
+};
+
+void grow(void)
+{
+	EXPECT("grow", daxpin_pool_grow(world.pool, STRESS_SIZE_MAX, NULL), 0);
+}
+
+/* Adds ROOT of the copy, if a name is the original's. */
+static void add_name(struct batch *batch, struct named original, struct named copy)
+{
+	struct daxpin_extent found;
+	char *name = batch->name[batch->count];
+
+	for (uint32_t i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof(batch->name[0]), "r%u", i);
+		if (daxpin_root(world.pool, name, &found) ||
+		    found.addr != original.extent.addr)
+			continue;
+		add(batch, DAXPIN_OP_ROOT, copy);
+		batch->op[batch->count - 1].name = name;
+		return;
+	}
+}
+
+/* The copy has the stamps of the original's generation. */
+static void check_copy(struct named original, struct named copy)
+{
+	struct named as_original = { copy.extent, original.generation, copy.blocks };
+
+	check_stamps(as_original, 0);
+	write_stamps(copy);
+}
+
+/* Whoever uses the original's handle afterwards finds that it has ended. */
+static void move(struct named original)
+{
+	struct batch batch = { .count = 0 };
+	struct daxpin_extent extent;
+	struct named copy;
+	int ret = daxpin_copy(world.pool, original.extent, NULL, &extent);
+
+	EXPECT("copy", ret, -ENOSPC, -EAGAIN, -EALREADY, -EBUSY);
+	if (ret)
+		return;
+	copy = shadow_begin(extent, original.blocks);
+	objects_expect_none(extent, original.blocks);
+	check_copy(original, copy);
+	add(&batch, DAXPIN_OP_KEEP, copy);
+	add(&batch, DAXPIN_OP_RETIRE, original);
+	add_name(&batch, original, copy);
+	if (!run_batch(&batch) && shadow_ending(copy))
+		EXPECT("cancel of a copy", daxpin_cancel(world.pool, extent), 0);
+}
+
+static int move_seen(struct daxpin_pool *pool, struct daxpin_extent extent,
+		     uint64_t size, void *arg)
+{
+	struct named found = { .extent = extent };
+	struct leaving *leaving = arg;
+	struct held held;
+
+	(void)pool;
+	(void)size;
+	if (!take(leaving->thread, found, &held))
+		return 0;
+	if (chance(leaving->thread, 2))
+		move(held.named);
+	else
+		retire_one(held.named);
+	release_child(leaving->thread, held);
+	return 0;
+}
+
+/* Moves or ends what is there, as progress(). */
+static int leave(struct daxpin_pool *pool, const struct daxpin_shrink_wait *wait,
+		 void *arg)
+{
+	struct leaving *leaving = arg;
+
+	if (wait->segment != leaving->begin / STRESS_SEGMENT)
+		shadow_fail("segment %u prevents a shrink", wait->segment);
+	EXPECT("foreach_in", daxpin_foreach_in(pool, leaving->begin, 0, move_seen, arg),
+	       0);
+	for (int i = 0; i < SLOTS; i++) {
+		struct named named;
+
+		pthread_mutex_lock(&world.slot[i].mutex);
+		named = world.slot[i].named;
+		pthread_mutex_unlock(&world.slot[i].mutex);
+		if (named.extent.addr >= leaving->begin)
+			cancel_one(named);
+	}
+	for (int i = 0; i < PADS; i++)
+		free_pad(&world.pad[i], leaving->begin);
+	objects_leave(leaving->begin);
+	drop_from_bag(leaving->thread);
+	return 0;
+}
+
+bool shrink(struct thread *thread, uint32_t ms)
+{
+	struct leaving leaving = { thread, STRESS_SIZE };
+	char errmsg[300] = "";
+	const struct daxpin_shrink_options options = {
+		.size = sizeof(options), .deadline_ns = daxpin_deadline_ms(ms),
+		.progress = leave, .progress_arg = &leaving,
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
+	};
+	int ret;
+
+	atomic_fetch_add(&world.gates_begun, 1);
+	ret = daxpin_pool_shrink(world.pool, STRESS_SIZE, &options);
+	atomic_fetch_add(&world.gates_over, 1);
+	if (ret && ret != -EBUSY)
+		shadow_fail("shrink: %d, %s", ret, errmsg);
+	if (!ret)
+		shadow_removed(STRESS_SIZE / DAXPIN_BLOCK_SIZE);
+	return !ret;
 }
 
 /* ------------------------------------------------------------------- choice */
@@ -921,6 +1051,9 @@ const struct action actions[] = {
 	{ "batch", 300, publish_some },
 	{ "replace", 200, replace },
 	{ "walk", 25, walk },
+	{ "object", 600, object_step },
+	{ "object read", 100, object_read },
+	{ "object batch", 150, object_batch },
 	{ "hold", 2000, hold },
 	{ "clone", 200, clone_hold },
 	{ "alone", 300, hold_exclusively },
@@ -934,7 +1067,7 @@ const struct action actions[] = {
 	{ "pad", 20, pad },
 	{ "reclaim", 15, reclaim },
 	{ "refill", 10, refill },
-	{ "drain", 2, drain },
+	{ "drain", 10, drain },
 	{ "short thread", 10, short_thread },
 };
 

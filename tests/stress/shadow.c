@@ -251,6 +251,19 @@ struct named shadow_find(struct daxpin_extent extent)
 						    memory_order_relaxed) };
 }
 
+void shadow_removed(uint64_t block)
+{
+	for (; block < shadow.blocks; block++) {
+		uint64_t word = load(&shadow.generation[block].word);
+
+		if (word && (word & HOLDS || !(word & ENDINGS)))
+			shadow_fail("block %" PRIu64 " was removed with generation %"
+				    PRIu64 ", which has %" PRIu64 " holds and %" PRIu64
+				    " threads ending it", block, generation_of(word),
+				    word & HOLDS, (word & ENDINGS) / ENDING);
+	}
+}
+
 enum shadow_state shadow_look(uint64_t block, struct named *ret_named)
 {
 	struct generation *generation = &shadow.generation[block];

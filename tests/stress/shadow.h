@@ -70,6 +70,9 @@ bool shadow_may_be_over(struct named named);
 /* Returns the generation of a handle that the library returned. Hold it meanwhile. */
 struct named shadow_find(struct daxpin_extent extent);
 
+/* Call it after a shrink: every generation from this block on must have ended. */
+void shadow_removed(uint64_t block);
+
 /* Returns the expected state of the generation at a block. All threads must pause. */
 enum shadow_state shadow_look(uint64_t block, struct named *ret_named);
 /*

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Threads reserve, hold, publish, retire, drop, wait and watch at random
- * (actions.c), and a shadow knows the owner of each block (shadow.c). A round ends
+ * (actions.c), and a shadow knows the owner of each block (shadow.c) and of each small
+ * object (objects.c). Meanwhile the pool grows by a segment, or loses it. A round ends
  * when a drain succeeds, or after a while; then all threads pause, everything is
  * compared with the shadow, and the pool is drained, closed and opened again.
  *
@@ -22,9 +23,8 @@
 #include <time.h>
 #include "fixture.h"
 #include "support/invariant.h"
-#include "world.h"
+#include "objects.h"
 
-#define POOL_SIZE	(64u << 20)
 #define ACTIONS_MAX	32
 
 static struct {
@@ -40,7 +40,7 @@ static struct {
 	pthread_t consumer;
 	int leave;			/* eventfd: ends the consumer */
 	_Atomic uint64_t done[ACTIONS_MAX];
-	uint64_t rounds, drained, holes;
+	uint64_t rounds, drained, holes, grown, shrunk;
 } run;
 
 static void must(const char *call, int ret, int right)
@@ -117,7 +117,7 @@ static void end_consumer(void)
  */
 static void compare(void)
 {
-	for (uint64_t b = 0; b < POOL_SIZE / DAXPIN_BLOCK_SIZE; b++) {
+	for (uint64_t b = 0; b < STRESS_SIZE_MAX / DAXPIN_BLOCK_SIZE; b++) {
 		enum daxpin_state state = DAXPIN_STATE_FREE;
 		struct named named;
 		enum shadow_state right = shadow_look(b, &named);
@@ -140,6 +140,7 @@ static void compare(void)
 				    shadow_holds(named));
 		check_stamps(named, 0);
 	}
+	objects_compare();
 	dp_invariants(world.pool);
 }
 
@@ -165,7 +166,7 @@ static void compare_reopened(void)
 	uint64_t live = 0, found = 0;
 	struct named named;
 
-	for (uint64_t b = 0; b < POOL_SIZE / DAXPIN_BLOCK_SIZE; b++) {
+	for (uint64_t b = 0; b < STRESS_SIZE_MAX / DAXPIN_BLOCK_SIZE; b++) {
 		enum shadow_state state = shadow_look(b, &named);
 		struct daxpin_extent extent;
 
@@ -183,16 +184,26 @@ static void compare_reopened(void)
 	}
 	must("foreach", daxpin_foreach(world.pool, count_live, &found), 0);
 	must("info", daxpin_pool_info(world.pool, &info), 0);
-	if (live != found ||
-	    info.free_bytes + info.hole_bytes != info.usable_bytes - live)
+	if (live != found || info.free_bytes + info.hole_bytes !=
+			     info.usable_bytes - info.slab_bytes - live)
 		shadow_fail("%" PRIu64 " bytes live, %" PRIu64 " found, %" PRIu64
-			    " free, %" PRIu64 " holes", live, found,
-			    info.free_bytes, info.hole_bytes);
+			    " in slabs, %" PRIu64 " free, %" PRIu64 " holes", live,
+			    found, info.slab_bytes, info.free_bytes,
+			    info.hole_bytes);
+	objects_reopened();
 	run.holes += info.hole_bytes / DAXPIN_CHUNK_SIZE;
 	dp_invariants(world.pool);
 }
 
 /* --------------------------------------------------------------- the rounds */
+
+static uint32_t segments(void)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	must("info", daxpin_pool_info(world.pool, &info), 0);
+	return info.segments;
+}
 
 static int refill_all(void)
 {
@@ -215,6 +226,7 @@ static void clear_all(void)
 {
 	struct named named;
 
+	objects_leave(0);
 	for (int i = 0; i < NAMES; i++) {
 		char name[16];
 		struct daxpin_op op = {
@@ -227,7 +239,7 @@ static void clear_all(void)
 		if (ret != -ENOENT)
 			must("removing a name", ret, 0);
 	}
-	for (uint64_t b = 0; b < POOL_SIZE / DAXPIN_BLOCK_SIZE; b++) {
+	for (uint64_t b = 0; b < STRESS_SIZE_MAX / DAXPIN_BLOCK_SIZE; b++) {
 		struct daxpin_op op = { .type = DAXPIN_OP_RETIRE };
 
 		if (shadow_look(b, &named) != SHADOW_LIVE)
@@ -246,11 +258,13 @@ static void clear_all(void)
 static void make_pads(void)
 {
 	must("refill", refill_all(), 0);
+	world.pads = segments() * SEGMENT_PADS - 1;
 	if (chance(&run.self, 4))
 		clear_all();
-	for (int i = 0; i < PADS; i++) {
+	for (uint32_t i = 0; i < PADS; i++) {
 		world.pad[i].named.generation = 0;
-		make_pad(&run.self, &world.pad[i]);
+		if (i < world.pads)
+			make_pad(&run.self, &world.pad[i]);
 	}
 }
 
@@ -260,7 +274,7 @@ static void fill_slots(void)
 	struct named named;
 	uint32_t filled = 0;
 
-	for (uint64_t b = 0; b < POOL_SIZE / DAXPIN_BLOCK_SIZE; b++)
+	for (uint64_t b = 0; b < STRESS_SIZE_MAX / DAXPIN_BLOCK_SIZE; b++)
 		if (shadow_look(b, &named) == SHADOW_LIVE && filled < SLOTS &&
 		    named.blocks <= EXTENT_BLOCKS)
 			world.slot[filled++].named = named;
@@ -392,15 +406,29 @@ static void begin_round(void)
 	}
 }
 
+/* The pool grows while threads use it, and is made smaller again in a later round. */
+static void resize(void)
+{
+	if (segments() == STRESS_SIZE / STRESS_SEGMENT) {
+		grow();
+		run.grown++;
+	} else {
+		run.shrunk += shrink(&run.self, 100);
+	}
+}
+
 static void round_of_it(void)
 {
-	uint32_t ms = 20 + chance(&run.self, 200);
+	uint32_t ms = 20 + chance(&run.self, 200), at = chance(&run.self, 3 * ms);
 
 	/* On a machine that hangs, an alarm ends the round. */
 	alarm(300);
 	begin_round();
-	for (uint32_t i = 0; i < ms && !atomic_load(&world.stop); i++)
+	for (uint32_t i = 0; i < ms && !atomic_load(&world.stop); i++) {
 		usleep(1000);
+		if (i == at)
+			resize();
+	}
 	stop_all();
 	end_jobs();
 	compare();
@@ -415,8 +443,9 @@ static void round_of_it(void)
 static void say(uint64_t seconds)
 {
 	printf("# %" PRIu64 " s: %" PRIu64 " rounds, %" PRIu64 " ended by a drain, %"
-	       PRIu64 " generations, %" PRIu64 " holes when rounds ended;", seconds,
-	       run.rounds, run.drained, shadow_generations(), run.holes);
+	       PRIu64 " generations, %" PRIu64 " holes when rounds ended, %" PRIu64
+	       " times larger, %" PRIu64 " times smaller;", seconds, run.rounds,
+	       run.drained, shadow_generations(), run.holes, run.grown, run.shrunk);
 	for (uint32_t i = 0; i < action_count(); i++)
 		printf(" %s %" PRIu64 "%s", actions[i].name,
 		       atomic_load(&run.done[i]),
@@ -433,7 +462,7 @@ static bool is_enough(void)
 	for (uint32_t i = 0; i < action_count(); i++)
 		if (!atomic_load(&run.done[i]))
 			return false;
-	return run.drained && run.holes;
+	return run.drained && run.holes && run.shrunk;
 }
 
 static uint64_t seconds_now(void)
@@ -448,8 +477,9 @@ static int stress(void)
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	run.self.random = option.seed + 1;
-	if (shadow_init(POOL_SIZE / DAXPIN_BLOCK_SIZE, option.seed))
+	if (shadow_init(STRESS_SIZE_MAX / DAXPIN_BLOCK_SIZE, option.seed))
 		return 1;
+	objects_init();
 	pthread_mutex_init(&world.bag.mutex, NULL);
 	for (int i = 0; i < SLOTS; i++)
 		pthread_mutex_init(&world.slot[i].mutex, NULL);
@@ -541,7 +571,7 @@ static void counts_survive_their_threads(void **state)
 
 static int no_pool(void **state)
 {
-	return fixture_make(state, POOL_SIZE);
+	return fixture_make(state, STRESS_SIZE);
 }
 
 static unsigned int number(const char *text, unsigned int most)

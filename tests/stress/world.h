@@ -6,12 +6,16 @@
 #include <pthread.h>
 #include "shadow.h"
 
+#define STRESS_SEGMENT	(32u << 20)
+#define STRESS_SIZE	(2 * STRESS_SEGMENT)	/* of the pool at first */
+#define STRESS_SIZE_MAX	(3 * STRESS_SEGMENT)	/* after a grow */
 #define THREADS_MAX	64
 #define SLOTS		48
 #define BAG		64
 #define WATCHES		4		/* a thread */
 #define EXTENT_BLOCKS	16		/* at most, except for pads */
-#define PADS		29
+#define SEGMENT_PADS	15		/* fill a segment */
+#define PADS		(3 * SEGMENT_PADS - 1)
 #define NAMES		8
 #define PAD_BLOCKS	512
 #define JOBS		2
@@ -58,6 +62,7 @@ struct world {
 	 * that has the mutex owns them.
 	 */
 	struct slot pad[PADS];
+	uint32_t pads;			/* in this round: all space but one chunk */
 	struct job {
 		pthread_mutex_t mutex;
 		struct daxpin_job *job;	/* or NULL */
@@ -93,6 +98,9 @@ bool drop_from_bag(struct thread *thread);
 bool make_pad(struct thread *thread, struct slot *pad);
 /* Ends the job. Returns false if it is still in progress. */
 bool end_job(struct job *job);
+/* Adds a segment. Removes it again, with what is in it: false if that takes longer. */
+void grow(void);
+bool shrink(struct thread *thread, uint32_t ms);
 /* Takes one event. Returns false if there is none. */
 bool take_event(void);
 
