@@ -12,51 +12,78 @@
 #include "core/slabs.h"
 #include "util/cancel.h"
 
-DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
-			     uint32_t flags, struct daxpin_extent *ret_extent)
+/* If the fast path has done nothing. Not inlined, so that daxpin_reserve() saves no
+ * registers. */
+__attribute__((noinline))
+static int reserve_slowly(struct daxpin_pool *pool, uint32_t blocks, uint32_t flags,
+			  struct daxpin_extent *ret_extent)
 {
-	const uint32_t known = DAXPIN_RESERVE_ZERO | DAXPIN_RESERVE_DURABLE;
-	uint64_t blocks = (size >> DP_BLOCK_SHIFT) + !!(size % DP_BLOCK_SIZE);
-	int ret = dp_enter(pool);
+	int ret = dp_allocate(pool, blocks, flags, ret_extent);
 
-	if (ret)
-		return ret;
-	if (!size || !ret_extent || flags & ~known || flags == DAXPIN_RESERVE_DURABLE)
-		return -EINVAL;
-	if (pool->media.readonly)
-		return -EROFS;
-	if (blocks > pool->extent_blocks_max)
-		return -EFBIG;
-	ret = dp_allocate(pool, blocks, flags, ret_extent);
 	/* Empty slabs are space, too. */
 	if (ret == -ENOSPC && dp_slabs_give_back(pool))
 		ret = dp_allocate(pool, blocks, flags, ret_extent);
 	return ret;
 }
 
-DP_EXPORT int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent extent)
+static bool reserve_allows(uint32_t flags)
 {
-	struct dp_handle handle;
-	int ret = dp_enter_with(pool, extent, &handle);
+	return !(flags & ~(DAXPIN_RESERVE_ZERO | DAXPIN_RESERVE_DURABLE)) &&
+	       flags != DAXPIN_RESERVE_DURABLE;
+}
+
+DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
+			     uint32_t flags, struct daxpin_extent *ret_extent)
+{
+	uint64_t blocks = ((size - 1) >> DP_BLOCK_SHIFT) + 1;
+	int ret = dp_enter(pool);
+
+	if (ret)
+		return ret;
+	if (!size || !ret_extent || (flags && !reserve_allows(flags)))
+		return -EINVAL;
+	if (pool->media.readonly)
+		return -EROFS;
+	if (blocks > pool->extent_blocks_max)
+		return -EFBIG;
+	return !flags && dp_allocate_cached(pool, blocks, ret_extent) ? 0 :
+	       reserve_slowly(pool, blocks, flags, ret_extent);
+}
+
+/* If an attempt has done nothing. */
+__attribute__((noinline))
+static int reserve_finish_cancel(struct daxpin_pool *pool, uint64_t block,
+				 uint64_t generation)
+{
+	struct dp_handle handle = { block, generation };
+	int ret = dp_enter_with(pool, dp_handle_encode(pool, handle), &handle);
 
 	return ret ? ret : dp_state_cancel(&pool->states, handle.block,
 					   handle.generation);
 }
 
+DP_EXPORT int daxpin_cancel(struct daxpin_pool *pool, struct daxpin_extent extent)
+{
+	struct dp_handle handle;
+
+	if (!pool)
+		return -EINVAL;
+	handle = dp_handle_decode(pool, extent);
+	return dp_handle_is_usual(pool, handle) &&
+	       dp_state_try_cancel(&pool->states, handle.block, handle.generation) ?
+	       0 : reserve_finish_cancel(pool, handle.block, handle.generation);
+}
+
 DP_EXPORT void *daxpin_ptr(struct daxpin_pool *pool, struct daxpin_extent extent,
 			   uint64_t offset)
 {
-	struct dp_state_view view;
 	struct dp_handle handle;
 
 	if (!pool)
 		return NULL;
 	handle = dp_handle_decode(pool, extent);
-	if (!dp_handle_is_usual(pool, handle))
-		return NULL;
-	view = dp_state_read(&pool->states, handle.block);
-	if (!dp_state_view_is_current(view, handle.generation) ||
-	    view.state == DP_STATE_SLAB ||
+	if (!dp_handle_is_usual(pool, handle) ||
+	    !dp_state_is_extent(&pool->states, handle.block, handle.generation) ||
 	    offset >> DP_BLOCK_SHIFT >= dp_state_blocks(&pool->states, handle.block))
 		return NULL;
 	return pool->media.geometry.base + extent.addr + offset;

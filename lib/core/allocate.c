@@ -27,17 +27,6 @@ static int allocate_claim(struct daxpin_pool *pool, uint32_t blocks,
 	return 0;
 }
 
-static inline void allocate_extent(struct daxpin_pool *pool, uint64_t block,
-				   uint32_t blocks,
-				   struct daxpin_extent *ret_extent)
-{
-	uint64_t generation = dp_state_reserve(&pool->states, block, blocks);
-
-	*ret_extent = dp_extent(pool, block, generation);
-	DP_PROBE_RESERVE(&pool->states, block << DP_BLOCK_SHIFT, generation,
-			 (uint64_t)blocks << DP_BLOCK_SHIFT);
-}
-
 /* Zero the blocks, before another thread can see the extent. */
 static int allocate_zero(struct daxpin_pool *pool, uint64_t block, uint32_t blocks,
 			 uint32_t flags)
@@ -52,9 +41,7 @@ static int allocate_zero(struct daxpin_pool *pool, uint64_t block, uint32_t bloc
 	return 0;
 }
 
-/* The slow path: the blocks are not in this thread's cache, or must be zeroed. It is
- * not inlined, so that the fast path saves no registers. */
-__attribute__((noinline))
+/* The blocks are not in this thread's cache, or must be zeroed. */
 static int allocate_slowly(struct daxpin_pool *pool, uint32_t blocks, uint32_t flags,
 			   struct daxpin_extent *ret_extent)
 {
@@ -65,7 +52,7 @@ static int allocate_slowly(struct daxpin_pool *pool, uint32_t blocks, uint32_t f
 	if (ret)
 		return ret;
 	ret = allocate_zero(pool, block, blocks, flags);
-	allocate_extent(pool, block, blocks, &extent);
+	dp_allocate_extent(pool, block, blocks, &extent);
 	/* Blocks become free only at the end of a generation. */
 	if (ret)
 		dp_state_cancel(&pool->states, block,
@@ -78,13 +65,9 @@ static int allocate_slowly(struct daxpin_pool *pool, uint32_t blocks, uint32_t f
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, uint32_t flags,
 		struct daxpin_extent *ret_extent)
 {
-	uint64_t block;
-
 	assert(blocks && blocks <= pool->extent_blocks_max);
-	if (flags || !dp_spaces_pop(&pool->spaces, blocks, &block))
-		return allocate_slowly(pool, blocks, flags, ret_extent);
-	allocate_extent(pool, block, blocks, ret_extent);
-	return 0;
+	return !flags && dp_allocate_cached(pool, blocks, ret_extent) ? 0 :
+	       allocate_slowly(pool, blocks, flags, ret_extent);
 }
 
 int dp_allocate_slab(struct daxpin_pool *pool, struct dp_handle *ret_handle)

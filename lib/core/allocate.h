@@ -4,6 +4,19 @@
 #define DP_ALLOCATE_H
 
 #include "core/handle.h"
+#include "util/probe.h"
+
+/* Reserve an extent in blocks that the caller has claimed. */
+static inline void dp_allocate_extent(struct daxpin_pool *pool, uint64_t block,
+				      uint32_t blocks,
+				      struct daxpin_extent *ret_extent)
+{
+	uint64_t generation = dp_state_reserve(&pool->states, block, blocks);
+
+	*ret_extent = dp_extent(pool, block, generation);
+	DP_PROBE_RESERVE(&pool->states, block << DP_BLOCK_SHIFT, generation,
+			 (uint64_t)blocks << DP_BLOCK_SHIFT);
+}
 
 /*
  * Reserve an extent of 1 to pool->extent_blocks_max blocks. flags: DAXPIN_RESERVE_...
@@ -16,6 +29,17 @@
  */
 int dp_allocate(struct daxpin_pool *pool, uint32_t blocks, uint32_t flags,
 		struct daxpin_extent *ret_extent);
+/* The fast path of dp_allocate(), without flags. False: nothing was done. */
+static inline bool dp_allocate_cached(struct daxpin_pool *pool, uint32_t blocks,
+				      struct daxpin_extent *ret_extent)
+{
+	uint64_t block;
+
+	if (!dp_spaces_pop(&pool->spaces, blocks, &block))
+		return false;
+	dp_allocate_extent(pool, block, blocks, ret_extent);
+	return true;
+}
 
 /* The same for a slab: no program has a handle of its extent. */
 int dp_allocate_slab(struct daxpin_pool *pool, struct dp_handle *ret_handle);

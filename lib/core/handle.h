@@ -45,7 +45,6 @@ struct daxpin_pool {
 	uint64_t epoch;			/* all of it; gen has the low 24 bits */
 	uint64_t gen_epoch;		/* these bits, where gen has them */
 	struct dp_log log;
-	uint32_t *owner_page;		/* reads 0 in a forked child */
 	/* Computed from the geometry once, because each call reads them. */
 	_Atomic uint64_t block_end;	/* the end of the last segment */
 	uint64_t segment_mask;		/* of a block's index in its segment */
@@ -160,8 +159,7 @@ int dp_refuse_name(struct dp_states *states, struct dp_handle handle);
 static inline struct daxpin_extent
 dp_extent(const struct daxpin_pool *pool, uint64_t block, uint64_t generation)
 {
-	assert(block < dp_states_blocks(&pool->states) &&
-	       generation <= DP_GENERATION_MASK);
+	assert(generation <= DP_GENERATION_MASK);
 	return (struct daxpin_extent) {
 		.addr = block << DP_BLOCK_SHIFT,
 		.gen = pool->gen_epoch | generation,
@@ -188,7 +186,7 @@ static inline int dp_enter(const struct daxpin_pool *pool)
 {
 	if (!pool)
 		return -EINVAL;
-	return *(volatile uint32_t *)pool->owner_page ? 0 : -EOWNERDEAD;
+	return dp_states_blocks(&pool->states) ? 0 : -EOWNERDEAD;
 }
 
 /*
@@ -219,7 +217,8 @@ static inline struct daxpin_extent dp_handle_encode(const struct daxpin_pool *po
 static inline bool dp_handle_is_usual(const struct daxpin_pool *pool,
 				      struct dp_handle handle)
 {
-	return !dp_enter(pool) && handle.block < dp_states_blocks(&pool->states);
+	/* False in a forked child, too. */
+	return handle.block < dp_states_blocks(&pool->states);
 }
 
 /* Call dp_enter(), then dp_handle(). */

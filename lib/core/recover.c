@@ -35,19 +35,6 @@
 #include "pool/own.h"
 #include "pool/shrink.h"
 
-static int recover_mark_owner(struct daxpin_pool *pool)
-{
-	void *page;
-	int ret = dp_os_map(NULL, 4096, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS, -1, &page);
-
-	if (ret)
-		return ret;
-	pool->owner_page = page;
-	*pool->owner_page = 1;
-	return dp_os_advise(page, 4096, MADV_WIPEONFORK);
-}
-
 /* Take the blocks of metadata, and those of chunks that are not backed (D9). A chunk
  * with a word that a lane will change is WANTED, and is backed before the first store,
  * so its blocks are not taken here. */
@@ -506,8 +493,6 @@ void dp_discard(struct daxpin_pool *pool)
 	dp_spaces_fini(&pool->spaces);
 	dp_holders_fini(&pool->holders);
 	dp_events_fini(&pool->events);
-	if (pool->owner_page)
-		dp_os_unmap(pool->owner_page, 4096);
 	free(pool);
 }
 
@@ -524,7 +509,6 @@ void dp_close_inherited(struct daxpin_pool *pool)
 	dp_objects_close_inherited(&pool->objects);
 	dp_states_fini(&pool->states);
 	dp_pool_tear_down(&pool->media);
-	dp_os_unmap(pool->owner_page, 4096);
 	free(pool);
 }
 
@@ -544,9 +528,7 @@ int dp_recover(struct dp_pool_request *request,
 		return ret;
 	}
 	dp_holders_init(&pool->holders);
-	ret = recover_mark_owner(pool);
-	if (!ret)
-		ret = media(&pool->media, request);
+	ret = media(&pool->media, request);
 	if (ret) {
 		pool->media.geometry.segments = 0;
 		dp_discard(pool);

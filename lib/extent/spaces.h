@@ -122,7 +122,7 @@ int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_blo
 static inline void dp_spaces_free(struct dp_spaces *spaces, uint64_t block,
 				  uint32_t blocks)
 {
-	if (blocks > DP_CACHE_RUN ||
+	if (blocks - 1 >= DP_CACHE_RUN ||
 	    atomic_load_explicit(&spaces->quarantine, memory_order_relaxed) ||
 	    !dp_cache_push(&spaces->caches, block, blocks))
 		dp_spaces_free_to_segments(spaces, block, blocks);

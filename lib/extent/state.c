@@ -11,7 +11,7 @@
  *	FREE -> RESERVED	[dp_state_reserve] of state.h, by the thread that
  *				claimed the blocks
  *	RESERVED -> LIVE	[dp_state_settle_kept], claimed by a publish
- *	RESERVED -> FREE	[dp_state_cancel], while not held
+ *	RESERVED -> FREE	[dp_state_try_cancel], [dp_state_cancel], while not held
  *	RESERVED -> RETIRED	[dp_state_cancel], while held
  *	LIVE -> FREE		[dp_state_settle_retired], claimed, while not held
  *	LIVE -> RETIRED		[dp_state_settle_retired], claimed, while held
@@ -82,6 +82,7 @@ static_assert(sizeof(struct dp_extent_state) * 4 == DP_CACHE_LINE,
 
 static _Atomic uint64_t *state_word(struct dp_states *states, uint64_t block)
 {
+	assert(block < dp_states_blocks(states));
 	return &dp_state_at(states, block)->word;
 }
 
@@ -155,38 +156,68 @@ int dp_states_prepare(struct dp_states *states, uint32_t segments)
 void dp_states_grow(struct dp_states *states, uint32_t segments)
 {
 	assert(segments <= states->mapped);
-	atomic_store_explicit(&states->block_count,
+	atomic_store_explicit(states->block_count,
 			      (uint64_t)segments << states->block_shift,
 			      memory_order_release);
+}
+
+/* The number of blocks, 0 at first. */
+static int state_make_count(struct dp_states *states)
+{
+	uint64_t size = sizeof(*states->block_count);
+	void *page;
+	int ret = dp_os_map(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, &page);
+
+	if (ret)
+		return ret;
+	states->block_count = page;
+	ret = dp_os_advise(page, size, MADV_WIPEONFORK);
+	if (ret)
+		dp_os_unmap(page, size);
+	return ret;
+}
+
+static int state_make_tables(struct dp_states *states, uint32_t segments)
+{
+	void *base;
+	int ret = state_reserve(states, &base);
+
+	if (ret)
+		return ret;
+	states->state = base;
+	ret = dp_states_prepare(states, segments);
+	if (!ret)
+		ret = dp_gates_init(&states->gates, states->most);
+	if (ret)
+		dp_os_unmap(base, state_table_size(states, states->most));
+	return ret;
 }
 
 int dp_states_init(struct dp_states *states, uint32_t segments, uint32_t most,
 		   uint32_t segment_shift, struct dp_spaces *spaces,
 		   struct dp_events *events)
 {
-	void *base;
 	int ret;
 
 	assert(segments && segments <= most && segment_shift < 32);
 	assert(segment_shift >= 9);	/* dp_state_at() permutes within 512 */
-	states->block_count = (uint64_t)segments << segment_shift;
 	states->block_shift = segment_shift;
 	states->most = most;
 	states->mapped = 0;
 	states->spaces = spaces;
 	states->events = events;
-	ret = state_reserve(states, &base);
+	ret = state_make_count(states);
 	if (ret)
 		return ret;
-	states->state = base;
-	ret = dp_states_prepare(states, segments);
-	if (!ret)
-		ret = dp_gates_init(&states->gates, most);
-	if (!ret)
-		return 0;
-	dp_os_unmap(base, state_table_size(states, most));
-	states->state = NULL;
-	return ret;
+	ret = state_make_tables(states, segments);
+	if (ret) {
+		dp_os_unmap(states->block_count, sizeof(*states->block_count));
+		states->state = NULL;
+		return ret;
+	}
+	dp_states_grow(states, segments);
+	return 0;
 }
 
 void dp_states_fini(struct dp_states *states)
@@ -195,6 +226,7 @@ void dp_states_fini(struct dp_states *states)
 		return;
 	dp_gates_fini(&states->gates);
 	dp_os_unmap(states->state, state_table_size(states, states->most));
+	dp_os_unmap(states->block_count, sizeof(*states->block_count));
 	states->state = NULL;
 }
 
@@ -226,14 +258,6 @@ static void state_wake(struct dp_states *states, uint64_t block)
 {
 	dp_os_futex_wake(state_word(states, block));
 	dp_events_fire(states->events, block << 12);
-}
-
-static inline void state_free_blocks(struct dp_states *states, uint64_t block,
-				     const struct dp_extent_state *state)
-{
-	dp_spaces_free(states->spaces, block,
-		       atomic_load_explicit(&state->blocks, memory_order_relaxed));
-	dp_events_notify_refused(states->events);
 }
 
 /*
@@ -284,7 +308,7 @@ void dp_state_after_swap(struct dp_states *states, uint64_t block, uint64_t was,
 					  dp_state_blocks(states, block),
 					  memory_order_relaxed);
 	if (dp_word_state(now) == DP_STATE_FREE)
-		state_free_blocks(states, block, dp_state_at(states, block));
+		dp_state_free_blocks(states, block);
 	if (was & DP_WORD_WAITERS && !(now & DP_WORD_WAITERS))
 		state_wake(states, block);
 	if (dp_word_count(was) && !dp_word_count(now))
@@ -314,26 +338,10 @@ void dp_state_free_slab(struct dp_states *states, uint64_t block)
 	assert(dp_word_is_slab(word));
 	/* No call changes the word of a slab. */
 	atomic_store(state_word(states, block), dp_word_next_generation(word));
-	state_free_blocks(states, block, dp_state_at(states, block));
+	dp_state_free_blocks(states, block);
 }
 
-/* The fast path, with one CAS: no hold, no publish and no waiter. */
-static bool state_cancel_idle(struct dp_states *states, uint64_t block,
-			      uint64_t generation)
-{
-	struct dp_extent_state *state = dp_state_at(states, block);
-	uint64_t word = dp_word_idle(generation, DP_STATE_RESERVED);
-
-	if (!atomic_compare_exchange_strong(&state->word, &word,
-					    dp_word_next_generation(word)))
-		return false;
-	DP_PROBE_RETIRE(states, block << 12, generation, 0);
-	state_free_blocks(states, block, state);
-	return true;
-}
-
-/* For all other words. Not inlined, so that the fast path saves no registers. */
-__attribute__((noinline))
+/* For all words but the usual one. */
 static int state_cancel_other(struct dp_states *states, uint64_t block,
 			     uint64_t generation)
 {
@@ -361,7 +369,7 @@ static int state_cancel_other(struct dp_states *states, uint64_t block,
 int dp_state_cancel(struct dp_states *states, uint64_t block,
 		    uint64_t generation)
 {
-	return state_cancel_idle(states, block, generation) ? 0 :
+	return dp_state_try_cancel(states, block, generation) ? 0 :
 	       state_cancel_other(states, block, generation);
 }
 
@@ -465,7 +473,6 @@ void dp_state_settle_kept(struct dp_states *states, uint64_t block)
 
 void dp_state_settle_retired(struct dp_states *states, uint64_t block)
 {
-	struct dp_extent_state *state = dp_state_at(states, block);
 	uint64_t word = state_load(states, block), next;
 	uint32_t blocks = dp_state_blocks(states, block);
 
@@ -481,7 +488,7 @@ void dp_state_settle_retired(struct dp_states *states, uint64_t block)
 	if (dp_word_state(next) == DP_STATE_RETIRED)
 		state_defer(states, blocks);
 	else
-		state_free_blocks(states, block, state);
+		dp_state_free_blocks(states, block);
 }
 
 /* seq_cst, all three: two-sided with the CAS in dp_state_claim(). */

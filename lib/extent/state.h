@@ -23,7 +23,7 @@ struct dp_extent_state {
 
 /* private to state.c */
 struct dp_states {
-	_Atomic uint64_t block_count;	/* in all segments, gaps included */
+	_Atomic uint64_t *block_count;	/* see dp_states_blocks() */
 	uint32_t block_shift;		/* log2 of blocks per segment */
 	uint32_t most;			/* segments for which there are addresses */
 	uint32_t mapped;		/* segments for which there is memory */
@@ -42,6 +42,9 @@ struct dp_states {
  * are in different cache lines: the states of 32 blocks are distributed over eight
  * lines. Large extents begin at multiples of 2 MiB; their states are in different sets
  * of a cache.
+ *
+ * The caller has claimed the block, or has compared it with dp_states_blocks(), so a
+ * hold and a drop do this only once.
  */
 static inline struct dp_extent_state *
 dp_state_at(const struct dp_states *states, uint64_t block)
@@ -49,8 +52,6 @@ dp_state_at(const struct dp_states *states, uint64_t block)
 	/* 32 in 8 lines */
 	uint64_t index = block ^ (block & 3) << 3 ^ (block >> 9 & 15) << 5;
 
-	assert(block < atomic_load_explicit(&states->block_count,
-					    memory_order_relaxed));
 	return &states->state[index];
 }
 
@@ -80,12 +81,17 @@ void dp_states_fini(struct dp_states *states);
 int dp_states_prepare(struct dp_states *states, uint32_t segments);
 void dp_states_grow(struct dp_states *states, uint32_t segments);
 
-/* The number of blocks of all segments, gaps included, and log2 of the blocks per
- * segment. They are inline, because each hold and drop calls them. */
+/*
+ * The number of blocks of all segments, gaps included. In a child that was forked from
+ * the process it is 0 (C2), so a call that compares a block with it needs no other test
+ * for that.
+ */
 static inline uint64_t dp_states_blocks(const struct dp_states *states)
 {
-	return atomic_load_explicit(&states->block_count, memory_order_acquire);
+	return atomic_load_explicit(states->block_count, memory_order_acquire);
 }
+
+/* log2 of the blocks per segment. */
 
 static inline uint32_t dp_states_shift(const struct dp_states *states)
 {
@@ -127,12 +133,32 @@ static inline bool dp_state_is_current(struct dp_states *states, uint64_t block,
 	return dp_state_view_is_current(dp_state_read(states, block), generation);
 }
 
+/* The same, and false for a slab. */
+static inline bool dp_state_is_extent(struct dp_states *states, uint64_t block,
+				      uint64_t generation)
+{
+	uint64_t word = atomic_load_explicit(&dp_state_at(states, block)->word,
+					     memory_order_acquire);
+
+	return dp_word_generation(word) == generation &&
+	       (dp_word_is_usable(word) ||
+		(dp_word_state(word) == DP_STATE_RETIRED && dp_word_count(word)));
+}
+
 static inline uint32_t dp_state_blocks(struct dp_states *states, uint64_t block)
 {
 	return atomic_load_explicit(&dp_state_at(states, block)->blocks,
 				    memory_order_relaxed);
 }
 struct dp_state_deferred dp_states_deferred(struct dp_states *states);
+
+/* private to state.c
+ * seq_cst: it is one side of the two-sided races with the gate (gate.c), and of a claim
+ * with the number of roots (dp_state_add_root()). */
+static inline bool dp_state_swap(_Atomic uint64_t *at, uint64_t *word, uint64_t to)
+{
+	return atomic_compare_exchange_strong(at, word, to);
+}
 
 /* FREE -> RESERVED, for blocks that the caller has claimed. Returns the generation. */
 static inline uint64_t dp_state_reserve(struct dp_states *states, uint64_t block,
@@ -157,6 +183,30 @@ static inline uint64_t dp_state_reserve(struct dp_states *states, uint64_t block
 uint64_t dp_state_reserve_slab(struct dp_states *states, uint64_t block,
 			       uint32_t blocks);
 void dp_state_free_slab(struct dp_states *states, uint64_t block);
+
+/* private to state.c: the last step of a generation. */
+static inline void dp_state_free_blocks(struct dp_states *states, uint64_t block)
+{
+	dp_spaces_free(states->spaces, block, dp_state_blocks(states, block));
+	dp_events_notify_refused(states->events);
+}
+
+/* A single attempt, inline: RESERVED -> FREE, if there is no hold, no publish and no
+ * waiter. False: nothing was done. */
+static inline bool dp_state_try_cancel(struct dp_states *states, uint64_t block,
+				       uint64_t generation)
+{
+	uint64_t word = dp_word_idle(generation, DP_STATE_RESERVED);
+
+	/* Bits of another epoch are not in `word`. */
+	if (generation > DP_GENERATION_MASK ||
+	    !dp_state_swap(&dp_state_at(states, block)->word, &word,
+			   dp_word_next_generation(word)))
+		return false;
+	DP_PROBE_RETIRE(states, block << 12, generation, 0);
+	dp_state_free_blocks(states, block);
+	return true;
+}
 
 /* RESERVED -> FREE or, while held, RETIRED. */
 int dp_state_cancel(struct dp_states *states, uint64_t block,
@@ -245,13 +295,6 @@ DP_INLINE void dp_state_now_idle(struct dp_states *states, uint64_t block,
 {
 	DP_PROBE_IDLE(states, block << 12, dp_word_generation(was));
 	dp_gate_raise_dec(&states->gates, block >> states->block_shift, slot);
-}
-
-/* seq_cst: it is one side of the two-sided races with the gate (gate.c), and of a claim
- * with the number of roots (dp_state_add_root()). */
-static inline bool dp_state_swap(_Atomic uint64_t *at, uint64_t *word, uint64_t to)
-{
-	return atomic_compare_exchange_strong(at, word, to);
 }
 
 /* slot: this thread's. */

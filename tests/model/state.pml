@@ -7,6 +7,7 @@
  *
  * Stands for:
  *	lib/extent/state.h: dp_state_reserve dp_state_try_hold dp_state_try_drop
+ *	lib/extent/state.h: dp_state_try_cancel
  *	lib/extent/state.c: dp_state_cancel dp_state_claim
  *	lib/extent/state.c: dp_state_unclaim dp_state_settle_kept
  *	lib/extent/state.c: dp_state_settle_retired dp_state_hold

@@ -463,6 +463,22 @@ static void a_handle_of_an_earlier_open_is_stale(void **state)
 	assert_int_equal(daxpin_drop(f->pool, again), 0);
 }
 
+/* The two handles differ only in the epoch. */
+static void a_cancel_with_a_handle_of_an_earlier_open_is_stale(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent old = reserve(f, 4096), new;
+
+	assert_int_equal(fixture_reopen(f), 0);
+	do
+		new = reserve(f, 4096);
+	while (new.addr != old.addr);
+	assert_int_equal(generation_of(new), generation_of(old));
+	assert_int_equal(daxpin_cancel(f->pool, old), -ESTALE);
+	assert_int_equal(daxpin_cancel(f->pool, new), 0);
+	assert_int_equal(daxpin_cancel(f->pool, new), -ESTALE);
+}
+
 /* Roots and lanes distinguish generations by the number on media. */
 static void a_generation_that_ended_is_over_after_a_reopen(void **state)
 {
@@ -685,6 +701,7 @@ int main(void)
 		TEST(a_retired_extent_is_reused_only_after_the_last_drop),
 		TEST(a_handle_never_names_the_next_generation),
 		TEST(a_handle_of_an_earlier_open_is_stale),
+		TEST(a_cancel_with_a_handle_of_an_earlier_open_is_stale),
 		TEST(a_generation_that_ended_is_over_after_a_reopen),
 		TEST(a_hold_beyond_the_count_limit_is_refused),
 		TEST(keep_with_a_writer_needs_the_flag),
