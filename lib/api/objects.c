@@ -29,14 +29,16 @@ DP_EXPORT int daxpin_object_cancel(struct daxpin_pool *pool, uint64_t addr)
 {
 	struct dp_object object;
 	int ret = dp_enter(pool);
+	uint64_t word;
 
 	if (ret)
 		return ret;
 	if (!dp_object_find(&pool->objects, addr, &object))
 		return -EINVAL;
-	if (!dp_object_try_cancel(object))
+	if (!dp_object_try_cancel(object, &word))
 		return dp_object_return(pool, object, false);
-	return dp_slab_is_owned(object.slab) ? 0 : dp_object_return(pool, object, true);
+	return dp_object_is_settled(object, word) ? 0 :
+	       dp_object_return(pool, object, true);
 }
 
 /* Find an object that is reserved or live. */

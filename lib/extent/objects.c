@@ -250,7 +250,6 @@ static struct dp_slab *slab_make(struct dp_objects *objects, uint32_t class)
 	slab->first = of->first;
 	slab->reciprocal = ((1ull << 32) + of->size - 1) / of->size;
 	slab->words = words;
-	slab->state = (_Atomic uint64_t *)(slab + 1);
 	slab->bits = slab->state + words;
 	slab->made_before = atomic_load(&objects->made);
 	while (!atomic_compare_exchange_weak(&objects->made, &slab->made_before, slab))

@@ -47,7 +47,6 @@ struct dp_slab {
 	uint32_t size, count;		/* as in struct dp_object_class */
 	uint32_t class;
 	uint32_t words;			/* of states */
-	_Atomic uint64_t *state;	/* 32 objects each */
 	_Atomic uint64_t *bits;		/* as on media, and DP_SLAB_MARK */
 	struct dp_slab *made_before;	/* the list of all that were ever made */
 	struct dp_slab *next, *before;	/* in a list of its class */
@@ -57,6 +56,7 @@ struct dp_slab {
 	_Atomic uint32_t hint;		/* the word of states to search first */
 	_Atomic uint32_t roots;		/* that name its objects */
 	_Atomic bool has_bad;		/* objects in bad blocks */
+	_Atomic uint64_t state[];	/* 32 objects each; then come the bits */
 };
 
 /* private to objects.c */
@@ -195,10 +195,11 @@ static inline bool dp_object_find(const struct dp_objects *objects, uint64_t add
 
 	if (!slab)
 		return false;
-	/* An address before the first object makes the offset too large. */
+	/* Whatever the index of another address is, it is not below count, or that
+	 * object begins elsewhere. */
 	offset = addr - dp_slab_first(slab);
 	index = offset * slab->reciprocal >> 32;
-	if (offset >> 17 || index >= slab->count || index * slab->size != offset)
+	if (index >= slab->count || index * slab->size != offset)
 		return false;
 	*ret_object = (struct dp_object) { slab, index };
 	return true;
@@ -348,7 +349,7 @@ static inline bool dp_object_try(struct dp_objects *objects, uint32_t class,
 	unsigned int slot = dp_thread_slot_own();
 	struct dp_slab *slab;
 
-	if (slot == DP_THREAD_SLOT_SHARED)
+	if (slot >= DP_THREAD_SLOTS)
 		return false;
 	slab = atomic_load_explicit(&objects->owner[slot].slab[class],
 				    memory_order_relaxed);
@@ -364,8 +365,8 @@ bool dp_object_reserve(struct dp_objects *objects, uint32_t class, uint64_t *ret
 bool dp_object_steal(struct dp_objects *objects, uint32_t class, uint64_t *ret_addr);
 
 /* A single attempt of RESERVED -> FREE, inline. False: nothing was changed; call
- * dp_object_cancel(). */
-static inline bool dp_object_try_cancel(struct dp_object object)
+ * dp_object_cancel(). *ret_word: the word of states as it was left. */
+static inline bool dp_object_try_cancel(struct dp_object object, uint64_t *ret_word)
 {
 	_Atomic uint64_t *state = &object.slab->state[object.index / 32];
 	uint32_t shift = object.index % 32 * 2;
@@ -374,20 +375,31 @@ static inline bool dp_object_try_cancel(struct dp_object object)
 	if ((word >> shift & 3) != DP_OBJECT_RESERVED ||
 	    dp_slab_has_bad(object.slab))
 		return false;
-	return atomic_compare_exchange_strong(state, &word,
-			word ^ (uint64_t)DP_OBJECT_RESERVED << shift);
+	*ret_word = word ^ (uint64_t)DP_OBJECT_RESERVED << shift;
+	return atomic_compare_exchange_strong(state, &word, *ret_word);
 }
 
-/* After that, call dp_object_freed() unless the slab is the current one of a thread
- * slot, for which a free has nothing else to do. *ret_closing: as for
- * dp_object_cancel(). */
+/* After that, call dp_object_freed() unless dp_object_is_settled() is true. `word` is
+ * that of dp_object_try_cancel(). *ret_closing: as for dp_object_cancel(). */
 void dp_object_freed(struct dp_objects *objects, struct dp_object object,
 		     struct dp_slab **ret_closing);
-static inline bool dp_slab_is_owned(struct dp_slab *slab)
+
+/*
+ * True if a free has nothing else to do. The slab is the current one of a thread slot;
+ * or it is in the list of its class, and another object of the word was still in use,
+ * so that the thread that frees that one finds out whether the slab is empty.
+ */
+static inline bool dp_object_is_settled(struct dp_object object, uint64_t word)
 {
+	struct dp_slab *slab = object.slab;
+	uint32_t place;
+
 	dp_fence_after_rmw();
-	return atomic_load(&slab->place) == DP_SLAB_OWNED &&
-	       !atomic_load(&slab->has_bad);
+	place = atomic_load(&slab->place);
+	return !atomic_load(&slab->has_bad) &&
+	       (place == DP_SLAB_OWNED ||
+		(place == DP_SLAB_PARTIAL && !atomic_load(&slab->was_taken) &&
+		 word != dp_slab_empty_word(slab, object.index / 32)));
 }
 
 /*

@@ -5,6 +5,7 @@
  *	TEST	reserve | cancel: --size BYTES
  *		keep | retire | keep-16 | retire-16: the last two per operation of 16
  *		set | root | find | hold | hold-at | labelled: a hold with its drop
+ *		object-reserve | object-cancel | object-ptr: --size BYTES
  *
  * Times vary with the machine and its load, numbers of instructions do not, so two
  * versions of the library can be compared. They do not include the cost of cache misses
@@ -25,6 +26,7 @@
 static struct bench bench;
 static struct daxpin_pool *pool;
 static struct daxpin_extent extents[COUNT_MAX], one;
+static uint64_t objects[COUNT_MAX];
 static size_t count;			/* calls that are counted */
 static int failed;
 
@@ -133,6 +135,25 @@ static void labelled_all(void)
 	}
 }
 
+static void object_reserve_all(void)
+{
+	for (size_t i = 0; i < count; i++)
+		failed |= daxpin_object_reserve(pool, bench.size, 0, &objects[i]);
+}
+
+/* From the last to the first, as in a stack. */
+static void object_cancel_all(void)
+{
+	for (size_t i = count; i-- > 0;)
+		failed |= daxpin_object_cancel(pool, objects[i]);
+}
+
+static void object_ptr_all(void)
+{
+	for (size_t i = 0; i < count; i++)
+		failed |= !daxpin_object_ptr(pool, objects[i]);
+}
+
 /*
  * Functions that run before, which are not counted, and the function that is counted.
  */
@@ -152,6 +173,10 @@ static const struct test {
 	{ "hold", NULL, NULL, hold_all },
 	{ "hold-at", NULL, NULL, hold_at_all },
 	{ "labelled", NULL, NULL, labelled_all },
+	/* Twice, so that the slabs are there. */
+	{ "object-reserve", object_reserve_all, object_cancel_all, object_reserve_all },
+	{ "object-cancel", object_reserve_all, NULL, object_cancel_all },
+	{ "object-ptr", object_reserve_all, NULL, object_ptr_all },
 };
 
 /* ------------------------------------------------------------ under valgrind */

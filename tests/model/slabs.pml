@@ -8,7 +8,7 @@
  *
  * Stands for:
  *	lib/extent/objects.h: dp_slab_pop dp_object_try dp_slab_is_empty dp_slab_is_full
- *	lib/extent/objects.h: dp_slab_seal
+ *	lib/extent/objects.h: dp_slab_seal dp_object_is_settled
  *	lib/extent/objects.c: dp_object_reserve dp_object_steal dp_object_cancel
  *	lib/extent/objects.c: objects_leave objects_choose objects_list dp_object_freed
  *	lib/extent/objects.c: objects_close_surplus objects_close dp_slab_take_empty

@@ -4,6 +4,7 @@
  * operations, what the next open finds, and wrong addresses.
  */
 #include <pthread.h>
+#include "core/slabs.h"
 #include "fixture.h"
 #include "support/invariant.h"
 
@@ -495,6 +496,55 @@ static void the_space_of_freed_objects_can_be_extents(void **state)
 	dp_invariants(f->pool);
 }
 
+static uint64_t slab_count(struct fixture *f)
+{
+	return dp_objects_count(&f->pool->objects).slabs;
+}
+
+#define SOME	800u		/* more objects of 256 bytes than 3 slabs have */
+
+/* Reserve objects until there are so many slabs, the last one with one object. Returns
+ * the number of objects. */
+static uint32_t begin_slabs(struct fixture *f, uint64_t slabs, uint64_t *addr)
+{
+	uint32_t count = 0;
+
+	while (slab_count(f) < slabs) {
+		assert_true(count < SOME);
+		addr[count++] = object(f, 256);
+	}
+	return count;
+}
+
+/* The last object of each is in a word with fewer than 32. */
+static void slabs_that_cancels_have_emptied_are_given_back(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr[SOME];
+	uint32_t count = begin_slabs(f, 3, addr);
+
+	for (uint32_t i = 0; i < count; i++)
+		assert_int_equal(daxpin_object_cancel(f->pool, addr[i]), 0);
+	assert_true(dp_slabs_give_back(f->pool));
+	assert_int_equal(slab_count(f), 0);
+	dp_invariants(f->pool);
+}
+
+static void an_object_of_a_full_slab_is_found_after_its_cancel(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr[SOME], again;
+
+	begin_slabs(f, 2, addr);
+	assert_int_equal(daxpin_object_cancel(f->pool, addr[0]), 0);
+	do
+		again = object(f, 256);
+	while (again != addr[0] && slab_count(f) == 2);
+	assert_int_equal(again, addr[0]);
+	assert_int_equal(slab_count(f), 2);
+	dp_invariants(f->pool);
+}
+
 /* The table of slabs has the blocks of the new segments. */
 static void objects_are_reserved_in_segments_that_a_grow_has_added(void **state)
 {
@@ -695,6 +745,8 @@ int main(void)
 		TEST(a_publish_of_248_objects),
 		TEST(foreach_reports_each_live_object_once),
 		TEST(the_space_of_freed_objects_can_be_extents),
+		TEST(slabs_that_cancels_have_emptied_are_given_back),
+		TEST(an_object_of_a_full_slab_is_found_after_its_cancel),
 		TEST(objects_are_reserved_in_segments_that_a_grow_has_added),
 		TEST(another_thread_can_free_an_object),
 		TEST(threads_that_exchange_objects_never_share_one),
