@@ -364,7 +364,9 @@ int daxpin_pool_drain(struct daxpin_pool *pool, uint64_t deadline_ns);
  * deadline_ns, progress, log and errmsg are used, as by daxpin_pool_create(). Any
  * thread.
  *
- * -EBUSY	another call grows, shrinks or closes the pool
+ * -EBUSY	another call grows, shrinks or closes the pool; or a shrink has removed
+ *		segments since the open: other threads may still read, without a lock,
+ *		what is known about them, so close the pool and open it again first
  * -ECANCELED	progress returned non-zero; the pool is as before
  * -EEXIST	the directory has a file with the name of a new segment
  * -EFBIG	a segment's file would be larger than RLIMIT_FSIZE

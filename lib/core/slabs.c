@@ -253,14 +253,18 @@ static int slabs_make(struct daxpin_pool *pool, uint32_t class)
 	return ret;
 }
 
+/* If the medium fails, the other slabs stay as they are: objects can be reserved in
+ * them until the close. */
 bool dp_slabs_give_back(struct daxpin_pool *pool)
 {
+	struct dp_persist *persist = &pool->media.persist;
 	bool any = false;
 
 	for (uint32_t i = 0; i < DP_OBJECT_CLASSES; i++) {
 		struct dp_slab *slab;
 
-		while ((slab = dp_slab_take_empty(&pool->objects, i))) {
+		while (!dp_persist_error(persist) &&
+		       (slab = dp_slab_take_empty(&pool->objects, i))) {
 			slab_free(pool, slab);
 			any = true;
 		}

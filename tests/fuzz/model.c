@@ -275,7 +275,7 @@ static bool has_free_object(uint32_t size)
 	for (uint32_t i = 0; i < M_SLABS; i++) {
 		const struct m_slab *slab = &model.slab[i];
 
-		if (slab->used && !slab->closing && slab->size == size &&
+		if (slab->used && slab->size == size &&
 		    objects_in(slab) < slab->count)
 			return true;
 	}
@@ -308,24 +308,18 @@ static void end_slab(struct m_slab *slab)
 	queue_retry();
 }
 
-/* There is no space: frees the slabs without objects. False: there are none. */
-static bool give_back_slabs(void)
+/* There is no space: frees the slabs without objects, unless the medium has failed. */
+static void give_back_slabs(void)
 {
-	bool any = false;
-
 	model.refused = true;
+	if (model.failed)
+		return;
 	for (uint32_t i = 0; i < M_SLABS; i++) {
 		struct m_slab *slab = &model.slab[i];
 
-		if (!slab->used || slab->closing || objects_in(slab))
-			continue;
-		any = true;
-		if (model.failed)
-			slab->closing = true;
-		else
+		if (slab->used && !objects_in(slab))
 			end_slab(slab);
 	}
-	return any;
 }
 
 /* A close frees the slabs without live objects. */
@@ -334,7 +328,7 @@ static void close_slabs(void)
 	for (uint32_t i = 0; i < M_SLABS; i++) {
 		struct m_slab *slab = &model.slab[i];
 
-		if (!slab->used || slab->closing || has_bits(slab))
+		if (!slab->used || has_bits(slab))
 			continue;
 		for (uint32_t j = 0; j < M_OBJECTS; j++)
 			if (model.object[j].slab == slab &&
@@ -350,7 +344,6 @@ static void find_objects_again(void)
 		struct m_slab *slab = &model.slab[i];
 
 		slab->used = slab->durable;
-		slab->closing = false;
 		if (slab->used)
 			mark(slab->addr / 4096, M_SLAB_BLOCKS, true);
 	}
@@ -786,7 +779,7 @@ struct m_object *m_object_reserved(uint64_t size, uint64_t addr)
 
 	if (!slab)
 		slab = new_slab(addr, object_size_for(size));
-	expect(!slab->closing && slab->size == object_size_for(size) &&
+	expect(slab->size == object_size_for(size) &&
 		       index_in(slab, addr) >= 0,
 	       "0x%llx is no object of %llu bytes", (unsigned long long)addr,
 	       (unsigned long long)size);

@@ -60,7 +60,6 @@ struct m_slab {
 	uint64_t first;			/* offset of the first object */
 	uint32_t size, count;		/* of the objects */
 	bool used, durable;
-	bool closing;			/* its free failed: it is not used any more */
 };
 
 /* A small object that is not free, in memory or on media. */

@@ -34,6 +34,7 @@
 /* In shared memory: what the publishers have got an answer for. */
 struct kept {
 	_Atomic uint32_t count[THREADS];
+	_Atomic uint32_t started;		/* the grow begins */
 	_Atomic uint32_t grown;			/* the grow has returned */
 	uint64_t addr[THREADS][KEPT_MAX];
 };
@@ -127,6 +128,10 @@ static void grow(void)
 	for (uintptr_t i = 0; i < THREADS; i++)
 		if (pthread_create(&thread, NULL, work, (void *)i))
 			fail("there is no thread");
+	/* Each thread has published something, in this round or before. */
+	while (!atomic_load(&kept->count[0]) || !atomic_load(&kept->count[1]))
+		usleep(1000);
+	atomic_store(&kept->started, 1);
 	ret = daxpin_pool_grow(pool, about().media_bytes + 1, &options);
 	if (ret)
 		fail("grow: %d, %s", ret, errmsg);
@@ -181,10 +186,13 @@ static uint32_t run_round(uint32_t round, uint32_t before)
 	uint32_t ms = rand() % 400, after, grown;
 	pid_t pid;
 
+	atomic_store(&kept->started, 0);
 	atomic_store(&kept->grown, 0);
 	pid = fork();
 	if (!pid)
 		grow();
+	while (!atomic_load(&kept->started) && !waitpid(pid, NULL, WNOHANG))
+		usleep(1000);
 	usleep(ms * 1000);
 	while (round % 3 == 2 && !atomic_load(&kept->grown) &&
 	       !waitpid(pid, NULL, WNOHANG))

@@ -22,6 +22,7 @@ REVOKE = ['tests/unit/rdma_revoke']
 OUTSIDE = ['tests/unit/pool_outside']
 EPOCH = ['tests/unit/pool_epoch']
 GROW = ['tests/unit/pool_grow']
+CHECK_SLABS = ['tests/unit/check_slabs']
 DEFRAG = ['tests/unit/pool_defrag']
 SHUTDOWNS = ['tests/unit/media_shutdowns']
 HOLDER = ['tests/unit/owner_lock_holder']
@@ -671,6 +672,13 @@ MUTANTS = [
      '''	else if (!(flags & DP_CHUNK_BACKED))''',
      '''	else if (0 && !(flags & DP_CHUNK_BACKED))''',
      'metadata_is_allocated_before_it_is_repaired'),
+    ('slab-stored-to-a-hole', CHECK_SLABS, 'lib/check/repair.c',
+     'a repair allocates the metadata, and stores to a slab in a hole',
+     '''	if (chunk < meta)
+		return (struct chunks) { 0, meta, "metadata" };''',
+     '''	if (chunk < meta || meta)
+		return (struct chunks) { 0, meta, "metadata" };''',
+     'a_slab_in_a_hole_is_damaged_and_gets_blocks'),
     ('any-piece-backs-a-chunk', RULES, 'lib/pool/source.c',
      'a chunk with a gap is reserved',
      '''		if (map->covered[chunk] == DP_CHUNK_SIZE)''',

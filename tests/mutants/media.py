@@ -150,6 +150,13 @@ MUTANTS = [
      'the next extent gets a block that a read found bad',
      'if (medium_read(pool, block, 0, copy, sizeof(copy)) == -EIO)',
      'if (medium_read(pool, block, 0, copy, sizeof(copy)) == 1)'),
+    ('failure-takes-all-empty-slabs', FOUND, 'lib/core/slabs.c',
+     'after a failure of the medium no object can be reserved in empty slabs',
+     '''		while (!dp_persist_error(persist) &&
+''',
+     '''		while (persist &&
+''',
+     'a_failure_of_the_medium_keeps_the_other_empty_slabs'),
     ('found-bad-goes-to-a-cache', FOUND, 'lib/extent/spaces.c',
      'a thread that frees a bad block puts it into its cache',
      '''	spaces->quarantine = true;

@@ -9,6 +9,7 @@
 #include "support/fixture.h"
 #include "support/invariant.h"
 #include "core/handle.h"
+#include "media/slab.h"
 #include "os/os.h"
 
 #define BLOCK	DP_BLOCK_SIZE
@@ -382,6 +383,34 @@ static void a_flush_of_a_page_that_fails_quarantines_nothing(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
+/* A reserve that finds no space frees empty slabs. The first one cannot be freed on
+ * media, and the other two keep their places. */
+static void a_failure_of_the_medium_keeps_the_other_empty_slabs(void **state)
+{
+	enum { OBJECTS = 1021, SLABS = 3 };	/* of 64 bytes */
+	static uint64_t addr[SLABS * OBJECTS];
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	uint64_t other;
+
+	for (uint32_t i = 0; i < SLABS * OBJECTS; i++)
+		assert_int_equal(daxpin_object_reserve(f->pool, 64, 0, &addr[i]), 0);
+	while (!daxpin_reserve(f->pool, BLOCK, 0, &extent))
+		;
+	for (uint32_t i = 0; i < SLABS * OBJECTS; i++)
+		assert_int_equal(daxpin_object_cancel(f->pool, addr[i]), 0);
+	assert_int_equal(pool_info(f).slab_bytes, SLABS * DP_SLAB_SIZE);
+	seam.no_flush = true;
+	assert_int_equal(daxpin_object_reserve(f->pool, 2048, 0, &other), -EIO);
+	for (uint32_t i = 0; i < (SLABS - 1) * OBJECTS; i++)
+		assert_int_equal(daxpin_object_reserve(f->pool, 64, 0, &addr[i]), 0);
+	assert_int_equal(daxpin_object_reserve(f->pool, 64, 0, &other), -EIO);
+	for (uint32_t i = 0; i < (SLABS - 1) * OBJECTS; i++)
+		assert_int_equal(daxpin_object_cancel(f->pool, addr[i]), 0);
+	assert_int_equal(daxpin_pool_close(f->pool), -EIO);
+	seam.no_flush = false;
+}
+
 static void a_reserve_whose_zeroes_are_not_durable_keeps_no_space(void **state)
 {
 	const uint32_t flags = DAXPIN_RESERVE_ZERO | DAXPIN_RESERVE_DURABLE;
@@ -470,6 +499,7 @@ int main(void)
 		TEST(an_extent_that_ends_meanwhile_is_not_quarantined),
 		TEST(a_page_of_the_table_that_cannot_be_read_is_not_used),
 		TEST(a_flush_of_a_page_that_fails_quarantines_nothing),
+		TEST(a_failure_of_the_medium_keeps_the_other_empty_slabs),
 		TEST(a_reserve_whose_zeroes_are_not_durable_keeps_no_space),
 		TEST(reads_and_cancels_of_two_threads_lose_no_block),
 	};

@@ -435,6 +435,7 @@ static void a_shrink_reaches_and_removes_a_short_segment(void **state)
 	assert_int_equal(segments(f), 5);
 	assert_int_equal(pool_info(f).media_bytes, 9 * SEGMENT);
 	assert_int_equal(daxpin_pool_shrink(f->pool, 2 * SEGMENT + 1, NULL), 0);
+	assert_refused(f, 9 * SEGMENT, -EBUSY, "close it and open it again");
 	assert_int_equal(segments(f), 2);
 	assert_int_equal(fixture_reopen(f), 0);
 	assert_segment(f, 1, SEGMENT);
