@@ -105,6 +105,7 @@ int kv_open(struct daxpin_pool *pool, struct kv **ret_kv)
 	/* A key's place depends on the pool, so that nobody can prepare keys that all
 	 * have the same place. */
 	kv->seed = XXH3_64bits(info.uuid, sizeof(info.uuid));
+	pthread_rwlock_init(&kv->head_lock, NULL);
 	for (uint32_t i = 0; i < SHARDS; i++)
 		pthread_rwlock_init(&kv->shard[i].lock, NULL);
 	ret = kv_load(kv);
@@ -119,6 +120,7 @@ void kv_close(struct kv *kv)
 {
 	for (uint32_t i = 0; i < SHARDS; i++)
 		pthread_rwlock_destroy(&kv->shard[i].lock);
+	pthread_rwlock_destroy(&kv->head_lock);
 	free(kv);
 }
 

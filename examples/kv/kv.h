@@ -85,6 +85,27 @@ int kv_foreach(struct kv *kv,
 	       int (*fn)(struct kv_bytes key, struct kv_bytes value, void *arg),
 	       void *arg);
 
+/*
+ * Move what the store has at or above a pool address to other places, each in one
+ * publish. For a shrink: while the pool shrinks, nothing is reserved in the segments to
+ * be removed. Values that are held stay where they are until they are dropped.
+ *
+ * -EIO		the medium is bad where an item is
+ * -ENOSPC	the rest of the pool is full; what was moved remains there
+ */
+int kv_move(struct kv *kv, uint64_t from);
+
+/*
+ * daxpin_pool_shrink() with kv_move(), while other threads use the store. Nothing else
+ * may have live extents or objects in the segments to be removed. errmsg: may be NULL.
+ *
+ * -EBUSY	a value is held there, or another user of the pool is in the way, until
+ *		the deadline; errmsg names it
+ * those of kv_move() and of daxpin_pool_shrink()
+ */
+int kv_shrink(struct kv *kv, uint64_t size, uint64_t deadline_ns, char *errmsg,
+	      size_t errmsg_size);
+
 struct kv_counts {
 	uint64_t keys;
 	uint64_t slots;			/* of the hash tables */

@@ -9,6 +9,7 @@
  *	kv POOL delete KEY
  *	kv POOL list		every key, with the size of its value
  *	kv POOL check		compares the store with the pool
+ *	kv POOL shrink SIZE	makes the pool smaller, for example to 32M
  */
 #include <errno.h>
 #include <stdio.h>
@@ -121,6 +122,44 @@ static int check(struct kv *kv, char **words)
 	return counts.leaked || counts.broken ? -EUCLEAN : 0;
 }
 
+/* Bytes, or with K, M or G behind the number. -EINVAL. */
+static int parse_size(const char *text, uint64_t *ret_size)
+{
+	static const char units[] = "KMG";
+	uint64_t limit = UINT64_MAX, size;
+	const char *unit;
+	char *end;
+
+	errno = 0;
+	size = strtoull(text, &end, 10);
+	if (errno || end == text || *text == '-')
+		return -EINVAL;
+	unit = *end ? strchr(units, *end) : NULL;
+	if (unit && end[1] == '\0') {
+		limit >>= 10 * (unit - units + 1);
+		*ret_size = size << 10 * (unit - units + 1);
+	} else if (!*end) {
+		*ret_size = size;
+	} else {
+		return -EINVAL;
+	}
+	return size <= limit ? 0 : -EINVAL;
+}
+
+static int shrink(struct kv *kv, char **words)
+{
+	char errmsg[512] = "";
+	uint64_t size;
+	int ret = parse_size(words[0], &size);
+
+	if (ret)
+		return ret;
+	ret = kv_shrink(kv, size, daxpin_deadline_ms(60000), errmsg, sizeof(errmsg));
+	if (ret)
+		fprintf(stderr, "kv: %s\n", errmsg);
+	return ret;
+}
+
 static const struct command {
 	const char *name;
 	int words;
@@ -131,6 +170,7 @@ static const struct command {
 	{ "delete", 1, delete },
 	{ "list", 0, list },
 	{ "check", 0, check },
+	{ "shrink", 1, shrink },
 };
 
 static const struct command *find_command(int words, char **word)
@@ -167,7 +207,7 @@ int main(int argc, char **argv)
 
 	if (!command) {
 		fprintf(stderr, "usage: kv POOL put KEY VALUE | get KEY | delete KEY"
-			" | list | check\n");
+			" | list | check | shrink SIZE\n");
 		return 2;
 	}
 	ret = daxpin_pool_open(argv[1], &options, &pool);

@@ -92,28 +92,41 @@ static void table_fill(uint64_t *slot, uint32_t slots, const struct shard *from)
 	}
 }
 
-static int shard_rebuild(struct kv *kv, struct shard *shard, uint32_t slots)
+int shard_replace(struct kv *kv, struct shard *shard, struct daxpin_extent table)
 {
-	uint64_t size = slots * sizeof(*shard->slot);
 	struct daxpin_op op[3] = {
-		{ .type = DAXPIN_OP_KEEP },
-		{ .type = DAXPIN_OP_SET, .extent = kv->head,
+		{ .type = DAXPIN_OP_KEEP, .extent = table },
+		{ .type = DAXPIN_OP_SET, .value = table.addr,
 		  .offset = offsetof(struct head, table) +
 			    (shard - kv->shard) * sizeof(uint64_t) },
 		{ .type = DAXPIN_OP_RETIRE, .extent = shard->table },
 	};
-	int ret = daxpin_reserve(kv->pool, size, DAXPIN_RESERVE_ZERO, &op[0].extent);
+	uint64_t size;
+	int ret = daxpin_size(kv->pool, table, &size);
+
+	if (!ret) {
+		pthread_rwlock_rdlock(&kv->head_lock);
+		op[1].extent = kv->head;
+		ret = kv_publish(kv, op, 3);
+		pthread_rwlock_unlock(&kv->head_lock);
+	}
+	if (ret)
+		daxpin_cancel(kv->pool, table);
+	else
+		shard_use(kv, shard, table, size);
+	return ret;
+}
+
+static int shard_rebuild(struct kv *kv, struct shard *shard, uint32_t slots)
+{
+	struct daxpin_extent table;
+	int ret = daxpin_reserve(kv->pool, slots * sizeof(*shard->slot),
+				 DAXPIN_RESERVE_ZERO, &table);
 
 	if (ret)
 		return ret;
-	op[1].value = op[0].extent.addr;
-	table_fill(daxpin_ptr(kv->pool, op[0].extent, 0), slots, shard);
-	ret = kv_publish(kv, op, 3);
-	if (ret)
-		daxpin_cancel(kv->pool, op[0].extent);
-	else
-		shard_use(kv, shard, op[0].extent, size);
-	return ret;
+	table_fill(daxpin_ptr(kv->pool, table, 0), slots, shard);
+	return shard_replace(kv, shard, table);
 }
 
 /* A quarter of the slots stays empty, so that searches are short. */

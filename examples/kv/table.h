@@ -8,6 +8,7 @@
  *
  * A table is enlarged, or rid of removed slots, by building another one and publishing
  * it (KEEP), its address in the head (SET) and the end of the old one (RETIRE) at once.
+ * move.c does the same for tables, items and the head when the pool shrinks.
  */
 #ifndef KV_TABLE_H
 #define KV_TABLE_H
@@ -42,6 +43,8 @@ struct shard {
 
 struct kv {
 	struct daxpin_pool *pool;
+	pthread_rwlock_t head_lock;	/* taken after that of a shard; for writing to
+					   move the head, for reading to change it */
 	struct daxpin_extent head;
 	uint64_t seed;			/* of the keys' hashes */
 	struct shard shard[SHARDS];
@@ -62,6 +65,10 @@ int64_t shard_find(struct kv *kv, const struct shard *shard, uint32_t tag,
 
 /* Make sure that there is a free slot. -ENOSPC: the table cannot be larger. */
 int shard_make_room(struct kv *kv, struct shard *shard);
+
+/* Publish a reserved table, which has the same items, instead of the one of the shard.
+ * If that fails the table is cancelled. */
+int shard_replace(struct kv *kv, struct shard *shard, struct daxpin_extent table);
 
 /* The operation that stores a word in a slot. */
 struct daxpin_op shard_set(const struct shard *shard, uint32_t index, uint64_t word);

@@ -276,6 +276,7 @@ struct shadow {
 	_Atomic uint32_t begun[KEYS];	/* version * 2 + 1, or a deletion: * 2 */
 	_Atomic uint32_t done[KEYS];
 	_Atomic uint64_t calls;
+	_Atomic bool shrinks;		/* or the shrink has ended */
 };
 
 struct worker {
@@ -396,52 +397,298 @@ static int work_until_killed(void *arg, int fd)
 	return 1;
 }
 
-/* How many kills: 20, or DAXPIN_TEST_KV_KILLS. */
-static unsigned kills(void)
+/* How many kills: DAXPIN_TEST_KV_KILLS, or so many. */
+static unsigned kills(unsigned count)
 {
 	const char *text = getenv("DAXPIN_TEST_KV_KILLS");
 
-	return text ? strtoul(text, NULL, 10) : 20;
+	return text ? strtoul(text, NULL, 10) : count;
+}
+
+static void wait_for_calls(struct shadow *shadow, struct child *child, uint64_t calls)
+{
+	uint64_t until = shadow->calls + calls;
+	int status;
+
+	while (shadow->calls < until) {
+		assert_false(child_ends_within(child, 0, &status));
+		sched_yield();
+	}
 }
 
 /* Kill the child after some of its calls have returned. */
 static void kill_at_work(struct victim *victim, unsigned calls)
 {
-	uint64_t until = victim->shadow->calls + calls;
 	struct child child = fork_child(work_until_killed, victim);
-	int status;
 
-	while (victim->shadow->calls < until) {
-		assert_false(child_ends_within(&child, 0, &status));
-		sched_yield();
-	}
+	wait_for_calls(victim->shadow, &child, calls);
 	kill_child(&child);
+}
+
+/* For a child that opens the pool. */
+static void store_close(struct store *s)
+{
+	kv_close(s->kv);
+	assert_int_equal(daxpin_pool_close(s->f->pool), 0);
+	s->f->pool = NULL;
+	s->f->options.flags = 0;
+	s->f->options.deadline_ns = daxpin_deadline_ms(60000);
+}
+
+static void store_open(struct store *s)
+{
+	s->f->options.deadline_ns = daxpin_deadline_ms(60000);
+	assert_int_equal(daxpin_pool_open(s->f->path, &s->f->options, &s->f->pool), 0);
+	assert_int_equal(kv_open(s->f->pool, &s->kv), 0);
 }
 
 static void a_kill_loses_no_put_that_has_returned(void **state)
 {
 	struct store *s = *state;
 	struct victim victim = { s->f, shadow_map() };
+	unsigned count = kills(20);
 
-	kv_close(s->kv);
-	assert_int_equal(daxpin_pool_close(s->f->pool), 0);
-	for (unsigned i = 0, count = kills(); i < count; i++) {
-		s->f->pool = NULL;
-		s->f->options.flags = 0;
-		s->f->options.deadline_ns = daxpin_deadline_ms(60000);
+	for (unsigned i = 0; i < count; i++) {
+		store_close(s);
 		kill_at_work(&victim, 1 + i * 37 % 200);
-		s->f->options.deadline_ns = daxpin_deadline_ms(60000);
-		assert_int_equal(daxpin_pool_open(s->f->path, &s->f->options,
-						  &s->f->pool), 0);
-		assert_int_equal(kv_open(s->f->pool, &s->kv), 0);
+		store_open(s);
 		compare(s, victim.shadow);
-		if (i + 1 == count)
-			break;
-		kv_close(s->kv);
-		assert_int_equal(daxpin_pool_close(s->f->pool), 0);
 	}
-	print_message("# %u kills, %llu calls returned\n", kills(),
+	print_message("# %u kills, %llu calls returned\n", count,
 		      (unsigned long long)victim.shadow->calls);
+	munmap(victim.shadow, sizeof(*victim.shadow));
+}
+
+/* ------------------------------------------------------------- a smaller pool */
+
+#define SEGMENT		((uint64_t)DAXPIN_SEGMENT_MIN)
+#define SEGMENTS	((256u << 20) / DAXPIN_SEGMENT_MIN)
+#define STATIC_KEYS	400u		/* behind those of the threads */
+
+static char errmsg[512];
+
+static int shrink(struct store *s, uint64_t size, uint64_t deadline_ns)
+{
+	return kv_shrink(s->kv, size, deadline_ns, errmsg, sizeof(errmsg));
+}
+
+/* Keys that the threads do not put. */
+static void put_static_keys(struct store *s)
+{
+	for (uint32_t key = KEYS; key < KEYS + STATIC_KEYS; key++)
+		assert_int_equal(put_version(s->kv, key, 1), 0);
+}
+
+static void assert_static_keys(struct store *s)
+{
+	for (uint32_t key = KEYS; key < KEYS + STATIC_KEYS; key++)
+		assert_true(has_version(s->kv, key, 1));
+}
+
+/* Extents and objects of the store are in all segments. */
+static void spread(struct store *s, uint32_t *ret_keys)
+{
+	uint32_t key = 0;
+	char name[32];
+
+	while (!put_version(s->kv, key, 1))
+		key++;
+	for (uint32_t i = 0; i < key; i++)
+		if (i % 5)
+			assert_int_equal(kv_delete(s->kv, key_of(name, i)), 0);
+	*ret_keys = key;
+}
+
+static void assert_spread(struct store *s, uint32_t keys)
+{
+	for (uint32_t i = 0; i < keys; i++)
+		assert_true(has_version(s->kv, i, i % 5 == 0));
+	check(s);
+}
+
+static void a_store_moves_itself_when_the_pool_shrinks(void **state)
+{
+	struct store *s = *state;
+	uint32_t keys;
+
+	spread(s, &keys);
+	assert_int_equal(shrink(s, SEGMENTS / 2 * SEGMENT, 0), 0);
+	assert_int_equal(pool_info(s->f).segments, SEGMENTS / 2);
+	assert_spread(s, keys);
+	s->f->options.pool_size = 0;
+	store_reopen(s);
+	assert_spread(s, keys);
+}
+
+static void a_store_that_does_not_fit_stays_as_it_is(void **state)
+{
+	struct store *s = *state;
+	uint32_t key = 0;
+
+	while (!put_version(s->kv, key, 1))
+		key++;
+	assert_int_equal(shrink(s, SEGMENT, DAXPIN_NO_DEADLINE), -ENOSPC);
+	assert_non_null(strstr(errmsg, "cannot be moved"));
+	assert_int_equal(pool_info(s->f).segments, SEGMENTS);
+	for (uint32_t i = 0; i < key; i++)
+		assert_true(has_version(s->kv, i, 1));
+	assert_int_equal(check(s).keys, key);
+}
+
+static void a_shrink_waits_for_a_held_value(void **state)
+{
+	struct store *s = *state;
+	uint32_t keys, key = 0;
+	struct kv_hold hold;
+	char name[32];
+
+	spread(s, &keys);
+	/* A value in the last segment. */
+	for (;; key++) {
+		assert_true(key < keys);
+		if (kv_hold(s->kv, key_of(name, key), &hold))
+			continue;
+		if (hold.extent.addr >= (SEGMENTS - 1) * SEGMENT)
+			break;
+		assert_int_equal(kv_drop(s->kv, &hold), 0);
+	}
+	assert_int_equal(shrink(s, (SEGMENTS - 1) * SEGMENT, 0), -EBUSY);
+	/* The key has moved, the value that is held has not. */
+	assert_non_null(strstr(errmsg, "retired"));
+	assert_spread(s, keys);
+	assert_int_equal(kv_drop(s->kv, &hold), 0);
+	assert_int_equal(shrink(s, (SEGMENTS - 1) * SEGMENT, 0), 0);
+	assert_spread(s, keys);
+}
+
+static void *shrink_repeatedly(void *arg)
+{
+	struct kv *kv = arg;
+
+	/* Everything moves on, then out of one segment after the other. */
+	for (uint32_t segments = SEGMENTS - 1; segments >= 2; segments--) {
+		assert_int_equal(kv_move(kv, 0), 0);
+		assert_int_equal(kv_shrink(kv, segments * SEGMENT, DAXPIN_NO_DEADLINE,
+					   NULL, 0), 0);
+	}
+	return NULL;
+}
+
+static void threads_put_while_the_pool_shrinks(void **state)
+{
+	struct shadow *shadow = shadow_map();
+	struct store *s = *state;
+	pthread_t thread;
+
+	put_static_keys(s);
+	assert_int_equal(pthread_create(&thread, NULL, shrink_repeatedly, s->kv), 0);
+	work_in_threads(s->kv, shadow, 3000);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(pool_info(s->f).segments, 2);
+	compare(s, shadow);
+	assert_static_keys(s);
+	munmap(shadow, sizeof(*shadow));
+}
+
+#define FILLERS	400u
+
+/* Reserve all free space below that address. */
+static uint32_t fill_below(struct daxpin_pool *pool, uint64_t limit,
+			   struct daxpin_extent *filler)
+{
+	uint32_t count = 0, below = 0;
+
+	for (uint64_t size = SEGMENT; size >= DAXPIN_BLOCK_SIZE; size /= 2)
+		while (count < FILLERS &&
+		       !daxpin_reserve(pool, size, 0, &filler[count]))
+			count++;
+	for (uint32_t i = 0; i < count; i++)
+		if (filler[i].addr < limit)
+			filler[below++] = filler[i];
+		else
+			daxpin_cancel(pool, filler[i]);
+	return below;
+}
+
+/* Move everything into the segments that are then removed. */
+static int move_and_shrink(struct kv *kv, struct daxpin_pool *pool,
+			   struct shadow *shadow)
+{
+	struct daxpin_extent filler[FILLERS];
+	uint32_t count = fill_below(pool, SEGMENTS / 2 * SEGMENT, filler);
+	int ret = kv_move(kv, 0);
+
+	while (count)
+		daxpin_cancel(pool, filler[--count]);
+	shadow->shrinks = true;
+	return ret ? ret : kv_shrink(kv, SEGMENTS / 2 * SEGMENT, DAXPIN_NO_DEADLINE,
+				     NULL, 0);
+}
+
+static void *work_for_ever(void *arg)
+{
+	struct worker *worker = arg;
+
+	work_in_threads(worker->kv, worker->shadow, 0);
+	return NULL;
+}
+
+static int shrink_until_killed(void *arg, int fd)
+{
+	struct victim *victim = arg;
+	struct worker worker = { .shadow = victim->shadow };
+	struct fixture *f = victim->f;
+	pthread_t thread;
+
+	(void)fd;
+	if (daxpin_pool_open(f->path, &f->options, &f->pool) ||
+	    kv_open(f->pool, &worker.kv) ||
+	    pthread_create(&thread, NULL, work_for_ever, &worker) ||
+	    move_and_shrink(worker.kv, f->pool, victim->shadow))
+		return 1;
+	pthread_join(thread, NULL);
+	return 1;
+}
+
+/* Every fourth is killed before the shrink begins. */
+static void kill_at_shrink(struct victim *victim, unsigned round)
+{
+	struct child child;
+	int status;
+
+	victim->shadow->shrinks = false;
+	child = fork_child(shrink_until_killed, victim);
+	while (round % 4 && !victim->shadow->shrinks) {
+		assert_false(child_ends_within(&child, 0, &status));
+		sched_yield();
+	}
+	wait_for_calls(victim->shadow, &child, 1 + round * 137 % 600);
+	kill_child(&child);
+}
+
+static void a_kill_while_the_pool_shrinks_loses_nothing(void **state)
+{
+	struct store *s = *state;
+	struct victim victim = { s->f, shadow_map() };
+	unsigned count = kills(10), removed = 0;
+
+	put_static_keys(s);
+	s->f->options.pool_size = 0;
+	s->f->options.max_size = SEGMENTS * SEGMENT;
+	for (unsigned i = 0; i < count; i++) {
+		store_close(s);
+		kill_at_shrink(&victim, i);
+		store_open(s);
+		compare(s, victim.shadow);
+		assert_static_keys(s);
+		if (pool_info(s->f).segments == SEGMENTS)
+			continue;
+		assert_int_equal(pool_info(s->f).segments, SEGMENTS / 2);
+		assert_int_equal(daxpin_pool_grow(s->f->pool, SEGMENTS * SEGMENT, NULL),
+				 0);
+		removed++;
+	}
+	print_message("# %u kills, %u after the segments were removed\n", count, removed);
 	munmap(victim.shadow, sizeof(*victim.shadow));
 }
 
@@ -464,6 +711,11 @@ int main(void)
 			fixture_setup, fixture_teardown),
 		TEST(threads_find_what_they_put),
 		TEST(a_kill_loses_no_put_that_has_returned),
+		TEST(a_store_moves_itself_when_the_pool_shrinks),
+		TEST(a_store_that_does_not_fit_stays_as_it_is),
+		TEST(a_shrink_waits_for_a_held_value),
+		TEST(threads_put_while_the_pool_shrinks),
+		TEST(a_kill_while_the_pool_shrinks_loses_nothing),
 	};
 
 	return cmocka_run_group_tests_name("kv", tests, NULL, NULL);
