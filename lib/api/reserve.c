@@ -12,20 +12,6 @@
 #include "core/slabs.h"
 #include "util/cancel.h"
 
-/* If the fast path has done nothing. Not inlined, so that daxpin_reserve() saves no
- * registers. */
-__attribute__((noinline))
-static int reserve_slowly(struct daxpin_pool *pool, uint32_t blocks, uint32_t flags,
-			  struct daxpin_extent *ret_extent)
-{
-	int ret = dp_allocate(pool, blocks, flags, ret_extent);
-
-	/* Empty slabs are space, too. */
-	if (ret == -ENOSPC && dp_slabs_give_back(pool))
-		ret = dp_allocate(pool, blocks, flags, ret_extent);
-	return ret;
-}
-
 static bool reserve_allows(uint32_t flags)
 {
 	return !(flags & ~(DAXPIN_RESERVE_ZERO | DAXPIN_RESERVE_DURABLE)) &&
@@ -47,7 +33,7 @@ DP_EXPORT int daxpin_reserve(struct daxpin_pool *pool, uint64_t size,
 	if (blocks > pool->extent_blocks_max)
 		return -EFBIG;
 	return !flags && dp_allocate_cached(pool, blocks, ret_extent) ? 0 :
-	       reserve_slowly(pool, blocks, flags, ret_extent);
+	       dp_slabs_allocate(pool, blocks, flags, ret_extent);
 }
 
 /* If an attempt has done nothing. */

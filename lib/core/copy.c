@@ -20,9 +20,9 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include "core/allocate.h"
 #include "core/copy.h"
 #include "core/medium.h"
+#include "core/slabs.h"
 
 #define PIECE	(256u << 10)
 
@@ -75,7 +75,7 @@ static int copy_held(struct daxpin_pool *pool, struct dp_handle from,
 	int ret = -ENOMEM;
 
 	if (piece)
-		ret = dp_allocate(pool, blocks, 0, &to);
+		ret = dp_slabs_allocate(pool, blocks, 0, &to);
 	if (!ret) {
 		struct dp_handle handle = dp_handle_of(pool, to);
 

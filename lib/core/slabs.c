@@ -272,6 +272,16 @@ bool dp_slabs_give_back(struct daxpin_pool *pool)
 	return any;
 }
 
+int dp_slabs_allocate(struct daxpin_pool *pool, uint32_t blocks, uint32_t flags,
+		      struct daxpin_extent *ret_extent)
+{
+	int ret = dp_allocate(pool, blocks, flags, ret_extent);
+
+	if (ret == -ENOSPC && dp_slabs_give_back(pool))
+		ret = dp_allocate(pool, blocks, flags, ret_extent);
+	return ret;
+}
+
 void dp_slabs_withdraw(struct daxpin_pool *pool, uint32_t segment)
 {
 	struct dp_slab *slab = NULL;

@@ -59,6 +59,10 @@ void dp_object_end(struct daxpin_pool *pool, struct dp_object object);
 
 /* Free the extents of empty slabs. False: there were none. */
 bool dp_slabs_give_back(struct daxpin_pool *pool);
+/* dp_allocate(), and again after the extents of empty slabs were freed if there is no
+ * space. */
+int dp_slabs_allocate(struct daxpin_pool *pool, uint32_t blocks, uint32_t flags,
+		      struct daxpin_extent *ret_extent);
 /* For a shrink that has closed the segments from this one on: no object is reserved
  * there, and extents of slabs are freed when they are empty. dp_objects_reopen() ends
  * that, whether the shrink has failed or not. */

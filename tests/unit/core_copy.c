@@ -144,6 +144,23 @@ static void without_a_free_run_of_the_size_nothing_is_reserved(void **state)
 	assert_int_equal(daxpin_idle(f->pool, from), 1);
 }
 
+/* An empty slab is the only free space. */
+static void an_empty_slab_makes_room_for_a_copy(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent from = live(f, 2 * BLOCK), extent, to;
+	uint64_t object;
+
+	assert_int_equal(daxpin_object_reserve(f->pool, 16, 0, &object), 0);
+	while (!daxpin_reserve(f->pool, BLOCK, 0, &extent))
+		;
+	assert_int_equal(daxpin_object_cancel(f->pool, object), 0);
+	fill(f, from, 1);
+	assert_int_equal(copy(f, from, &to), 0);
+	assert_true(is_filled(f, to, 1));
+	assert_int_equal(pool_info(f).slab_bytes, 0);
+}
+
 static void a_pool_that_is_only_read_is_not_copied_in(void **state)
 {
 	struct fixture *f = *state;
@@ -273,6 +290,7 @@ int main(void)
 		TEST(a_reserved_extent_is_copied_too),
 		TEST(what_cannot_be_copied_is_refused_with_the_reason),
 		TEST(without_a_free_run_of_the_size_nothing_is_reserved),
+		TEST(an_empty_slab_makes_room_for_a_copy),
 		TEST(a_pool_that_is_only_read_is_not_copied_in),
 		TEST(a_closed_gate_refuses_a_copy),
 		TEST(extents_of_one_segment_are_visited),
