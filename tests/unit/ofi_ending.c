@@ -299,6 +299,37 @@ static void a_grant_whose_access_does_not_end_is_quarantined(void **state)
 	assert_int_equal(daxpin_ofi_detach(ofi), 0);
 }
 
+/* A domain that is closed under an open region frees what the region needs. */
+static void an_endpoint_remains_open_while_a_region_of_it_is_refused(void **state)
+{
+	struct daxpin_extent extent;
+	struct fixture *f = *state;
+	struct daxpin_ofi_grant *one;
+	struct daxpin_ofi_peer *peer;
+	struct called called;
+	struct daxpin_ofi *ofi;
+
+	SKIP_WITHOUT_PROVIDER();
+	verdict = DAXPIN_OFI_ENDS_REGION;
+	ofi = attach(f);
+	peer = open_peer(ofi);
+	one = grant(f, peer, &called, &extent);
+	region_error = -EIO;
+	error_count = 2;
+	assert_int_equal(daxpin_ofi_revoke(one), -EIO);
+	assert_int_equal(error_count, 0);
+	assert_int_equal(state_of(one), DAXPIN_OFI_STATE_QUARANTINED);
+	assert_int_equal(figures(ofi).endpoints_closed, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	region_error = 0;
+	assert_int_equal(daxpin_ofi_revoke(one), 0);
+	assert_int_equal(called.done, 1);
+	assert_int_equal(figures(ofi).endpoints_closed, 1);
+	assert_int_equal(daxpin_ofi_peer_close(peer), 0);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	assert_int_equal(daxpin_ofi_detach(ofi), 0);
+}
+
 /* C5. The service takes the peer that was opened last first. */
 static void the_service_ends_the_grants_of_other_peers_if_one_fails(void **state)
 {
@@ -772,6 +803,7 @@ int main(void)
 		TEST(a_revoke_ends_all_grants_of_the_peer_and_of_no_other),
 		TEST(where_a_region_ends_access_grants_end_alone),
 		TEST(a_grant_whose_access_does_not_end_is_quarantined),
+		TEST(an_endpoint_remains_open_while_a_region_of_it_is_refused),
 		TEST(the_service_ends_the_grants_of_other_peers_if_one_fails),
 		TEST(a_refusal_that_passes_is_tried_again),
 		TEST(a_grant_is_asked_back_once_and_ends_at_its_deadline),
