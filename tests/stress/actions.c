@@ -1064,7 +1064,7 @@ const struct action actions[] = {
 	{ "wait", 100, wait_idle },
 	{ "watch", 300, watch },
 	{ "event", 150, next_event },
-	{ "pad", 20, pad },
+	{ "pad", 80, pad },
 	{ "reclaim", 15, reclaim },
 	{ "refill", 10, refill },
 	{ "drain", 10, drain },
