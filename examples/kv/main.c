@@ -194,14 +194,27 @@ static int run(struct daxpin_pool *pool, const struct command *command, char **w
 	return ret;
 }
 
+/* A pool may have become smaller than a new one is. */
+static int open_pool(const char *path, char *errmsg, size_t errmsg_size,
+		     struct daxpin_pool **ret_pool)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .errmsg = errmsg, .errmsg_size = errmsg_size,
+	};
+	int ret = daxpin_pool_open(path, &options, ret_pool);
+
+	if (ret != -ENOENT && ret != -EMEDIUMTYPE)
+		return ret;
+	options.flags = DAXPIN_POOL_CREATE;
+	options.pool_size = 64 << 20;
+	options.segment_size = DAXPIN_SEGMENT_MIN;
+	return daxpin_pool_open(path, &options, ret_pool);
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *command = find_command(argc - 2, argv + 2);
 	char errmsg[512] = "";
-	struct daxpin_pool_options options = {
-		.size = sizeof(options), .flags = DAXPIN_POOL_CREATE,
-		.pool_size = 64 << 20, .errmsg = errmsg, .errmsg_size = sizeof(errmsg),
-	};
 	struct daxpin_pool *pool;
 	int ret, closed;
 
@@ -210,7 +223,7 @@ int main(int argc, char **argv)
 			" | list | check | shrink SIZE\n");
 		return 2;
 	}
-	ret = daxpin_pool_open(argv[1], &options, &pool);
+	ret = open_pool(argv[1], errmsg, sizeof(errmsg), &pool);
 	if (ret) {
 		fprintf(stderr, "kv: %s\n", errmsg);
 		return 1;
