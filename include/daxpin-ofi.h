@@ -44,7 +44,7 @@ struct daxpin_ofi_report {
 	size_t size;			/* sizeof(struct daxpin_ofi_report) */
 	uint32_t ends;			/* enum daxpin_ofi_ends */
 	uint32_t rounds;		/* writes that were in progress at a close */
-	uint64_t region_late;		/* bytes that arrived after a region's close */
+	uint64_t region_late;		/* bytes after a region's close */
 	uint64_t endpoint_late;		/* ... after an endpoint's */
 	char what[DAXPIN_OFI_WHAT_MAX];	/* in words, without a full stop */
 };
@@ -95,10 +95,10 @@ struct daxpin_ofi_info {
 	size_t size;			/* sizeof(struct daxpin_ofi_info) */
 	uint32_t peers;			/* open */
 	uint32_t grants;		/* existing */
-	uint32_t quarantined;		/* of these: their access could not be ended */
+	uint32_t quarantined;		/* of these: their end failed */
 	uint32_t pending;		/* of these: asked back, or to be ended */
-	uint64_t next_deadline_ns;	/* when daxpin_ofi_service() has a grant to
-					   end; 0: no grant waits */
+	uint64_t next_deadline_ns;	/* when daxpin_ofi_service() must
+					   end a grant; 0: none waits */
 	/* Since the attach: */
 	uint64_t granted;
 	uint64_t ended;			/* grants */
@@ -293,7 +293,7 @@ int daxpin_ofi_import(const void *buf, size_t size, const struct fi_info *info,
  * Where only the close of the endpoint ends access (see daxpin_ofi_report()), the
  * endpoint is closed, and all grants of the peer end. Only a grant that a trusted
  * peer has returned (see DAXPIN_OFI_TRUST_RETURNS) ends alone. Elsewhere the endpoint
- * is closed if the provider refuses to close the region.
+ * is closed as well if the first attempt to close the region fails.
  *
  * If the provider refuses, its -errno is returned and the grants are quarantined: they
  * and their holds remain, and the pool cannot be closed. Further calls try again. A
@@ -346,7 +346,7 @@ struct daxpin_ofi_grant_info {
 	uint32_t state;			/* enum daxpin_ofi_state */
 	uint32_t reserved;		/* 0 */
 	uint64_t refusals;		/* of the provider, for this grant */
-	uint64_t deadline_ns;		/* ASKED: the deadline of the peer's reply */
+	uint64_t deadline_ns;		/* ASKED: the deadline of the reply */
 	int error;			/* of the last attempt to end it: 0 or -errno */
 };
 
