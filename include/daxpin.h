@@ -1333,15 +1333,16 @@ struct daxpin_shrink_options {
  * Until the pool is closed daxpin_segment() still describes removed segments, which
  * must not be accessed, and the pool cannot grow.
  *
- * After a failure all segments are in use as before; but after -EIO and -ESTALE it is
- * unknown how many the pool has on media, and they remain out of use until the next
- * open.
+ * After a failure all segments are in use as before; but if the write that removes them
+ * fails (-EIO, -ESTALE), it is unknown how many the pool has on media, and they remain
+ * out of use until the next open.
  *
  * -EBUSY	something uses the segments at the deadline; another call grows, shrinks
  *		or closes the pool
  * -ECANCELED	progress returned non-zero
  * -EINVAL	size is 0 or larger than the pool; an unknown flag
- * -EIO		the medium failed
+ * -EIO		the medium failed; or it had failed before, and something is in use,
+ *		for which the call then does not wait
  * -ENOSYS	on a DAX filesystem: as daxpin_pool_open()
  * -EROFS	the pool is open for reading
  * -ESTALE	as daxpin_pool_close()

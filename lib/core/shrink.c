@@ -232,6 +232,21 @@ static int shrink_fail_busy(const struct shrink *s)
 	}
 }
 
+static bool shrink_medium_failed(const struct shrink *s)
+{
+	return dp_persist_error(&s->pool->media.persist);
+}
+
+static int shrink_fail_in_use(const struct shrink *s)
+{
+	if (!shrink_medium_failed(s))
+		return shrink_fail_busy(s);
+	return dp_fail(s->errmsg, -EIO,
+		       "segment %u of %s still has something in use, %" PRIu64 " bytes in all, and the medium has failed, so nothing can be retired or freed: close the pool and open it again",
+		       s->wait.segment, s->pool->media.source.path,
+		       s->wait.left_bytes);
+}
+
 static int shrink_report(struct shrink *s)
 {
 	const struct dp_shrink_request *request = s->request;
@@ -244,13 +259,14 @@ static int shrink_report(struct shrink *s)
 		       s->pool->media.source.path);
 }
 
-/* Sleep unless the deadline has passed, which stores true in *ret_passed. */
-static void shrink_sleep(struct shrink *s, bool *ret_passed)
+/* Sleep, unless the deadline has passed or the medium has failed, after which nothing
+ * becomes free: that stores true in *ret_over. */
+static void shrink_sleep(struct shrink *s, bool *ret_over)
 {
 	uint64_t now_ns = dp_os_now_ns();
 
-	*ret_passed = now_ns >= s->request->deadline_ns;
-	if (*ret_passed)
+	*ret_over = now_ns >= s->request->deadline_ns || shrink_medium_failed(s);
+	if (*ret_over)
 		return;
 	dp_os_sleep_ns(dp_min(s->pause_ns, s->request->deadline_ns - now_ns));
 	s->pause_ns = dp_min(2 * s->pause_ns, PAUSE_MAX_NS);
@@ -264,7 +280,7 @@ static int shrink_wait(struct shrink *s)
 
 	while (!ret && !shrink_try(s)) {
 		if (is_last)
-			return shrink_fail_busy(s);
+			return shrink_fail_in_use(s);
 		ret = shrink_report(s);
 		if (!ret)
 			shrink_sleep(s, &is_last);

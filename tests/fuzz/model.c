@@ -658,7 +658,7 @@ int m_shrink(uint64_t size, uint32_t flags, bool waits)
 		return 0;
 	if (m_left(size) || is_registered(segments_for(size))) {
 		queue_retry();
-		return waits ? -ECANCELED : -EBUSY;
+		return waits ? -ECANCELED : model.failed ? -EIO : -EBUSY;
 	}
 	/* The machine has no ring, which a wait with a deadline needs. */
 	if (machine.kind == DP_SOURCE_FSDAX && !waits) {

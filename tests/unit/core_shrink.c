@@ -362,6 +362,21 @@ static void a_reserved_extent_is_in_the_way(void **state)
 		assert_int_equal(daxpin_cancel(f->pool, extent[i]), 0);
 }
 
+/* What is live cannot be retired any more, so a shrink would wait for it for ever. */
+static void after_a_failure_of_the_medium_it_does_not_wait(void **state)
+{
+	struct fixture *f = *state;
+
+	live_in(f, 3, BLOCK);
+	f->pool->media.persist.error = -EIO;
+	seen.cancel_at = 20;
+	assert_int_equal(shrink(f, SEGMENT, DAXPIN_NO_DEADLINE), -EIO);
+	seen.cancel_at = 0;
+	assert_non_null(strstr(errmsg, "the medium has failed"));
+	f->pool->media.persist.error = 0;
+	assert_refused(f, DAXPIN_SHRINK_LIVE, "(live)");
+}
+
 static void cancel(struct daxpin_pool *pool, void *arg)
 {
 	(void)pool;
@@ -1125,6 +1140,7 @@ int main(void)
 		TEST(extents_that_progress_moves_are_kept),
 		TEST(what_is_in_the_way_is_named_and_everything_is_given_back),
 		TEST(a_reserved_extent_is_in_the_way),
+		TEST(after_a_failure_of_the_medium_it_does_not_wait),
 		TEST(progress_cancels_it),
 		TEST(space_taken_out_is_never_reserved),
 		TEST(there_is_one_shrink_and_no_close_at_a_time),
