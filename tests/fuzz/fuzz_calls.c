@@ -500,18 +500,16 @@ static void call_shrink(const struct call *call)
 {
 	uint64_t size = pool_size_of(call);
 	bool waits = call->flags & 4;
-	struct shrink shrink = { m_left(size), 0 };
+	struct shrink shrink = { 0, 0 };
 	struct daxpin_shrink_options options = {
 		.size = sizeof(options), .flags = call->flags & 8 ? call->a : 0,
 		.deadline_ns = waits ? DAXPIN_NO_DEADLINE : 0,
 		.progress_arg = &shrink,
 		.errmsg = run.errmsg, .errmsg_size = sizeof(run.errmsg),
 	};
-	int want;
+	int want = m_shrink(size, options.flags, waits);
 
-	if (m_has_empty_slab(size))
-		return;
-	want = m_shrink(size, options.flags, waits);
+	shrink.left = m_left(size);
 	options.progress = want == -ECANCELED ? cancel_shrink : NULL;
 	agree("shrink", daxpin_pool_shrink(model.pool, size, &options), want);
 	check_errmsg(want);

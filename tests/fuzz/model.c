@@ -308,16 +308,16 @@ static void end_slab(struct m_slab *slab)
 	queue_retry();
 }
 
-/* There is no space: frees the slabs without objects, unless the medium has failed. */
-static void give_back_slabs(void)
+/* Frees the slabs without objects, from this address on, unless the medium has
+ * failed. */
+static void give_back_slabs(uint64_t begin)
 {
-	model.refused = true;
 	if (model.failed)
 		return;
 	for (uint32_t i = 0; i < M_SLABS; i++) {
 		struct m_slab *slab = &model.slab[i];
 
-		if (slab->used && !objects_in(slab))
+		if (slab->used && !objects_in(slab) && slab->addr >= begin)
 			end_slab(slab);
 	}
 }
@@ -639,15 +639,6 @@ uint64_t m_left(uint64_t size)
 	return blocks * 4096;
 }
 
-bool m_has_empty_slab(uint64_t size)
-{
-	for (uint32_t i = 0; i < M_SLABS; i++)
-		if (model.slab[i].used && !objects_in(&model.slab[i]) &&
-		    model.slab[i].addr / M_SEGMENT_SIZE >= segments_for(size))
-			return true;
-	return false;
-}
-
 int m_shrink(uint64_t size, uint32_t flags, bool waits)
 {
 	if (model.readonly)
@@ -656,6 +647,7 @@ int m_shrink(uint64_t size, uint32_t flags, bool waits)
 		return -EINVAL;
 	if (segments_for(size) == model.segments)
 		return 0;
+	give_back_slabs(segments_for(size) * M_SEGMENT_SIZE);
 	if (m_left(size) || is_registered(segments_for(size))) {
 		queue_retry();
 		return waits ? -ECANCELED : model.failed ? -EIO : -EBUSY;
@@ -724,6 +716,16 @@ static uint64_t longest_run(void)
 	return longest;
 }
 
+/* If there is no space, empty slabs are freed first. */
+static int m_allocate(uint32_t blocks)
+{
+	if (blocks > longest_run()) {
+		m_refused();
+		give_back_slabs(0);
+	}
+	return blocks > longest_run() ? -ENOSPC : 0;
+}
+
 int m_reserve(uint64_t size, uint32_t flags)
 {
 	uint64_t blocks = size / 4096 + !!(size % 4096);
@@ -735,9 +737,7 @@ int m_reserve(uint64_t size, uint32_t flags)
 		return -EROFS;
 	if (blocks > M_BLOCKS - M_FIRST)
 		return -EFBIG;
-	if (blocks > longest_run())
-		give_back_slabs();
-	return blocks > longest_run() ? -ENOSPC : 0;
+	return m_allocate((uint32_t)blocks);
 }
 
 int m_object_reserve(uint64_t size, uint32_t flags)
@@ -750,9 +750,7 @@ int m_object_reserve(uint64_t size, uint32_t flags)
 		return 0;
 	if (model.failed)
 		return -EIO;
-	if (longest_run() < M_SLAB_BLOCKS)
-		give_back_slabs();
-	return longest_run() < M_SLAB_BLOCKS ? -ENOSPC : 0;
+	return m_allocate(M_SLAB_BLOCKS);
 }
 
 /* A slab that was made for the object at an address, which is its first one. */
@@ -1475,8 +1473,7 @@ int m_copy(struct daxpin_extent from)
 	if (ret)
 		return ret;
 	generation = m_find(from);
-	if (generation->blocks > longest_run())
-		ret = -ENOSPC;
+	ret = m_allocate(generation->blocks);
 	expect(m_drop(from) >= 0, "the hold of a copy");
 	return ret;
 }

@@ -157,8 +157,6 @@ int m_grow(uint64_t size);
 /* What a shrink of extents that nobody frees meanwhile returns. waits: it has no
  * deadline, and progress() cancels it. */
 int m_shrink(uint64_t size, uint32_t flags, bool waits);
-/* Is there a slab without objects in the segments that a shrink removes? */
-bool m_has_empty_slab(uint64_t size);
 /* After a grow or shrink: the pool has as many segments as `size` needs. */
 void m_resized(uint64_t size);
 /* In bytes: what prevents a shrink, in all segments that it removes. */
