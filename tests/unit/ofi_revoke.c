@@ -439,8 +439,8 @@ int main(int argc, char **argv)
 
 	provider = argc > 1 ? argv[1] : "tcp;ofi_rxm";
 	if (!strcmp(provider, "sockets") && !getenv("DAXPIN_TEST_SOCKETS")) {
-		printf("# skipped: a thread of libfabric's sockets provider (1.17) crashes in one of about ten runs: DAXPIN_TEST_SOCKETS=1 runs it\n");
-		return 77;
+		printf("1..0 # SKIP a thread of libfabric's sockets provider (1.17) crashes in one of about ten runs: DAXPIN_TEST_SOCKETS=1 runs it\n");
+		return 0;
 	}
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
