@@ -100,17 +100,37 @@ static int bind_socket(void)
 		    sizeof(control.address)) ? -errno : 0;
 }
 
-/* A killed server leaves its socket. */
+/* A killed server leaves its socket, which refuses connections. So does a file of
+ * another kind, which is not ours to remove. */
 static int bind_again(void)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool dead = connect(fd, (struct sockaddr *)&control.address,
-			    sizeof(control.address)) && errno == ECONNREFUSED;
+	struct stat st;
+	bool dead;
+	int fd;
 
+	if (lstat(control.address.sun_path, &st) || !S_ISSOCK(st.st_mode))
+		return -EADDRINUSE;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	dead = connect(fd, (struct sockaddr *)&control.address,
+		       sizeof(control.address)) && errno == ECONNREFUSED;
 	close(fd);
 	if (!dead || unlink(control.address.sun_path))
 		return -EADDRINUSE;
 	return bind_socket();
+}
+
+const char *control_reason(int error)
+{
+	switch (error) {
+	case -EADDRINUSE:
+		return "another server uses it, or it is a file of another kind: give another path";
+	case -ENAMETOOLONG:
+		return "the path of a socket has at most 107 bytes";
+	case -ENOENT:
+		return "its directory does not exist";
+	default:
+		return strerror(-error);
+	}
 }
 
 int control_start(struct cache *cache, const char *path)

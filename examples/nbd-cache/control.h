@@ -18,4 +18,7 @@
 int control_start(struct cache *cache, const char *path);
 void control_stop(void);
 
+/* What to say of an error of control_start(), after the path. */
+const char *control_reason(int error);
+
 #endif

@@ -102,7 +102,7 @@ static int identify(struct cache *cache, const struct cache_options *options,
 		return identify_device(cache, options, st.st_rdev, ret_size,
 				       identity);
 	if (!S_ISREG(st.st_mode))
-		return cache_fail(options, -ENOTBLK, "%s is neither a block device nor a file",
+		return cache_fail(options, -ENOTBLK, "the disk %s is neither a block device nor a file; give one of these",
 				  options->disk);
 	*ret_size = st.st_size;
 	identify_file(cache, &st, identity);
@@ -122,7 +122,8 @@ int disk_open(struct cache *cache, const struct cache_options *options,
 		cache->disk = open(path, O_RDWR | O_CLOEXEC);
 	}
 	if (cache->disk < 0)
-		return cache_fail(options, -errno, "%s: %s", path, strerror(errno));
+		return cache_fail(options, -errno, "the disk %s cannot be opened: %s; it must be a block device or a file that this user can read and write",
+				  path, strerror(errno));
 	ret = identify(cache, options, ret_size, identity);
 	if (!ret && (!*ret_size || *ret_size % SECTOR))
 		return cache_fail(options, -EINVAL, "%s has %" PRIu64 " bytes; the size must be a multiple of %u, and not 0",

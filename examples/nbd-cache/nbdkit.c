@@ -154,7 +154,7 @@ static int after_fork(void)
 	}
 	ret = control ? control_start(cache, control) : 0;
 	if (ret)
-		nbdkit_error("control=%s: %s", control, strerror(-ret));
+		nbdkit_error("control=%s: %s", control, control_reason(ret));
 	return ret ? -1 : 0;
 }
 

@@ -75,6 +75,7 @@ static bool is_block(uint32_t block)
 
 static int check_header(const struct opening *o, const struct header *header)
 {
+	const char *disk = o->options->disk;
 	uint32_t block = o->options->block;
 
 	if (header->magic != MAGIC)
@@ -83,15 +84,19 @@ static int check_header(const struct opening *o, const struct header *header)
 	if (header->version != VERSION)
 		return fail(o, -EPROTONOSUPPORT, "the cache in %s has version %u, this program knows %u",
 			    o->options->pool, header->version, VERSION);
+	if (disk && !strcmp(header->disk, NO_DISK))
+		return fail(o, -EMEDIUMTYPE, "the cache in %s was made for no disk, and the disk %s was given; leave it out, or give another pool",
+			    o->options->pool, disk);
+	if (!disk && strcmp(header->disk, NO_DISK))
+		return fail(o, -EMEDIUMTYPE, "the cache in %s was made for %.255s, and no disk was given; give that disk, or another pool",
+			    o->options->pool, header->disk);
 	if (o->size && header->size != o->size)
-		return fail(o, -EMEDIUMTYPE, "the cache in %s is of %" PRIu64 " bytes, and not of %" PRIu64 "; restore that size, or make a new cache in another pool",
-			    o->options->pool, header->size, o->size);
-	if (!o->options->disk != !strcmp(header->disk, NO_DISK))
-		return fail(o, -EMEDIUMTYPE, "the cache in %s was made for %.255s, and not for %s; give what it was made for, or another pool",
-			    o->options->pool, header->disk, o->disk);
+		return fail(o, -EMEDIUMTYPE, "the cache in %s is of %" PRIu64 " bytes, and not of %" PRIu64 "; %s, or make a new cache in another pool",
+			    o->options->pool, header->size, o->size,
+			    disk ? "restore that size" : "leave size out");
 	if (!o->options->accept_disk && strncmp(header->disk, o->disk, sizeof(o->disk)))
-		return fail(o, -EMEDIUMTYPE, "the cache in %s is of another disk: it was made for %.255s, and this is %s; give the right disk, or, if this has the same contents, accept-disk=1",
-			    o->options->pool, header->disk, o->disk);
+		return fail(o, -EMEDIUMTYPE, "the cache in %s is of another disk: it was made for %.255s, and %s is %s; give the right disk, or, if this has the same contents, accept-disk=1",
+			    o->options->pool, header->disk, disk, o->disk);
 	if (block && header->block != block)
 		return fail(o, -EMEDIUMTYPE, "the cache in %s has blocks of %u bytes, and not of %u; leave block out",
 			    o->options->pool, header->block, block);
@@ -118,7 +123,7 @@ static int set_size(struct opening *o, uint64_t size, uint32_t block)
 		return fail(o, -EINVAL, "block %u must be a power of two from %u to %u",
 			    block, CACHE_BLOCK_MIN, CACHE_BLOCK_MAX);
 	if (!size)
-		return fail(o, -EINVAL, "%s has no cache yet, and a new one without a disk needs a size",
+		return fail(o, -EINVAL, "%s has no cache yet, and a new one without a disk needs a size: give size=SIZE or disk=PATH",
 			    o->options->pool);
 	if (size > most)
 		return fail(o, -EINVAL, "size %" PRIu64 " is above %" PRIu64 ", the most with blocks of %u bytes; use larger blocks",

@@ -554,7 +554,7 @@ static int run(void)
 		return fail("%s: %s", strerror(-ret), errmsg[0] ? errmsg : pool);
 	ret = control ? control_start(cache, control) : 0;
 	if (ret)
-		fail("--control=%s: %s", control, strerror(-ret));
+		fail("--control=%s: %s", control, control_reason(ret));
 	else
 		ret = recover ? take_over() : add_device();
 	if (!ret)

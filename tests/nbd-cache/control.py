@@ -51,6 +51,27 @@ def test_metrics(m):
     expect(not os.path.exists(f'{m.top}/control'), 'the socket remains')
 
 
+def test_control_is_at_an_unused_path(m):
+    """Only the socket that a dead server left is replaced."""
+    m.make_disk(8 * MIB)
+    path = m.top / 'control'
+    path.write_bytes(b'not a socket')
+    words = m.refused(f'control={path}')
+    expect(f'control={path}: another server uses it, or it is a file' in words, words)
+    expect(path.read_bytes() == b'not a socket', 'the file has changed')
+    path.unlink()
+    served = socket.socket(socket.AF_UNIX)
+    served.bind(str(path))
+    served.listen()
+    words = m.refused(f'control={path}')
+    expect('another server uses it' in words, words)
+    served.close()
+    for given, reason in ((f'{m.top}/nowhere/control', 'does not exist'),
+                          (f'{m.top}/' + 'x' * 107, 'at most 107 bytes')):
+        words = m.refused(f'control={given}')
+        expect(f'control={given}: ' in words and reason in words, words)
+
+
 # ------------------------------------------------------------------- the pool's size
 
 def memory(m):
