@@ -2,29 +2,42 @@
 
 The kernel marks pages of shmem as bad by MADV_HWPOISON and does not use them again before
 the next boot, so these tests need DAXPIN_TEST_POISON and root: tests/lab/lab has both.
+Bad blocks of pmem are written to the list of its block device, under a DAX filesystem,
+which is DAXPIN_TEST_FSDAX.
 """
 import ctypes
+import fcntl
 import mmap
 import os
 import pathlib
 import signal
 import struct
+import subprocess
+import time
 
 import nbd
 import openmetrics
 from control import command
-from server import BLOCK, MIB, Skip, expect, is_device
+from server import (BLOCK, MIB, Machine, Skip, expect, is_device, needs, new_pool,
+                    remove_pool)
 
 HWPOISON = 100			# of madvise()
+FIEMAP = 0xc020660b		# FS_IOC_FIEMAP
+FIEMAP_SYNC = 1
+DRIVER = '/sys/bus/nd/drivers/nd_pmem/'
 HEADER = b'dbdcache'		# of open.c: struct header begins with it
 libc = ctypes.CDLL(None, use_errno=True)
 
 
-def needs_poison(m):
+def needs_permission():
     if 'DAXPIN_TEST_POISON' not in os.environ:
         raise Skip('DAXPIN_TEST_POISON is not set, so no page may be marked as bad')
     if os.geteuid():
         raise Skip('only root may mark pages as bad')
+
+
+def needs_poison(m):
+    needs_permission()
     if is_device(m.pool):
         raise Skip('MADV_HWPOISON is for pages of shmem')
 
@@ -145,3 +158,100 @@ def test_bad_memory_of_the_index_in_use(m):
     m.disconnect()
     words = m.refused()
     expect('memory of the index' in words and 'is bad' in words, words)
+
+
+# ------------------------------------------------------------- a DAX filesystem on pmem
+
+def repeat(*words):
+    """A filesystem and a driver are busy for a while after their last user."""
+    while subprocess.run(words, capture_output=True).returncode:
+        time.sleep(0.02)
+
+
+def on_disk(path, at):
+    """Where the block device has that byte of the file."""
+    request = bytearray(struct.pack('<QQIIII56x', at, 1, FIEMAP_SYNC, 0, 1, 0))
+    with open(path, 'rb') as file:
+        fcntl.ioctl(file, FIEMAP, request)
+    begin, place = struct.unpack_from('<QQ', request, 32)
+    expect(place, f'{path} has no block at {at}')
+    return place + at - begin
+
+
+class Pmem:
+    """A pool on a DAX filesystem, whose block device can get bad blocks."""
+
+    def __init__(self, m):
+        needs_permission()
+        needs('mount', 'umount')
+        self.directory = os.environ.get('DAXPIN_TEST_FSDAX')
+        mounts = [line.split() for line in open('/proc/self/mounts')]
+        at = [(mount[0], mount[2]) for mount in mounts if mount[1] == self.directory
+              and mount[0].startswith('/dev/pmem')]
+        if not at:
+            raise Skip('DAXPIN_TEST_FSDAX is not a filesystem on /dev/pmemN')
+        (self.device, self.type), = at
+        self.disk = pathlib.Path('/sys/block', os.path.basename(self.device))
+        self.pool = new_pool(self.directory)
+        self.machine = Machine(m.plugin, m.daxpin, self.pool, disk=m.disk)
+
+    def __enter__(self):
+        return self
+
+    def mount(self):
+        repeat('mount', '-t', self.type, '-o', 'dax=always', self.device,
+               self.directory)
+
+    def mark_bad(self, offsets):
+        repeat('umount', self.directory)
+        for offset in offsets:
+            (self.disk / 'badblocks').write_text(f'{offset // 512} 1\n')
+        self.mount()
+
+    def __exit__(self, *error):
+        """The driver is bound again, and reads the list of its region, which is empty."""
+        self.machine.remove()
+        repeat('umount', self.directory)
+        namespace = os.path.basename(os.readlink(self.disk / 'device'))
+        for file in ('unbind', 'bind'):
+            pathlib.Path(DRIVER + file).write_text(namespace)
+        self.mount()
+        remove_pool(self.pool)
+
+
+def read_beside(client, bad, other, contents):
+    """Reads the bad block for one client while another one reads all others."""
+    for block in contents:
+        client.submit(nbd.READ, bad * BLOCK, BLOCK)
+        error, data = other.call(nbd.READ, block * BLOCK, BLOCK)
+        expect(not error and data == contents[block], f'block {block}: error {error}')
+        request, error, _ = client.wait()
+        expect(error == nbd.EIO, f'the bad block: error {error}')
+
+
+def test_bad_blocks_of_pmem(m):
+    """The kernel lists a clean block as bad, which is read from the disk again, and a
+    dirty one, which is an error of those who read it, until it is written."""
+    options = ('low=0', 'high=100')
+    data = os.urandom(4 * MIB)
+    with Pmem(m) as pmem:
+        pathlib.Path(m.disk).write_bytes(data)
+        contents = {block: data[block * BLOCK:(block + 1) * BLOCK]
+                    for block in range(64)}
+        client = pmem.machine.start(*options)
+        client.read(3 * BLOCK, BLOCK)
+        for block in range(4, 12):
+            contents[block] = os.urandom(BLOCK)
+            client.write(block * BLOCK, contents[block])
+        bad = [on_disk(*find(pmem.machine, contents[block][:64])) for block in (3, 5)]
+        pmem.machine.kill()
+        pmem.mark_bad(bad)
+        client, other = pmem.machine.start(*options), pmem.machine.client()
+        del contents[5]
+        read_beside(client, 5, other, contents)
+        expect(is_lost(pmem.machine, client, 5), 'a write of a part of it')
+        contents[5] = os.urandom(BLOCK)
+        client.write(5 * BLOCK, contents[5])
+        pmem.machine.stop()
+        expect(pathlib.Path(m.disk).read_bytes() ==
+               b''.join(contents[block] for block in range(64)), 'the disk')
