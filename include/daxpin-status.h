@@ -116,6 +116,58 @@ void daxpin_status_jobs(const struct daxpin_status *status,
  * daxpin_status_info, valid until daxpin_status_close(). Any thread. */
 const unsigned char *daxpin_status_cells(const struct daxpin_status *status);
 
+/* What an owner that died has left behind. */
+enum daxpin_leftover_kind {
+	DAXPIN_LEFTOVER_DESCRIPTOR = 1,	/* a process has locked files open */
+	DAXPIN_LEFTOVER_MAPPING,	/* a process has files mapped */
+	DAXPIN_LEFTOVER_RING,		/* a ring of a process has files */
+	DAXPIN_LEFTOVER_SOCKET,		/* descriptors are queued in a socket */
+	DAXPIN_LEFTOVER_REQUESTS,	/* no process that was found keeps the locks */
+	DAXPIN_LEFTOVER_CONTEXT,	/* a recorded verbs context exists */
+	DAXPIN_LEFTOVER_UNKNOWN,	/* something that could not be examined */
+};
+
+struct daxpin_leftover {
+	size_t size;			/* of the library's struct */
+	uint32_t kind;			/* enum daxpin_leftover_kind */
+	int certain;			/* 0: it may belong to another pool */
+	int pid;			/* of the process; of a context, the thread
+					   that opened it; 0: none, or unknown */
+	int fd;				/* its descriptor, the first; -1: none */
+	uint32_t count;			/* of this kind in the process, or of files */
+	uint32_t segment;		/* of the first file */
+	uint32_t context;		/* its number */
+	const char *device;		/* of the context; otherwise "" */
+	const char *sentence;		/* what it is, and how it ends */
+};
+
+/*
+ * Call fn for everything that an owner of the pool at path, which died, has left
+ * behind, and that could still write into the pool: what keeps the owner lock, and the
+ * verbs contexts on record that the kernel still has. An open for writing waits for all
+ * of these. The strings are valid during fn, which may not call daxpin.
+ *
+ * The locks of the pool's files are tried for reading for a moment, so an open without
+ * a deadline at the same time can fail with -EBUSY. Nothing is changed. The pool may
+ * belong to another user. Pins that are not the owner's are not found: a ublk device is
+ * one example. A process is searched for in /proc only if a lock is kept.
+ *
+ * *ret_pid is the pid of the owner that did not close the pool, in its own namespace,
+ * or 0 if the pool was closed; ret_pid may be NULL. Any thread.
+ *
+ * Returns the number of calls of fn: with 0 nothing is left. With
+ * DAXPIN_LEFTOVER_UNKNOWN among them more may be left than is listed, and its sentence
+ * says how to find out.
+ *
+ * -EBUSY	a living process has the pool open, or this process
+ * -EMEDIUMTYPE	there is no pool at path
+ * -EPROTONOSUPPORT  written by a newer daxpin
+ * -EUCLEAN	the superblock of segment 0 is damaged
+ */
+int daxpin_leftovers(const char *path, char *errmsg, size_t errmsg_size,
+		     void (*fn)(const struct daxpin_leftover *leftover, void *arg),
+		     void *arg, uint32_t *ret_pid);
+
 #ifdef __cplusplus
 }
 #endif

@@ -21,7 +21,7 @@ static int image_first_fd(const struct dp_image *image)
 	return dp_file_fd(&image->pool.first);
 }
 
-static void image_end_segment(struct dp_image *image)
+void dp_image_end_segment(struct dp_image *image)
 {
 	dp_persist_fini(&image->pool.persist);
 	dp_map_release(&image->map);
@@ -57,7 +57,7 @@ int dp_image_open(struct dp_image *image, struct dp_pool_request *request)
 
 void dp_image_close(struct dp_image *image)
 {
-	image_end_segment(image);
+	dp_image_end_segment(image);
 	free(image->copy);
 	image->copy = NULL;
 	dp_pool_tear_down(&image->pool);
@@ -237,7 +237,7 @@ int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
 	int ret;
 
 	assert(size <= DP_SEGMENT_SIZE_MAX && (size || !index));
-	image_end_segment(image);
+	dp_image_end_segment(image);
 	image->index = index;
 	if (image->pool.source.kind == DP_SOURCE_DEVDAX)
 		ret = image_map_device(image, size, errmsg);
@@ -246,7 +246,7 @@ int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
 	if (!ret)
 		ret = size ? image_read_meta(image) : image_read_supers(image);
 	if (ret)
-		image_end_segment(image);
+		dp_image_end_segment(image);
 	return ret;
 }
 

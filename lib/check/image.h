@@ -45,6 +45,9 @@ void dp_image_close(struct dp_image *image);
 int dp_image_segment(struct dp_image *image, uint32_t index, uint64_t size,
 		     const struct dp_errmsg *errmsg);
 
+/* Unmap the loaded segment, and close it unless it is segment 0. */
+void dp_image_end_segment(struct dp_image *image);
+
 /* All four halves of the superblock, from the private copy. */
 void dp_image_super(const struct dp_image *image,
 		    struct dp_super_halves *ret_halves);

@@ -261,6 +261,24 @@ int dp_lock_take(struct dp_lock *lock, bool shared,
 	return ret;
 }
 
+bool dp_lock_is_free(const struct dp_lock *lock)
+{
+	int fd = dp_lock_fd(lock);
+
+	assert(!lock->taken && fd >= 0);
+	if (try_lock(fd, true))
+		return false;
+	dp_os_byte_unlock(fd);
+	dp_os_flock(fd, LOCK_UN);
+	return true;
+}
+
+enum dp_owner_state dp_lock_find_owner(const struct dp_lock *lock, int *ret_pid)
+{
+	*ret_pid = 0;
+	return dp_lock_is_free(lock) ? DP_OWNER_NONE : lock_who_holds(lock, ret_pid);
+}
+
 bool dp_lock_try(struct dp_lock *lock)
 {
 	if (!lock->taken)

@@ -83,6 +83,10 @@ bool dp_lock_is_of(const struct dp_lock *lock, const struct stat *stat);
 /* Take the lock on the claimed file. */
 int dp_lock_take(struct dp_lock *lock, bool shared,
 		 struct dp_wait_policy *policy, const struct dp_errmsg *errmsg);
+/* Could this process take the lock for reading now? It tries, and unlocks at once. */
+bool dp_lock_is_free(const struct dp_lock *lock);
+/* Who keeps it? NONE if it is free. The pid is 0 if it is unknown. */
+enum dp_owner_state dp_lock_find_owner(const struct dp_lock *lock, int *ret_pid);
 /* Take the lock exclusively if it is free. Returns true if the lock is taken, even if
  * it was taken before this call. */
 bool dp_lock_try(struct dp_lock *lock);

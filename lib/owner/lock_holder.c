@@ -18,126 +18,290 @@
 #define PATH_SIZE	64
 #define LINK_SIZE	512
 #define TEXT_SIZE	(256u << 10)	/* of fdinfo or maps; the rest is cut */
+#define TABLE_ATTEMPTS	20u
+#define TABLE_PAUSE_NS	(1000 * 1000ull)
 
 struct search {
-	dev_t dev;
-	ino_t ino;
-	char link[LINK_SIZE];		/* how /proc names the file */
-	const char *name;		/* the last part of it */
+	const struct dp_lock_files *files;
+	dp_lock_use_fn *fn;
+	void *arg;
+	struct dp_lock_unseen unseen;
 	int pid;			/* whose turn it is */
 	char *text;
+	struct dp_lock_use use[DP_LOCK_USES];	/* of that process, by kind */
 };
 
-static bool holder_has_name(const struct search *search, const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash && !strcmp(slash + 1, search->name);
-}
-
-static bool holder_is_it(const struct search *search, const char *path)
-{
-	struct stat stat;
-
-	return !dp_os_stat(path, &stat) &&
-	       stat.st_dev == search->dev && stat.st_ino == search->ino;
-}
+/* ---------------------------------------------------------------- the files */
 
 /*
- * Is the file in a ring's file table? Its lines have the form "   0: PATH". Older
- * kernels, such as 6.12, show only the last part of the path, which every pool's
- * segment has in common. There a process that has only a ring is not found.
+ * The index of the file that a path names, by the last part of the path; -1: of none.
+ * Several files are "NAME.INDEX", a single one has any name.
  */
-static bool holder_is_in_ring(const struct search *search, const char *fd)
+static int holder_index(const struct search *search, const char *path)
 {
-	char path[PATH_SIZE], *line, *file, *save = NULL;
+	const struct dp_lock_files *files = search->files;
+	const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+	const char *name = slash ? slash + 1 : path;
+	size_t length = dot > name ? (size_t)(dot - name) : 0;
+	unsigned int index;
+
+	if (files->count == 1)
+		return strcmp(name, files->name) ? -1 : 0;
+	if (!length || strncmp(name, files->name, length + 1) ||
+	    sscanf(dot + 1, "%u", &index) != 1 || index >= files->count)
+		return -1;
+	return (int)index;
+}
+
+static bool holder_is_file(const struct search *search, int index, dev_t dev, ino_t ino)
+{
+	const struct dp_lock_file *file = &search->files->file[index];
+
+	return file->ino == ino && file->dev == dev;
+}
+
+/* The index of the file that is at `at`, if `name` could be its name; -1: none. */
+static int holder_find_file(const struct search *search, const char *name,
+			    const char *at)
+{
+	int index = holder_index(search, name);
+	struct stat stat;
+
+	if (index < 0 || dp_os_stat(at, &stat) ||
+	    !holder_is_file(search, index, stat.st_dev, stat.st_ino))
+		return -1;
+	return index;
+}
+
+/* ------------------------------------------------------------- one process */
+
+static void holder_note(struct search *search, enum dp_lock_use_kind kind, int fd,
+			int index)
+{
+	struct dp_lock_use *use = &search->use[kind];
+
+	if (!use->count++)
+		*use = (struct dp_lock_use) {
+			.kind = kind, .pid = search->pid, .fd = fd, .count = 1,
+			.file = (uint32_t)index };
+}
+
+/* A file of fdinfo; an empty text if it cannot be read. */
+static char *holder_read_fdinfo(struct search *search, const char *fd)
+{
+	char path[PATH_SIZE];
 
 	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.16s", search->pid, fd);
 	if (dp_os_read_file(path, search->text, TEXT_SIZE) < 0)
-		return false;
-	line = strstr(search->text, "UserFiles:");
-	for (line = line ? strtok_r(line, "\n", &save) : NULL; line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		if (!strncmp(line, "UserBufs:", 9))
-			return false;
-		file = strstr(line, ": ");
-		if (file && holder_has_name(search, file + 2) &&
-		    holder_is_it(search, file + 2))
-			return true;
+		search->text[0] = '\0';
+	return search->text;
+}
+
+/*
+ * Read a ring's fdinfo from "UserFiles:" on. While a thread is in the ring the kernel
+ * shows no file, and some kernels then show their number alone. NULL: it did not show
+ * them.
+ */
+static char *holder_read_table(struct search *search, const char *fd)
+{
+	unsigned int count = 0;
+	char *text;
+
+	for (uint32_t i = 0; i < TABLE_ATTEMPTS; i++) {
+		text = strstr(holder_read_fdinfo(search, fd), "UserFiles:");
+		if (text && (sscanf(text, "UserFiles: %u", &count) != 1 || !count ||
+			     strstr(text, ": ")))
+			return text;
+		if (!search->files->patient)
+			return text;
+		dp_os_sleep_ns(TABLE_PAUSE_NS);
 	}
-	return false;
+	return NULL;
+}
+
+/*
+ * Is a file in a ring's file table? Its lines have the form "   0: PATH". Older
+ * kernels, such as 6.12, show only the last part of the path, which every pool's
+ * segment has in common. There `patient` searches report such a ring as uncertain,
+ * and for others a process that has only a ring is not found.
+ */
+static void holder_look_at_ring(struct search *search, const char *fd)
+{
+	char *line, *file, *save = NULL;
+	int index;
+
+	line = holder_read_table(search, fd);
+	if (!line) {
+		search->unseen.rings++;
+		return;
+	}
+	/* The first line has the number of slots. */
+	strtok_r(line, "\n", &save);
+	while ((line = strtok_r(NULL, "\n", &save)) && strncmp(line, "UserBufs:", 9)) {
+		file = strstr(line, ": ");
+		if (!file)
+			continue;
+		index = holder_find_file(search, file + 2, file + 2);
+		if (index >= 0)
+			holder_note(search, DP_LOCK_USE_RING, atoi(fd), index);
+		else if (search->files->patient && !strchr(file, '/') &&
+			 (index = holder_index(search, file + 2)) >= 0)
+			holder_note(search, DP_LOCK_USE_RING_PERHAPS, atoi(fd), index);
+	}
+}
+
+/* Does the open file have an flock()? Only that one keeps the lock, and other opens of
+ * the same file do not. If fdinfo cannot be read, it counts. */
+static bool holder_has_flock(struct search *search, const char *fd)
+{
+	const char *text = holder_read_fdinfo(search, fd);
+
+	return !text[0] || strstr(text, "FLOCK");
+}
+
+/* Descriptors that were sent to a socket and not received are in no other place. */
+static void holder_look_at_socket(struct search *search, const char *fd)
+{
+	const char *text;
+	unsigned int queued;
+
+	if (!search->files->patient)
+		return;
+	text = strstr(holder_read_fdinfo(search, fd), "scm_fds:");
+	if (text && sscanf(text, "scm_fds: %u", &queued) == 1 && queued)
+		holder_note(search, DP_LOCK_USE_SOCKET, atoi(fd), 0);
 }
 
 static int holder_look_at_fd(const char *fd, void *arg)
 {
-	const struct search *search = arg;
+	struct search *search = arg;
 	char path[PATH_SIZE], link[LINK_SIZE];
+	int index;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%.16s", search->pid, fd);
 	if (dp_os_readlink(path, link, sizeof(link)) < 0)
 		return 0;
-	if (!strcmp(link, "anon_inode:[io_uring]"))
-		return holder_is_in_ring(search, fd);
+	if (!strcmp(link, "anon_inode:[io_uring]")) {
+		holder_look_at_ring(search, fd);
+		return 0;
+	}
 	/* This process has the file open to ask for its lock. */
 	if (search->pid == dp_os_pid())
 		return 0;
-	return holder_has_name(search, link) && holder_is_it(search, path);
+	if (!strncmp(link, "socket:", 7)) {
+		holder_look_at_socket(search, fd);
+		return 0;
+	}
+	index = holder_find_file(search, link, path);
+	if (index >= 0 && holder_has_flock(search, fd))
+		holder_note(search, DP_LOCK_USE_DESCRIPTOR, atoi(fd), index);
+	return 0;
 }
 
-static bool holder_has_it_mapped(const struct search *search)
+static void holder_look_at_maps(struct search *search)
 {
 	char path[PATH_SIZE], *line, *save = NULL;
 	unsigned int maj, min;
 	unsigned long ino;
+	int index, at;
 
 	snprintf(path, sizeof(path), "/proc/%d/maps", search->pid);
 	if (dp_os_read_file(path, search->text, TEXT_SIZE) < 0)
-		return false;
+		return;
 	for (line = strtok_r(search->text, "\n", &save); line;
-	     line = strtok_r(NULL, "\n", &save))
-		if (sscanf(line, "%*x-%*x %*s %*x %x:%x %lu", &maj, &min,
-			   &ino) == 3 &&
-		    ino == search->ino && makedev(maj, min) == search->dev)
-			return true;
-	return false;
+	     line = strtok_r(NULL, "\n", &save)) {
+		at = 0;
+		if (sscanf(line, "%*x-%*x %*s %*x %x:%x %lu %n", &maj, &min, &ino,
+			   &at) < 3 || !at)
+			continue;
+		index = holder_index(search, line + at);
+		if (index >= 0 && holder_is_file(search, index, makedev(maj, min), ino))
+			holder_note(search, DP_LOCK_USE_MAPPING, -1, index);
+	}
 }
 
-/* An entry of /proc; 1 ends the search. */
+/* Kernel threads have no descriptors, and nor do processes that have died. Anyone may
+ * read that a command line is empty. */
+static bool holder_has_memory(struct search *search)
+{
+	char path[PATH_SIZE], text[8];
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", search->pid);
+	return dp_os_read_file(path, text, sizeof(text)) > 0;
+}
+
+static int holder_report(struct search *search)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < DP_LOCK_USES; i++)
+		if (search->use[i].count)
+			ret = search->fn(&search->use[i], search->arg);
+	memset(search->use, 0, sizeof(search->use));
+	return ret;
+}
+
+/* An entry of /proc; non-zero ends the search. */
 static int holder_look_at_process(const char *name, void *arg)
 {
 	struct search *search = arg;
 	char path[PATH_SIZE];
-	int dir, found;
+	int dir, ret;
 
 	search->pid = atoi(name);
 	if (search->pid <= 0)
 		return 0;
 	snprintf(path, sizeof(path), "/proc/%d/fd", search->pid);
 	dir = dp_os_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-	if (dir < 0)
-		return 0;
-	found = dp_os_list(dir, holder_look_at_fd, search);
+	ret = dir < 0 ? dir : dp_os_list(dir, holder_look_at_fd, search);
 	dp_os_close(dir);
-	return found > 0 || holder_has_it_mapped(search);
+	if ((ret == -EACCES || ret == -EPERM) && holder_has_memory(search))
+		search->unseen.processes++;
+	if (dir >= 0)
+		holder_look_at_maps(search);
+	return holder_report(search);
+}
+
+/* ------------------------------------------------------------ all processes */
+
+int dp_lock_holder_list(const struct dp_lock_files *files, dp_lock_use_fn *fn,
+			void *arg, struct dp_lock_unseen *ret_unseen)
+{
+	struct search search = { .files = files, .fn = fn, .arg = arg };
+	int proc, ret = -ENOMEM;
+
+	search.text = malloc(TEXT_SIZE);
+	proc = dp_os_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0);
+	if (search.text)
+		ret = proc < 0 ? proc : dp_os_list(proc, holder_look_at_process,
+						   &search);
+	dp_os_close(proc);
+	free(search.text);
+	if (ret_unseen)
+		*ret_unseen = search.unseen;
+	return ret;
+}
+
+static int holder_take_pid(const struct dp_lock_use *use, void *arg)
+{
+	*(int *)arg = use->pid;
+	return 1;
 }
 
 int dp_lock_holder_find(int fd, dev_t dev, ino_t ino)
 {
-	struct search search = { .dev = dev, .ino = ino };
-	char path[PATH_SIZE];
-	int proc, found = 0;
+	const struct dp_lock_file file = { dev, ino };
+	struct dp_lock_files files = { .file = &file, .count = 1 };
+	char path[PATH_SIZE], link[LINK_SIZE];
+	int pid = 0;
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (dp_os_readlink(path, search.link, sizeof(search.link)) < 0)
+	if (dp_os_readlink(path, link, sizeof(link)) < 0)
 		return 0;
-	search.name = strrchr(search.link, '/');
-	search.text = malloc(TEXT_SIZE);
-	proc = dp_os_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0);
-	if (search.name++ && search.text && proc >= 0)
-		found = dp_os_list(proc, holder_look_at_process, &search);
-	dp_os_close(proc);
-	free(search.text);
-	return found > 0 ? search.pid : 0;
+	files.name = strrchr(link, '/');
+	if (!files.name++)
+		return 0;
+	return dp_lock_holder_list(&files, holder_take_pid, &pid, NULL) > 0 ? pid : 0;
 }
 
 bool dp_lock_holder_is_dead(int pid)

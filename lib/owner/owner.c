@@ -94,6 +94,11 @@ struct dp_rdma_use *dp_owner_find_use(struct dp_rdma_use *uses,
 	return unused;
 }
 
+bool dp_owner_is_over(const struct dp_owner *owner)
+{
+	return dp_place_is_another_boot(owner);
+}
+
 bool dp_owner_is_record(const struct dp_owner *owner)
 {
 	if (owner->contexts > DP_RDMA_CONTEXTS_MAX ||
@@ -198,6 +203,31 @@ static int owner_look_for_rest(const struct dp_owner *owner,
 		rest.count++;
 	}
 	*ret_rest = rest;
+	return error;
+}
+
+/* An owner that can have no context any more has none to list. */
+int dp_owner_list(const struct dp_owner *owner, dp_owner_rest_fn *fn, void *arg,
+		  const struct dp_errmsg *errmsg)
+{
+	char name[DP_DEVICE_NAME_MAX];
+	struct dp_verbs_seen seen;
+	int error = 0, ret;
+
+	assert(dp_owner_is_record(owner));
+	if (dp_place_is_another_boot(owner))
+		return 0;
+	for (uint32_t i = 0; i < owner->contexts; i++) {
+		const struct dp_rdma_context *context = &owner->context[i];
+
+		ret = owner_look_at(owner, context, &seen, error ? NULL : errmsg);
+		if (ret < 0 && !error)
+			error = ret;
+		if (ret <= 0)
+			continue;
+		dp_device_name(context->device, name);
+		fn(context, name, &seen, arg);
+	}
 	return error;
 }
 

@@ -48,6 +48,9 @@ struct dp_rdma_use *dp_owner_find_use(struct dp_rdma_use *uses,
 /* May its DMA outlive the lock? */
 bool dp_owner_has_rdma(const struct dp_owner *owner);
 
+/* Is it proven that the machine was started again since? */
+bool dp_owner_is_over(const struct dp_owner *owner);
+
 /* Could this library have written it? */
 bool dp_owner_is_record(const struct dp_owner *owner);
 
@@ -65,11 +68,21 @@ bool dp_owner_is_record(const struct dp_owner *owner);
 int dp_owner_await(const struct dp_owner *owner, struct dp_wait_policy *policy,
 		   bool despite, const struct dp_errmsg *errmsg);
 
+/* A recorded context that the kernel still has, and the name of its device. */
+struct dp_verbs_seen;
+typedef void dp_owner_rest_fn(const struct dp_rdma_context *context, const char *device,
+			      const struct dp_verbs_seen *seen, void *arg);
+
+/* Call fn for each of them, without waiting. The record is valid. -EBUSY with a
+ * sentence: of some contexts the kernel cannot answer; the others were listed. */
+int dp_owner_list(const struct dp_owner *owner, dp_owner_rest_fn *fn, void *arg,
+		  const struct dp_errmsg *errmsg);
+
 /*
- * The same if the record was lost: wait until no verbs context exists on this
- * machine. The caller has the owner lock, so the requests of the dead owner's rings
- * have ended. despite: also return 0 if contexts exist at the deadline, whoever opened
- * them.
+ * The same as dp_owner_await() if the record was lost: wait until no verbs context
+ * exists on this machine. The caller has the owner lock, so the requests of the dead
+ * owner's rings have ended. despite: also return 0 if contexts exist at the deadline,
+ * whoever opened them.
  */
 int dp_owner_await_unknown(struct dp_wait_policy *policy, bool despite,
 			   const struct dp_errmsg *errmsg);

@@ -163,6 +163,16 @@ int dp_file_open(struct dp_file *file, const struct dp_source *source,
 
 /* ------------------------------------------------------------------ locking */
 
+bool dp_file_is_locked(const struct dp_file *file)
+{
+	return !dp_lock_is_free(&file->lock);
+}
+
+enum dp_owner_state dp_file_find_owner(const struct dp_file *file, int *ret_pid)
+{
+	return dp_lock_find_owner(&file->lock, ret_pid);
+}
+
 /* During the wait for the lock the file may have been removed or replaced. */
 static bool file_is_still_there(const struct dp_file *file,
 				const struct dp_source *source)

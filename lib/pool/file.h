@@ -49,6 +49,10 @@ int dp_file_open(struct dp_file *file, const struct dp_source *source,
 int dp_file_lock(struct dp_file *file, const struct dp_source *source,
 		 bool shared, struct dp_wait_policy *policy,
 		 const struct dp_errmsg *errmsg);
+/* As dp_lock_is_free(), of a file that this process has not locked; and as
+ * dp_lock_find_owner(). */
+bool dp_file_is_locked(const struct dp_file *file);
+enum dp_owner_state dp_file_find_owner(const struct dp_file *file, int *ret_pid);
 /* Its descriptor, or -1 if it is not open, as zeroed memory is. */
 int dp_file_fd(const struct dp_file *file);
 /* Was it empty when the lock was taken? */

@@ -78,7 +78,6 @@ static int pool_no_first_segment(const struct dp_pool *pool,
 		       pool->source.path);
 }
 
-/* List the bad blocks of the whole medium. They are assigned to segments later. */
 static int pool_list_bad(struct dp_pool *pool)
 {
 	if (pool->source.kind == DP_SOURCE_DEVDAX)
@@ -87,16 +86,31 @@ static int pool_list_bad(struct dp_pool *pool)
 	return dp_badblocks_of_disk(dp_file_fd(&pool->first), &pool->badblocks);
 }
 
-/* Other processes may create, remove and replace the file meanwhile. */
-static int pool_lock_first(struct dp_pool *pool,
-			   struct dp_pool_request *request,
-			   enum dp_file_access access)
+int dp_pool_classify(struct dp_pool *pool)
+{
+	int ret = dp_source_classify(&pool->source, dp_file_fd(&pool->first));
+
+	return ret ? ret : pool_list_bad(pool);
+}
+
+int dp_pool_open_first(struct dp_pool *pool, struct dp_pool_request *request,
+		       enum dp_file_access access)
 {
 	int ret = dp_file_open(&pool->first, &pool->source, 0, access,
 			       request->errmsg);
 
 	if (ret == -ENOENT)
 		return pool_no_first_segment(pool, access, request->errmsg);
+	return ret;
+}
+
+/* Other processes may create, remove and replace the file meanwhile. */
+static int pool_lock_first(struct dp_pool *pool,
+			   struct dp_pool_request *request,
+			   enum dp_file_access access)
+{
+	int ret = dp_pool_open_first(pool, request, access);
+
 	if (ret)
 		return ret;
 	ret = dp_file_lock(&pool->first, &pool->source, request->readonly,
@@ -124,10 +138,7 @@ int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
 		dp_file_close(&pool->first);
 	if (ret == -ESTALE)
 		ret = -EBUSY;
-	if (!ret)
-		ret = dp_source_classify(&pool->source,
-					 dp_file_fd(&pool->first));
-	return ret ? ret : pool_list_bad(pool);
+	return ret ? ret : dp_pool_classify(pool);
 }
 
 /* Bytes of segment 0's file, or of the device. */

@@ -91,7 +91,13 @@ int dp_pool_open(struct dp_pool *pool, struct dp_pool_request *request);
 /* Find the path; flags as dp_source_find(). */
 int dp_pool_begin(struct dp_pool *pool, struct dp_pool_request *request,
 		  uint32_t flags);
-/* Open, claim and lock segment 0 or the device, as pool->first. */
+/* Open and claim segment 0 or the device, as pool->first. */
+int dp_pool_open_first(struct dp_pool *pool, struct dp_pool_request *request,
+		       enum dp_file_access access);
+/* Find out what kind of memory pool->first has, and list the bad blocks of the whole
+ * medium. They are assigned to segments later. */
+int dp_pool_classify(struct dp_pool *pool);
+/* The same, and lock it in between. */
 int dp_pool_lock(struct dp_pool *pool, struct dp_pool_request *request,
 		 enum dp_file_access access);
 /* Open and lock the other segments of pool->geometry. */

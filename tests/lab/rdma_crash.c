@@ -6,6 +6,7 @@
  * under a bound memory window that was allocated before it keeps its dead process in
  * the kernel for 50 seconds (rdma.md R6), with a kernel warning.
  */
+#include <daxpin-status.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/file.h>
@@ -367,6 +368,29 @@ static void a_key_from_before_a_restart_gives_no_access(void **state)
 	assert_int_equal(open_pool(f, HANG_MS, NULL), 0);
 }
 
+static void note_context(const struct daxpin_leftover *leftover, void *arg)
+{
+	print_message("# %s\n", leftover->sentence);
+	if (leftover->kind == DAXPIN_LEFTOVER_CONTEXT && leftover->certain &&
+	    !strcmp(leftover->device, rdma_device))
+		++*(int *)arg;
+}
+
+/* The dead owner's verbs context is listed, and nothing else. */
+static void assert_context_is_left(struct fixture *f)
+{
+	uint32_t pid = 0;
+	int contexts = 0;
+	int ret = daxpin_leftovers(f->path, f->errmsg, sizeof(f->errmsg), note_context,
+				   &contexts, &pid);
+
+	if (ret < 0)
+		fail_msg("%s", f->errmsg);
+	assert_int_equal(contexts, 1);
+	assert_int_equal(ret, 1);
+	assert_int_equal(pid, owner.pid);
+}
+
 /*
  * A peer writes without a pause, even after the owner is dead and its lock is free,
  * until the last process with the owner's verbs context has ended.
@@ -389,6 +413,7 @@ static void an_owner_with_thousands_of_grants_is_waited_for(void **state)
 	assert_int_equal(open_pool(f, HANG_MS, &waited), -ECANCELED);
 	assert_int_equal(waited.owner, DAXPIN_OWNER_RDMA);
 	assert_int_equal(waited.pid, owner.pid);
+	assert_context_is_left(f);
 	assert_int_equal(write(release[1], "", 1), 1);
 	if (open_pool(f, HANG_MS, NULL))
 		fail_msg("%s", f->errmsg);

@@ -123,8 +123,8 @@ def check_adapter(report, lib, path, name, modules, defined):
                          f'{m[1]}() is of {of}, above {path.relative_to(lib)}')
 
 
-TOOL_HEADERS = {'command.h', 'json.h', 'doctor.h', 'doctor_ring.h', 'listen.h', 'show.h',
-                'table.h'}
+TOOL_HEADERS = {'command.h', 'dead.h', 'json.h', 'doctor.h', 'doctor_ring.h', 'listen.h',
+                'show.h', 'table.h', 'ublk.h'}
 
 
 def check_tool(report, path):

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * After the owner of a pool has died, a process or a ring may still keep the pool's
- * lock. These tests show which do, and that the next open waits and reports which it
- * is.
+ * lock. These tests show which do, that the next open waits and reports which it is,
+ * and that daxpin_leftovers() lists all of them.
  *
  * The main tests run on shmem. `owner_lock_holder crash` needs DAXPIN_TEST_DISK and
  * DAXPIN_TEST_FSDAX. It kills one owner for each row of kinds[], while a read of that
@@ -16,6 +16,7 @@
  * happened in 2 of 20 opens, although the kernel counted no pinned page.
  */
 #include "media.h"
+#include <daxpin-status.h>
 #include <daxpin-uring.h>
 #include <pthread.h>
 #include <sched.h>
@@ -36,6 +37,22 @@ static struct held_disk disk;		/* the disk that all owners read from */
 
 /* ------------------------------- a dead owner, and the process that keeps its lock */
 
+/* A bit for each kind of leftover. */
+#define DESCRIPTOR	(1u << DAXPIN_LEFTOVER_DESCRIPTOR)
+#define MAPPING		(1u << DAXPIN_LEFTOVER_MAPPING)
+#define RING		(1u << DAXPIN_LEFTOVER_RING)
+#define SOCKET		(1u << DAXPIN_LEFTOVER_SOCKET)
+#define REQUESTS	(1u << DAXPIN_LEFTOVER_REQUESTS)
+
+/* What daxpin_leftovers() listed. UNKNOWN is left out: it depends on the machine. */
+struct left {
+	int ret;
+	uint32_t owner;
+	uint32_t kinds;			/* of the holder, or of no process */
+	uint32_t certain;		/* the same, without those that are uncertain */
+	uint32_t others;		/* certain ones of other processes */
+};
+
 /*
  * The holder is another process, which inherited or received a descriptor or a mapping
  * from the owner, and outlives it.
@@ -44,6 +61,7 @@ struct dead_owner {
 	struct fixture *f;
 	pid_t owner;
 	pid_t holder;
+	struct left left;		/* by look_for_leftovers() */
 };
 
 /* What the progress function of an open was called with. */
@@ -165,6 +183,48 @@ static int try_open(struct fixture *f, uint64_t ms, struct reports *reports)
 	return daxpin_pool_open(f->path, &f->options, &f->pool);
 }
 
+/* ----------------------------------------------------------- daxpin_leftovers() */
+
+static void note_leftover(const struct daxpin_leftover *leftover, void *arg)
+{
+	struct dead_owner *dead = arg;
+	struct left *left = &dead->left;
+
+	print_message("# kind %u, certain %d: %s\n", leftover->kind, leftover->certain,
+		      leftover->sentence);
+	if (leftover->kind == DAXPIN_LEFTOVER_UNKNOWN)
+		return;
+	if (leftover->pid && leftover->pid != dead->holder) {
+		left->others += leftover->certain;
+		return;
+	}
+	left->kinds |= 1u << leftover->kind;
+	if (leftover->certain)
+		left->certain |= 1u << leftover->kind;
+}
+
+/* Call it while the holder lives. */
+static void look_for_leftovers(struct dead_owner *dead)
+{
+	struct fixture *f = dead->f;
+
+	dead->left.ret = daxpin_leftovers(f->path, f->errmsg, sizeof(f->errmsg),
+					  note_leftover, dead, &dead->left.owner);
+	if (dead->left.ret < 0)
+		print_message("# %s\n", f->errmsg);
+}
+
+/* Asserts that exactly these were listed, and the owner. */
+static void assert_left(const struct dead_owner *dead, uint32_t kinds, uint32_t certain)
+{
+	assert_true(dead->left.ret >= 0);
+	assert_int_equal(dead->left.kinds & ~SOCKET, kinds & ~SOCKET);
+	assert_int_equal(dead->left.kinds & kinds, kinds);
+	assert_int_equal(dead->left.certain, certain);
+	assert_int_equal(dead->left.others, 0);
+	assert_int_equal(dead->left.owner, dead->owner);
+}
+
 static void assert_says_keeps(struct fixture *f, pid_t pid)
 {
 	char words[32];
@@ -220,7 +280,9 @@ static void descriptors_in_a_child_keep_a_dead_owners_lock(void **state)
 {
 	struct dead_owner dead = leave_holder_child(*state, keep_all);
 
+	look_for_leftovers(&dead);
 	assert_kept(&dead);
+	assert_left(&dead, DESCRIPTOR | MAPPING, DESCRIPTOR | MAPPING);
 }
 
 /*
@@ -237,7 +299,9 @@ static void mappings_in_a_child_keep_a_dead_owners_lock(void **state)
 {
 	struct dead_owner dead = leave_holder_child(*state, keep_mappings);
 
+	look_for_leftovers(&dead);
 	assert_kept(&dead);
+	assert_left(&dead, MAPPING, MAPPING);
 }
 
 static void exec_sleep(struct fixture *f)
@@ -251,7 +315,9 @@ static void a_child_that_executes_does_not_keep_the_lock(void **state)
 {
 	struct dead_owner dead = leave_holder_child(*state, exec_sleep);
 
+	look_for_leftovers(&dead);
 	assert_not_kept(&dead);
+	assert_left(&dead, 0, 0);
 }
 
 /* dup() makes a descriptor without FD_CLOEXEC, which the executed program inherits. */
@@ -276,7 +342,9 @@ static void a_dup_that_an_executed_program_inherits_keeps_the_lock(void **state)
 {
 	struct dead_owner dead = leave_holder_child(*state, exec_with_a_dup);
 
+	look_for_leftovers(&dead);
 	assert_kept(&dead);
+	assert_left(&dead, DESCRIPTOR, DESCRIPTOR);
 }
 
 /*
@@ -314,6 +382,56 @@ static void a_living_owner_is_not_replaced_after_its_child_unlocked(void **state
 	assert_int_equal(reports.owner, DAXPIN_OWNER_ALIVE);
 	assert_int_equal(reports.pid, child.pid);
 	assert_int_equal(try_open(f, LONG_MS, NULL), 0);
+}
+
+static void a_living_owner_has_left_nothing_behind(void **state)
+{
+	struct fixture *f = *state;
+	struct dead_owner alive = { .f = f };
+	struct child child;
+	char words[64];
+	int ret;
+
+	look_for_leftovers(&alive);
+	assert_int_equal(alive.left.ret, -EBUSY);
+	assert_says(f, "this process");
+	close_pool(f);
+	look_for_leftovers(&alive);
+	assert_int_equal(alive.left.ret, 0);
+	assert_int_equal(alive.left.owner, 0);
+	child = start_child(f, child_opens, NULL);
+	look_for_leftovers(&alive);
+	kill_child(&child);
+	ret = alive.left.ret;
+	snprintf(words, sizeof(words), "process %d (", child.pid);
+	assert_int_equal(ret, -EBUSY);
+	assert_says(f, words);
+	look_for_leftovers(&alive);
+	assert_int_equal(alive.left.ret, 0);
+	assert_int_equal(alive.left.owner, child.pid);
+}
+
+static void leftovers_of_something_else_are_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct dead_owner none = { .f = f };
+	char path[128];
+
+	close_pool(f);
+	assert_int_equal(daxpin_leftovers(NULL, NULL, 0, note_leftover, &none, NULL),
+			 -EINVAL);
+	assert_int_equal(daxpin_leftovers(f->path, f->errmsg, sizeof(f->errmsg), NULL,
+					  NULL, NULL), -EINVAL);
+	assert_says(f, "fn is NULL");
+	assert_int_equal(daxpin_leftovers("/dev", NULL, 0, note_leftover, &none, NULL),
+			 -EMEDIUMTYPE);
+	assert_int_equal(daxpin_leftovers("/dev/null", NULL, 0, note_leftover, &none,
+					  NULL), -ENODEV);
+	segment_path(f, 0, path);
+	assert_int_equal(truncate(path, 0), 0);
+	look_for_leftovers(&none);
+	assert_int_equal(none.left.ret, -EUCLEAN);
+	assert_int_equal(none.left.kinds, 0);
 }
 
 /*
@@ -388,7 +506,7 @@ static void take_ring(int socket)
 }
 
 /* What the owner passes to the holder. */
-enum passed { LOCK_FD, RING_FD };
+enum passed { LOCK_FD, ANCHOR_FD, RING_FD };
 
 struct passing {
 	struct fixture *f;
@@ -411,7 +529,8 @@ static int open_and_pass(void *arg, int parent)
 		send_value(passing->socket[0], getpid());
 		send_value(passing->socket[0], ring.ring_fd);
 	} else {
-		send_fd(passing->socket[0], daxpin_lock_fd(f->pool));
+		send_fd(passing->socket[0], passing->what == LOCK_FD ?
+			daxpin_lock_fd(f->pool) : daxpin_anchor_fd(f->pool));
 	}
 	pause_forever();
 	return 1;
@@ -459,7 +578,44 @@ static void a_process_that_was_sent_the_file_keeps_the_lock(void **state)
 {
 	struct dead_owner dead = leave_holder_with(*state, LOCK_FD);
 
+	look_for_leftovers(&dead);
 	assert_kept(&dead);
+	assert_left(&dead, DESCRIPTOR, DESCRIPTOR);
+}
+
+/* The files are in the queue of that socket, and /proc shows only their number. */
+static void a_process_that_was_sent_the_anchor_keeps_the_lock(void **state)
+{
+	struct dead_owner dead = leave_holder_with(*state, ANCHOR_FD);
+
+	look_for_leftovers(&dead);
+	assert_kept_as(&dead, DAXPIN_OWNER_DRAINING);
+	assert_left(&dead, SOCKET | REQUESTS, REQUESTS);
+}
+
+static int wait_for_parent(void *arg, int parent)
+{
+	(void)arg;
+	return !await_step(parent);
+}
+
+/* Another open of the same file, without the lock, keeps nothing. */
+static void a_program_that_reads_the_file_is_no_leftover(void **state)
+{
+	struct dead_owner dead = leave_holder_child(*state, keep_mappings);
+	struct child reader;
+	char path[128];
+	int fd;
+
+	segment_path(dead.f, 0, path);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	reader = fork_child(wait_for_parent, NULL);
+	close(fd);
+	look_for_leftovers(&dead);
+	stop_child(&reader);
+	assert_kept(&dead);
+	assert_left(&dead, MAPPING, MAPPING);
 }
 
 /* Older kernels show file names in a ring's file table without their directories. */
@@ -486,8 +642,13 @@ static void a_ring_obtained_by_pidfd_getfd_keeps_the_lock(void **state)
 {
 	struct dead_owner dead = leave_holder_with(*state, RING_FD);
 
+	look_for_leftovers(&dead);
 	assert_kept_as(&dead, rings_show_paths() ? DAXPIN_OWNER_KEPT :
 						    DAXPIN_OWNER_DRAINING);
+	if (rings_show_paths())
+		assert_left(&dead, RING, RING);
+	else
+		assert_left(&dead, RING | REQUESTS, REQUESTS);
 }
 
 /*
@@ -538,6 +699,43 @@ static void an_owner_in_another_pid_namespace_is_not_replaced(void **state)
 	struct child child = start_child(f, fails_to_open_in_a_namespace, NULL);
 
 	kill_child(&child);
+	if (child.result == 77) {
+		print_message("# skipped: this user may not create a pid namespace\n");
+		skip();
+	}
+	assert_int_equal(child.result, 0);
+}
+
+static void note_namespaces(const struct daxpin_leftover *leftover, void *arg)
+{
+	if (leftover->kind == DAXPIN_LEFTOVER_UNKNOWN &&
+	    strstr(leftover->sentence, "pid namespace"))
+		*(int *)arg = 1;
+}
+
+/* Returns 0 if it lists that the processes of other namespaces are unknown. */
+static int lists_unknown_processes(void *arg)
+{
+	struct fixture *f = arg;
+	int listed = 0;
+
+	return daxpin_leftovers(f->path, NULL, 0, note_namespaces, &listed, NULL) < 1 ||
+	       !listed;
+}
+
+static int lists_in_a_namespace(struct fixture *f)
+{
+	return unshare(CLONE_NEWPID) ? 77 : run_child(lists_unknown_processes, f);
+}
+
+/* There /proc shows all processes, and not that of another mount. */
+static void processes_of_other_pid_namespaces_are_unknown(void **state)
+{
+	struct dead_owner dead = leave_holder_child(*state, keep_mappings);
+	struct child child = start_child(dead.f, lists_in_a_namespace, NULL);
+
+	kill_child(&child);
+	assert_kept(&dead);
 	if (child.result == 77) {
 		print_message("# skipped: this user may not create a pid namespace\n");
 		skip();
@@ -955,11 +1153,16 @@ int main(int argc, char **argv)
 		TEST(a_child_that_executes_does_not_keep_the_lock),
 		TEST(a_dup_that_an_executed_program_inherits_keeps_the_lock),
 		TEST(a_living_owner_is_not_replaced_after_its_child_unlocked),
+		TEST(a_living_owner_has_left_nothing_behind),
+		TEST(leftovers_of_something_else_are_refused),
 		TEST(a_dup_does_not_keep_the_lock_of_a_closed_pool),
 		TEST(a_process_that_was_sent_the_file_keeps_the_lock),
+		TEST(a_process_that_was_sent_the_anchor_keeps_the_lock),
+		TEST(a_program_that_reads_the_file_is_no_leftover),
 		TEST(a_ring_obtained_by_pidfd_getfd_keeps_the_lock),
 		TEST(a_ring_keeps_the_locks_of_all_segments),
 		TEST(an_owner_in_another_pid_namespace_is_not_replaced),
+		TEST(processes_of_other_pid_namespaces_are_unknown),
 		TEST(an_owner_in_a_child_pid_namespace_is_named_until_it_dies),
 	};
 

@@ -6,6 +6,7 @@
 #include "findings.h"
 #include "invariant.h"
 #include "media.h"
+#include <daxpin-status.h>
 
 /* -------------------------------------------------- paths that have no pool */
 
@@ -99,6 +100,13 @@ static void create_refuses_a_file_with_other_data_behind_zeroes(void **state)
 	assert_create_fails(f, -EEXIST, "overwrite");
 }
 
+static void no_leftover(const struct daxpin_leftover *leftover, void *arg)
+{
+	(void)arg;
+	print_message("%s\n", leftover->sentence);
+	assert_null(leftover);
+}
+
 static void open_refuses_newer_and_older_formats(void **state)
 {
 	struct fixture *f = *state;
@@ -108,6 +116,9 @@ static void open_refuses_newer_and_older_formats(void **state)
 	write_super(f, 0, super);
 	assert_open_fails(f, -EPROTONOSUPPORT, "use a newer daxpin");
 	assert_says(f, f->path);
+	assert_int_equal(daxpin_leftovers(f->path, f->errmsg, sizeof(f->errmsg),
+					  no_leftover, NULL, NULL), -EPROTONOSUPPORT);
+	assert_says(f, "use a newer daxpin");
 	assert_create_fails(f, -EEXIST, f->path);
 	super.version = 1;
 	super.sequence += 2;

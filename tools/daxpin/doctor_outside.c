@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a pool depends on outside its memory: limits, other drivers, the power. */
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 #include "doctor.h"
+#include "ublk.h"
 
 /* Descriptors that a pool needs in addition to one for each segment. */
 #define SPARE	16u
@@ -69,41 +69,9 @@ static void report_tables(struct doctor *doctor)
 
 /* --------------------------------------------------------------------- ublk */
 
-/* How many ublk devices there are; -1: sysfs is not mounted here. */
-static int count_ublk(void)
-{
-	DIR *dir = opendir("/sys/class/ublk-char");
-	struct dirent *entry;
-	int count = 0;
-
-	if (!dir)
-		return access("/sys/class/mem", F_OK) ? -1 : 0;
-	while ((entry = readdir(dir)))
-		count += entry->d_name[0] != '.';
-	closedir(dir);
-	return count;
-}
-
-/*
- * How many files of the driver are open. sysfs does not show a deleted device, but its
- * pins last while a process has it open. -1: the kernel does not show the number.
- */
-static int count_ublk_files(void)
-{
-	FILE *file = fopen("/sys/module/ublk_drv/refcnt", "re");
-	int count = -1;
-
-	if (!file)
-		return access("/sys/module/ublk_drv", F_OK) ? 0 : -1;
-	if (fscanf(file, "%d", &count) != 1)
-		count = -1;
-	fclose(file);
-	return count;
-}
-
 static void report_no_ublk(struct doctor *doctor)
 {
-	int files = count_ublk_files();
+	int files = ublk_count_files();
 	struct answer answer = {
 		.subject = SUBJECT_UBLK,
 		.verdict = files ? VERDICT_UNKNOWN : VERDICT_YES,
@@ -131,7 +99,7 @@ static void report_ublk(struct doctor *doctor)
 		.subject = SUBJECT_UBLK, .verdict = VERDICT_UNKNOWN,
 		.remedy = "give no memory of a pool to a ublk server; if a server has ended, delete its device before the pool is opened again",
 	};
-	int count = count_ublk();
+	int count = ublk_count_devices();
 
 	if (doctor->place.source != DAXPIN_SOURCE_DEVDAX &&
 	    doctor->place.source != DAXPIN_SOURCE_SHMEM)

@@ -2,11 +2,12 @@
 /* daxpin holds: who holds or registered what in a pool that is in use. */
 #include <inttypes.h>
 #include "command.h"
+#include "dead.h"
 #include "show.h"
 #include "table.h"
 
 struct holds_values {
-	int json;
+	int json, dead;
 };
 
 struct holds {
@@ -102,6 +103,8 @@ static int run(int argc, char **argv)
 
 	if (table_parse(&holds_command, argc, argv, &values) < 0)
 		return EXIT_UNKNOWN;
+	if (values.dead)
+		return show_end("holds", dead_run(argv[1], values.json));
 	if (show_open(&show, "holds", argv[1], values.json))
 		return show_end("holds", EXIT_UNKNOWN);
 	if (values.json)
@@ -113,6 +116,8 @@ static int run(int argc, char **argv)
 }
 
 static const struct tool_option options[] = {
+	{ "dead", NULL, OPTION_FLAG, offsetof(struct holds_values, dead),
+	  "what an owner that died has left behind" },
 	{ "json", NULL, OPTION_FLAG, offsetof(struct holds_values, json),
 	  "print one JSON object" },
 	{ .name = NULL },
@@ -122,7 +127,10 @@ const struct command holds_command = {
 	.name = "holds",
 	.summary = "who holds what in a pool that is in use",
 	.help = "Lists the labelled holds, the oldest first, and the registrations of the process\n"
-		"that has the pool open, or died with it, from its status page.",
+		"that has the pool open, or died with it, from its status page. With --dead, instead: who keeps the\n"
+		"lock of an owner that died, and its verbs contexts, which the next open waits for.",
+	.exits = "Exits with 0 if this was done, and with 2 otherwise; with --dead, with 0 if nothing\n"
+		"is left, 1 if something is, and 2 if this is unknown.",
 	.words = "PATH", .words_min = 1, .words_max = 1,
 	.options = options,
 	.run = run,

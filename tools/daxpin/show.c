@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 #include "command.h"
 #include "show.h"
+
+#define SHOW_COLUMNS	80		/* of a terminal that does not know */
 
 /* A line of progress that is not ended. */
 static int show_line_open;
@@ -135,6 +139,37 @@ int show_end(const char *command, int status)
 		return status;
 	fprintf(stderr, "daxpin %s: the output: %s\n", command, strerror(errno));
 	return EXIT_UNKNOWN;
+}
+
+int show_columns(void)
+{
+	struct winsize size = { 0 };
+
+	if (!isatty(STDOUT_FILENO))
+		return 0;
+	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
+	return size.ws_col ? size.ws_col : SHOW_COLUMNS;
+}
+
+void show_wrapped(int indent, const char *sentence)
+{
+	int width = show_columns() - indent, length, room;
+
+	/* A narrow terminal wraps by itself. */
+	if (width < SHOW_COLUMNS / 4)
+		width = INT_MAX;
+	for (room = width; *sentence; sentence += length) {
+		length = (int)strcspn(sentence + 1, " ") + 1;
+		if (length > room && room < width) {
+			printf("\n%*s", indent, "");
+			sentence += *sentence == ' ';
+			room = width;
+			length = (int)strcspn(sentence, " ");
+		}
+		printf("%.*s", length, sentence);
+		room -= length < room ? length : room;
+	}
+	putchar('\n');
 }
 
 const char *show_source(uint32_t source)

@@ -37,6 +37,12 @@ int show_fail(const struct show *show, int json);
 /* EXIT_UNKNOWN if stdout failed, otherwise `status`. */
 int show_end(const char *command, int status);
 
+/* Columns of the terminal that stdout is; 0 if it is none. */
+int show_columns(void);
+/* Print a sentence and a line break. On a terminal it is wrapped between words, and its
+ * further lines begin at column `indent`, where the first one does. */
+void show_wrapped(int indent, const char *sentence);
+
 const char *show_source(uint32_t source);
 const char *show_bytes(uint64_t bytes, char text[SHOW_TEXT]);
 const char *show_time(uint64_t ns, char text[SHOW_TEXT]);
