@@ -150,7 +150,7 @@ static unsigned int write_batch(struct cache *cache, struct batch *batch,
 				int *ret_error)
 {
 	struct ring *ring = ring_take(cache);
-	uint64_t since = stats_now();
+	uint64_t since = daxpin_deadline_ms(0);
 	unsigned int failed = 0;
 	int ret;
 

@@ -242,7 +242,8 @@ static int reserve(struct cache *cache, bool wait, struct daxpin_extent *ret_fre
 struct run {
 	uint64_t offset, bytes;
 	uint64_t block;			/* the first */
-	unsigned int count;		/* blocks; locked, with `fresh` if reserved */
+	unsigned int count;		/* blocks, with `fresh` if reserved */
+	unsigned int locked;		/* blocks, by run_lock() */
 	struct daxpin_extent fresh[RUN];
 };
 
@@ -301,18 +302,20 @@ static void run_cancel(struct cache *cache, struct run *run, unsigned int from)
 		cancel(cache, run->fresh[i]);
 }
 
-static void run_lock(struct cache *cache, const struct run *run)
+static void run_lock(struct cache *cache, struct run *run)
 {
-	for (unsigned int i = 0; i < run->count; i++)
+	run->locked = run->count;
+	for (unsigned int i = 0; i < run->locked; i++)
 		if (!i || !((run->block + i) % GROUP))
 			cache_lock(cache, run->block + i);
 }
 
-static void run_unlock(struct cache *cache, uint64_t block, unsigned int count)
+/* Even if the run was cut meanwhile. */
+static void run_unlock(struct cache *cache, const struct run *run)
 {
-	for (unsigned int i = 0; i < count; i++)
-		if (!i || !((block + i) % GROUP))
-			cache_unlock(cache, block + i);
+	for (unsigned int i = 0; i < run->locked; i++)
+		if (!i || !((run->block + i) % GROUP))
+			cache_unlock(cache, run->block + i);
 }
 
 /* ------------------------------------------------------------------------- reads */
@@ -464,8 +467,8 @@ static int fetch(struct cache *cache, struct run *run, char *to)
 static int read_missing(struct cache *cache, char *to, uint64_t bytes,
 			uint64_t offset, uint64_t *ret_done)
 {
+	unsigned int missing;
 	struct run run;
-	unsigned int locked, missing;
 	int ret = 0;
 
 	*ret_done = 0;
@@ -479,13 +482,12 @@ static int read_missing(struct cache *cache, char *to, uint64_t bytes,
 		return read_through(cache, &run, to);
 	}
 	run_lock(cache, &run);
-	locked = run.count;
 	missing = count_missing(cache, &run);
 	run_cancel(cache, &run, missing);
 	run_cut(cache, &run, missing);
 	if (missing)
 		ret = fetch(cache, &run, to);
-	run_unlock(cache, run.block, locked);
+	run_unlock(cache, &run);
 	*ret_done = run.bytes;
 	return ret;
 }
@@ -516,7 +518,7 @@ static int read_block(struct cache *cache, uint64_t block, uint32_t at,
 /* Each request begins with this, and ends with leave(). limit.c lets them wait. */
 static uint64_t enter(struct cache *cache)
 {
-	uint64_t since = stats_now();
+	uint64_t since = daxpin_deadline_ms(0);
 
 	for (;;) {
 		cache->active++;
@@ -638,7 +640,7 @@ static int write_run(struct cache *cache, const char *from, uint64_t bytes,
 			.word = run.fresh[i].addr | dirty, .fresh = run.fresh[i],
 		};
 	ret = ret ? : cache_exchange(cache, change, run.count);
-	run_unlock(cache, run.block, run.count);
+	run_unlock(cache, &run);
 	if (ret)
 		run_cancel(cache, &run, 0);
 	*ret_done = run.bytes;
@@ -660,7 +662,7 @@ int cache_write(struct cache *cache, const void *from, uint64_t count,
 }
 
 /* The run consists of whole blocks. */
-static int zero_run(struct cache *cache, const struct run *run)
+static int zero_run(struct cache *cache, struct run *run)
 {
 	uint64_t zero = cache->disk < 0 ? 0 : WORD_ZERO | WORD_DIRTY;
 	struct change change[RUN];
@@ -676,7 +678,7 @@ static int zero_run(struct cache *cache, const struct run *run)
 				.block = run->block + i, .old = word, .word = zero };
 	}
 	ret = count ? cache_exchange(cache, change, count) : 0;
-	run_unlock(cache, run->block, run->count);
+	run_unlock(cache, run);
 	return ret;
 }
 

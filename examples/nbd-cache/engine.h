@@ -40,10 +40,9 @@ struct request {
 /* One thread at a time uses a ring, and waits until all its requests have ended. */
 struct ring {
 	struct io_uring ring;
-	struct daxpin_uring *uring;
+	struct daxpin_uring *uring;	/* NULL: the ring is closed */
 	struct request request[RUN];
 	unsigned int count, in_flight;
-	bool open;
 	struct ring *next;		/* of those that are not in use */
 };
 
@@ -139,7 +138,6 @@ bool back_wait(struct cache *cache);
 void *back_run(void *cache);
 
 /* stats.c */
-uint64_t stats_now(void);
 void stats_observe(struct cache *cache, enum cache_operation operation,
 		   uint64_t since_ns);
 

@@ -26,7 +26,6 @@ int ring_open(struct cache *cache, struct ring *ring, char *errmsg, size_t size)
 	ret = daxpin_uring_attach(cache->pool, &ring->ring, &options, &ring->uring);
 	if (ret)
 		io_uring_queue_exit(&ring->ring);
-	ring->open = !ret;
 	return ret;
 }
 
@@ -34,14 +33,14 @@ void ring_close(struct cache *cache, struct ring *ring)
 {
 	int ret;
 
-	if (!ring->open)
+	if (!ring->uring)
 		return;
 	ret = daxpin_uring_detach(ring->uring);
 	if (ret)
 		cache_say(cache, "a ring cannot be detached: %s",
 			  daxpin_strerror(ret));
 	io_uring_queue_exit(&ring->ring);
-	ring->open = false;
+	ring->uring = NULL;
 }
 
 struct ring *ring_take(struct cache *cache)

@@ -6,26 +6,17 @@
  */
 #include "engine.h"
 #include <inttypes.h>
-#include <time.h>
 
 static const double bounds[BUCKETS] = {		/* seconds */
 	5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3,
 	5e-3, 1e-2, 2e-2, 5e-2, 0.1, 0.2, 0.5, 1, 10,
 };
 
-uint64_t stats_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ull + now.tv_nsec;
-}
-
 void stats_observe(struct cache *cache, enum cache_operation operation,
 		   uint64_t since_ns)
 {
 	struct histogram *histogram = &cache->latency[operation];
-	uint64_t ns = stats_now() - since_ns;
+	uint64_t ns = daxpin_deadline_ms(0) - since_ns;
 	unsigned int i = 0;
 
 	while (i < BUCKETS && ns > bounds[i] * 1e9)
