@@ -262,14 +262,12 @@ static const struct dp_word free_word = { DP_KIND_FREE, 1, 0, 0 };
 static inline void free_words(struct fixture *f, uint32_t segment, uint32_t begin,
 			      uint64_t seed)
 {
-	uint64_t first = segment * (32 * MIB / DP_BLOCK_SIZE), raw;
-	int fd = open_file(f, segment);
+	uint64_t first = segment * (32 * MIB / DP_BLOCK_SIZE) + begin;
+	uint64_t raw[DP_PAGE_WORDS];
 
-	for (uint32_t block = begin; block < begin + DP_PAGE_WORDS; block++) {
-		raw = dp_word_encode(seed, first + block, free_word);
-		assert_int_equal(pwrite(fd, &raw, 8, word_at(block)), 8);
-	}
-	close(fd);
+	for (uint32_t i = 0; i < DP_PAGE_WORDS; i++)
+		raw[i] = dp_word_encode(seed, first + i, free_word);
+	patch(f, segment, word_at(begin), raw, sizeof(raw));
 }
 
 /*
