@@ -830,6 +830,9 @@ int daxpin_foreach_object(struct daxpin_pool *pool,
 #define DAXPIN_HOLD_READ	0x1u	/* the device reads the memory */
 #define DAXPIN_HOLD_WRITE	0x2u	/* the device may write it */
 #define DAXPIN_HOLD_EXCLUSIVE	0x4u	/* in addition: there is no other hold */
+#define DAXPIN_HOLD_GRANT	0x8u	/* labelled holds only: a remote peer, which
+					   the label names, has the access. Reports
+					   show it, and nothing else depends on it */
 
 /*
  * Take a hold on a reserved or live extent: until it is dropped the blocks are

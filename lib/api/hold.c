@@ -259,7 +259,7 @@ DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
 
 	if (!hold || !label || hold->access)
 		return -EINVAL;
-	ret = daxpin_hold(pool, extent, access);
+	ret = daxpin_hold(pool, extent, access & ~DAXPIN_HOLD_GRANT);
 	if (ret)
 		return ret;
 	hold->extent = extent;

@@ -46,7 +46,7 @@ static int access_check_options(const struct daxpin_ofi_grant_options *o)
 static int access_hold(struct daxpin_ofi_grant *grant,
 			  const struct daxpin_ofi_grant_options *o)
 {
-	uint32_t access = 0;
+	uint32_t access = DAXPIN_HOLD_GRANT;
 	int ret;
 
 	if (o->access & FI_REMOTE_WRITE)

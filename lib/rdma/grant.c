@@ -133,7 +133,7 @@ static int grant_open(struct daxpin_grant *grant,
 static int grant_hold(struct daxpin_grant *grant,
 		      const struct daxpin_grant_options *o)
 {
-	uint32_t access = dp_backing_hold_access(grant, o);
+	uint32_t access = dp_backing_hold_access(grant, o) | DAXPIN_HOLD_GRANT;
 	int ret;
 
 	if (o->access & ACCESS_WRITES)

@@ -238,11 +238,11 @@ MUTANTS = [
      'a_pool_with_a_registration_does_not_close'),
     ('label-without-hold', GENERATION, 'lib/api/hold.c',
      'a labelled hold is only a label',
-     '''	ret = daxpin_hold(pool, extent, access);
+     '''	ret = daxpin_hold(pool, extent, access & ~DAXPIN_HOLD_GRANT);
 	if (ret)
 		return ret;
 	hold->extent = extent;''',
-     '''	ret = daxpin_hold(pool, extent, access);
+     '''	ret = daxpin_hold(pool, extent, access & ~DAXPIN_HOLD_GRANT);
 	if (ret)
 		return ret;
 	daxpin_drop(pool, extent);

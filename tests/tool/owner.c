@@ -4,8 +4,8 @@
  * 32 MiB has one in its last segment, and closes the pool.
  *
  * owner DIRECTORY: has a pool open for the tests of the command. It holds an extent
- * with a label, has a registration, writes a status page, prints "ready", and closes
- * the pool at the end of its standard input.
+ * with a label, and once more as a grant does, has a registration, writes a status page,
+ * prints "ready", and closes the pool at the end of its standard input.
  */
 #include <daxpin-status.h>
 #include <errno.h>
@@ -47,7 +47,7 @@ static int is_shown(const char *path)
 	must("status info", daxpin_status_info(status, &info));
 	must("status pool", daxpin_status_pool(status, &pool));
 	daxpin_status_close(status);
-	return info.labelled_holds == 1 && pool.registrations == 1;
+	return info.labelled_holds == 2 && pool.registrations == 1;
 }
 
 /* A snapshot that took long to write delays the next one. */
@@ -66,7 +66,7 @@ int main(int argc, char **argv)
 	struct daxpin_registration_options options = {
 		.size = sizeof(options), .label = "a \"test\" ring",
 	};
-	struct daxpin_hold hold = { .access = 0 };
+	struct daxpin_hold hold = { .access = 0 }, grant = { .access = 0 };
 	struct daxpin_registration *registration;
 	struct daxpin_extent extent;
 	struct daxpin_pool *pool;
@@ -80,6 +80,8 @@ int main(int argc, char **argv)
 	must("reserve", daxpin_reserve(pool, 1 << 20, 0, &extent));
 	must("hold", daxpin_hold_labelled(pool, extent, DAXPIN_HOLD_WRITE,
 					  "a slow device", &hold));
+	must("grant", daxpin_hold_labelled(pool, extent, DAXPIN_HOLD_READ |
+					   DAXPIN_HOLD_GRANT, "a peer", &grant));
 	must("register", daxpin_register(pool, DAXPIN_ALL_SEGMENTS, &options,
 					 &registration));
 	show(pool, argv[1]);
@@ -89,6 +91,7 @@ int main(int argc, char **argv)
 		continue;
 	must("unregister", daxpin_unregister(registration));
 	must("drop", daxpin_drop_labelled(pool, &hold));
+	must("drop", daxpin_drop_labelled(pool, &grant));
 	must("cancel", daxpin_cancel(pool, extent));
 	must("close", daxpin_pool_close(pool));
 	return 0;

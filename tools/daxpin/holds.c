@@ -21,6 +21,12 @@ static const char *holds_access(uint32_t access)
 	       access & DAXPIN_HOLD_WRITE ? "write" : "read";
 }
 
+static const char *holds_kind(const struct daxpin_holder *holder)
+{
+	return !holder->extent.addr ? "registration" :
+	       holder->access & DAXPIN_HOLD_GRANT ? "grant" : "hold";
+}
+
 static void holds_print_one(const struct daxpin_holder *holder, void *arg)
 {
 	struct holds *holds = arg;
@@ -35,7 +41,7 @@ static void holds_print_one(const struct daxpin_holder *holder, void *arg)
 		snprintf(place, sizeof(place), "segment %" PRIu32, holder->segment);
 	}
 	printf("  %-12s %-9s  %10s  %-14s  %s\n",
-	       holder->extent.addr ? "hold" : "registration",
+	       holds_kind(holder),
 	       holds_access(holder->access), show_time(holder->age_ns, age), place,
 	       holder->label);
 }
@@ -46,7 +52,7 @@ static void holds_json_one(const struct daxpin_holder *holder, void *arg)
 	struct json *json = &holds->json;
 
 	json_object(json, NULL);
-	json_string(json, "kind", holder->extent.addr ? "hold" : "registration");
+	json_string(json, "kind", holds_kind(holder));
 	json_string(json, "label", holder->label);
 	json_string(json, "access", holds_access(holder->access));
 	json_number(json, "age_ns", holder->age_ns);
