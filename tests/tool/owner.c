@@ -4,8 +4,8 @@
  * 32 MiB has one in its last segment, and closes the pool.
  *
  * owner DIRECTORY: has a pool open for the tests of the command. It holds an extent
- * with a label, and once more as a grant does, has a registration, writes a status page,
- * prints "ready", and closes the pool at the end of its standard input.
+ * with a label, and once more as a grant does, has a registration, writes a status
+ * page, prints "ready", and closes the pool at the end of its standard input.
  */
 #include <daxpin-status.h>
 #include <errno.h>

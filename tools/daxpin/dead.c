@@ -108,7 +108,9 @@ static void dead_print(const struct dead *dead)
 	else
 		printf("%s: its last owner closed it\n", path);
 	for (int i = 0; i < dead->count; i++) {
-		printf("  %-14s", dead_kind[dead->leftover[i].kind]);
+		printf("  %s%-14s%s", show_colour(dead->leftover[i].certain ?
+			SHOW_RED : SHOW_YELLOW), dead_kind[dead->leftover[i].kind],
+		       show_colour(SHOW_PLAIN));
 		show_wrapped(16, dead->leftover[i].sentence);
 	}
 	if (dead->count > dead->unknown)

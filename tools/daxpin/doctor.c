@@ -4,6 +4,7 @@
 #include <string.h>
 #include "command.h"
 #include "doctor.h"
+#include "show.h"
 #include "table.h"
 
 #define TEXT_SIZE	1024
@@ -66,12 +67,16 @@ const char *doctor_source_name(enum daxpin_source source)
 
 static void print_answer(const struct answer *answer, const char *observed)
 {
+	enum show_colour colour = answer->verdict == VERDICT_YES ? SHOW_GREEN :
+		answer->verdict == VERDICT_NO && answer->needed ? SHOW_RED :
+		SHOW_YELLOW;
 	char verdict[16];
 
 	/* The verdict is in brackets if this memory does not need the feature. */
 	snprintf(verdict, sizeof(verdict), answer->needed ? "%s" : "(%s)",
 		 verdict_name[answer->verdict]);
-	printf("%-9s  %-16s  %s\n", verdict, subjects[answer->subject].title,
+	printf("%s%-9s%s  %-16s  %s\n", show_colour(colour), verdict,
+	       show_colour(SHOW_PLAIN), subjects[answer->subject].title,
 	       observed);
 	if (answer->remedy)
 		printf("%-9s  %-16s  -> %s\n", "", "", answer->remedy);

@@ -8,7 +8,8 @@
 #include "show.h"
 #include "table.h"
 
-#define ROW	64u
+#define ROW	64u			/* cells; twice as many in a wide terminal */
+#define ROW_ADDRESS	16u		/* columns */
 #define CHUNK_BLOCKS (DAXPIN_CHUNK_SIZE / DAXPIN_BLOCK_SIZE)
 
 struct map_values {
@@ -106,18 +107,42 @@ static char map_character(unsigned char cell)
 	return cell ? (char)('0' + cell / 10) : '.';
 }
 
+static enum show_colour map_text_colour(unsigned char cell)
+{
+	if (cell == DAXPIN_CELL_META)
+		return SHOW_BLUE;
+	if (cell == DAXPIN_CELL_HOLE || !cell)
+		return SHOW_PLAIN;
+	return cell < 50 ? SHOW_GREEN : cell < 90 ? SHOW_YELLOW : SHOW_RED;
+}
+
+/* Print the cells up to `end`, with an escape sequence where the colour changes. */
+static void map_print_row(const struct map *map, uint64_t begin, uint64_t end)
+{
+	enum show_colour now = SHOW_PLAIN, next;
+
+	printf("0x%012" PRIx64 "  ", begin * map->cell_chunks * DAXPIN_CHUNK_SIZE);
+	for (uint64_t i = begin; i < end && i < map->cells; i++) {
+		next = map_text_colour(map->cell[i]);
+		if (next != now)
+			fputs(show_colour(next), stdout);
+		now = next;
+		putchar(map_character(map->cell[i]));
+	}
+	printf("%s\n", now ? show_colour(SHOW_PLAIN) : "");
+}
+
 static void map_print(const struct show *show, const struct map *map)
 {
-	uint64_t row = (uint64_t)map->cell_chunks * DAXPIN_CHUNK_SIZE * ROW;
+	uint32_t row = ROW;
 	char text[SHOW_TEXT];
 
 	show_origin(show);
-	for (uint64_t i = 0; i < map->cells; i++) {
-		if (i % ROW == 0)
-			printf("%s0x%012" PRIx64 "  ", i ? "\n" : "", i / ROW * row);
-		putchar(map_character(map->cell[i]));
-	}
-	printf("\na character is %s: . free, 0 to 9 tenths in use, # full,\nM metadata%s\n",
+	if (show_columns() >= (int)(ROW_ADDRESS + 2 * ROW))
+		row = 2 * ROW;
+	for (uint64_t i = 0; i < map->cells; i += row)
+		map_print_row(map, i, i + row);
+	printf("a character is %s: . free, 0 to 9 tenths in use, # full,\nM metadata%s\n",
 	       show_bytes((uint64_t)map->cell_chunks * DAXPIN_CHUNK_SIZE, text),
 	       show->status ? ", _ hole" : "; holes are shown as free");
 }
@@ -173,17 +198,47 @@ static void map_draw_cell(FILE *out, const struct map *map, uint64_t i)
 	fputs("</title></rect>\n", out);
 }
 
+/* Below the cells: what their colours mean. */
+static void map_draw_legend(FILE *out, uint64_t y)
+{
+	static const struct {
+		unsigned char cell;
+		const char *text;
+	} legend[] = {
+		{ 0, "free" }, { 25, "25 %" }, { 50, "50 %" }, { 75, "75 %" },
+		{ 100, "in use" }, { DAXPIN_CELL_META, "metadata" },
+		{ DAXPIN_CELL_HOLE, "hole" },
+	};
+	char colour[SHOW_TEXT];
+
+	fputs("<g id=\"legend\" font-family=\"sans-serif\" font-size=\"9\">\n", out);
+	for (unsigned int i = 0; i < sizeof(legend) / sizeof(legend[0]); i++)
+		fprintf(out, "<rect x=\"%u\" y=\"%" PRIu64 "\" width=\"9\" height=\"9\" fill=\"%s\" stroke=\"#999\" stroke-width=\"0.5\"/><text x=\"%u\" y=\"%" PRIu64 "\">%s</text>\n",
+			i * 80, y, map_colour(legend[i].cell, colour), i * 80 + 13,
+			y + 8, legend[i].text);
+	fputs("</g>\n", out);
+}
+
+static void map_draw_all(FILE *out, const struct map *map)
+{
+	uint64_t height = (map->cells + ROW - 1) / ROW * 10 + 30;
+
+	fprintf(out, "<svg xmlns=\"http:" "//www.w3.org/2000/svg\" width=\"%u\" height=\"%" PRIu64 "\" viewBox=\"-5 -5 %u %" PRIu64 "\">\n",
+		2 * (ROW * 10 + 10), 2 * height, ROW * 10 + 10, height);
+	fputs("<rect x=\"-5\" y=\"-5\" width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n", out);
+	for (uint64_t i = 0; i < map->cells; i++)
+		map_draw_cell(out, map, i);
+	map_draw_legend(out, height - 20);
+	fputs("</svg>\n", out);
+}
+
 static int map_draw(struct show *show, const struct map *map, const char *name)
 {
 	FILE *out = fopen(name, "wxe");
 	int failed;
 
 	if (out) {
-		fprintf(out, "<svg xmlns=\"http:" "//www.w3.org/2000/svg\" viewBox=\"-5 -5 %u %" PRIu64 "\">\n",
-			ROW * 10 + 10, (map->cells + ROW - 1) / ROW * 10 + 10);
-		for (uint64_t i = 0; i < map->cells; i++)
-			map_draw_cell(out, map, i);
-		fputs("</svg>\n", out);
+		map_draw_all(out, map);
 		failed = ferror(out);
 		if (!fclose(out) && !failed)
 			return 0;

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -149,6 +150,21 @@ int show_columns(void)
 		return 0;
 	ioctl(STDOUT_FILENO, TIOCGWINSZ, &size);
 	return size.ws_col ? size.ws_col : SHOW_COLUMNS;
+}
+
+const char *show_colour(enum show_colour colour)
+{
+	static const char *const escape[] = {
+		[SHOW_PLAIN] = "\033[m", [SHOW_RED] = "\033[31m",
+		[SHOW_GREEN] = "\033[32m", [SHOW_YELLOW] = "\033[33m",
+		[SHOW_BLUE] = "\033[34m",
+	};
+	const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
+
+	if (!isatty(STDOUT_FILENO) || (no_colour && *no_colour) || !terminal ||
+	    !strcmp(terminal, "dumb"))
+		return "";
+	return escape[colour];
 }
 
 void show_wrapped(int indent, const char *sentence)

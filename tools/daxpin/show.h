@@ -39,6 +39,10 @@ int show_end(const char *command, int status);
 
 /* Columns of the terminal that stdout is; 0 if it is none. */
 int show_columns(void);
+enum show_colour { SHOW_PLAIN, SHOW_RED, SHOW_GREEN, SHOW_YELLOW, SHOW_BLUE };
+/* What changes the colour of stdout; "" unless stdout is a terminal, and if NO_COLOR is
+ * set or TERM is "dumb". */
+const char *show_colour(enum show_colour colour);
 /* Print a sentence and a line break. On a terminal it is wrapped between words, and its
  * further lines begin at column `indent`, where the first one does. */
 void show_wrapped(int indent, const char *sentence);
