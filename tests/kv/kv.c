@@ -303,6 +303,9 @@ static int work_once(struct worker *w, uint32_t random)
 		return ret;
 	atomic_store(&w->shadow->done[key], 2 * step + !delete);
 	atomic_fetch_add(&w->shadow->calls, 1);
+	/* It may have been moved meanwhile. */
+	if (random / 512 % 8 == 0 && !has_version(w->kv, key, delete ? 0 : step))
+		return -EBADMSG;
 	return 0;
 }
 

@@ -3,6 +3,9 @@
  * owner DIRECTORY keep: publishes extents of 16 MiB until a pool of three segments of
  * 32 MiB has one in its last segment, and closes the pool.
  *
+ * owner DIRECTORY object: publishes a small object in the second segment of 32 MiB of a
+ * pool, and closes the pool.
+ *
  * owner DIRECTORY: has a pool open for the tests of the command. It holds an extent
  * with a label, and once more as a grant does, has a registration, writes a status
  * page, prints "ready", and closes the pool at the end of its standard input.
@@ -11,6 +14,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static void must(const char *what, int ret)
@@ -31,6 +35,40 @@ static int keep_extents(struct daxpin_pool *pool)
 	} while (keep.extent.addr < 64 << 20);
 	must("close", daxpin_pool_close(pool));
 	return 0;
+}
+
+#define EXTENTS		400u
+
+/* Reserves all space below this address, so that what is reserved next is above it. */
+static unsigned int fill_below(struct daxpin_pool *pool, uint64_t limit,
+			       struct daxpin_extent *extent)
+{
+	unsigned int count = 0, below = 0;
+
+	for (uint64_t size = 16 << 20; size >= DAXPIN_BLOCK_SIZE; size /= 2)
+		while (count < EXTENTS &&
+		       !daxpin_reserve(pool, size, 0, &extent[count]))
+			count++;
+	for (unsigned int i = 0; i < count; i++)
+		if (extent[i].addr < limit)
+			extent[below++] = extent[i];
+		else
+			must("cancel", daxpin_cancel(pool, extent[i]));
+	return below;
+}
+
+static int keep_object(struct daxpin_pool *pool)
+{
+	struct daxpin_op keep = { .type = DAXPIN_OP_OBJECT_KEEP };
+	struct daxpin_extent extent[EXTENTS];
+	unsigned int count = fill_below(pool, 32 << 20, extent);
+
+	must("reserve", daxpin_object_reserve(pool, 100, 0, &keep.extent.addr));
+	must("publish", daxpin_publish(pool, &keep, 1, NULL, NULL));
+	while (count)
+		must("cancel", daxpin_cancel(pool, extent[--count]));
+	must("close", daxpin_pool_close(pool));
+	return keep.extent.addr < 32 << 20;
 }
 
 /* Does the page show the hold and the registration? Yes, if there is no page. */
@@ -76,7 +114,8 @@ int main(int argc, char **argv)
 		return 2;
 	must("open", daxpin_pool_open(argv[1], NULL, &pool));
 	if (argc == 3)
-		return keep_extents(pool);
+		return strcmp(argv[2], "object") ? keep_extents(pool) :
+						   keep_object(pool);
 	must("reserve", daxpin_reserve(pool, 1 << 20, 0, &extent));
 	must("hold", daxpin_hold_labelled(pool, extent, DAXPIN_HOLD_WRITE,
 					  "a slow device", &hold));
