@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "objects.h"
 
 #define UNIT		16u
@@ -28,16 +29,18 @@ enum object_state { OBJECT_NONE, OBJECT_RESERVED, OBJECT_LIVE };
 struct object {
 	pthread_mutex_t mutex;
 	enum object_state state;
+	bool ending;			/* a call that frees it has begun */
 	uint64_t addr, size;		/* of its class */
 	uint64_t tag;			/* a multiple of 256 */
 };
 
+/* In shared memory, so that it outlives a process that is killed. */
 static struct {
 	struct object slot[OBJECT_SLOTS];
 	_Atomic uint64_t unit[STRESS_SIZE_MAX / UNIT / 64];
 	_Atomic uint32_t in_block[STRESS_SIZE_MAX / DAXPIN_BLOCK_SIZE];
 	_Atomic uint64_t tags;
-} all;
+} *all;
 
 static void check(const char *call, int ret, int right, const struct object *object)
 {
@@ -47,10 +50,25 @@ static void check(const char *call, int ret, int right, const struct object *obj
 			    ret, right);
 }
 
-void objects_init(void)
+/* For a process whose predecessor was killed: threads of that had some of them. */
+static void unlock_all(void)
 {
 	for (uint32_t i = 0; i < OBJECT_SLOTS; i++)
-		pthread_mutex_init(&all.slot[i].mutex, NULL);
+		pthread_mutex_init(&all->slot[i].mutex, NULL);
+}
+
+void objects_init(void)
+{
+	all = mmap(NULL, sizeof(*all), PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (all == MAP_FAILED)
+		shadow_fail("there is no memory for the shadow of the objects");
+	unlock_all();
+}
+
+void objects_fini(void)
+{
+	munmap(all, sizeof(*all));
 }
 
 /* -------------------------------------------------------------- who has what */
@@ -66,9 +84,9 @@ static void own(const struct object *object, bool owned)
 	for (uint64_t at = first; at < end; at++) {
 		uint64_t bit = UINT64_C(1) << at % 64;
 		uint64_t was = owned ?
-			atomic_fetch_or_explicit(&all.unit[at / 64], bit,
+			atomic_fetch_or_explicit(&all->unit[at / 64], bit,
 						 memory_order_relaxed) :
-			atomic_fetch_and_explicit(&all.unit[at / 64], ~bit,
+			atomic_fetch_and_explicit(&all->unit[at / 64], ~bit,
 						  memory_order_relaxed);
 
 		if (!(was & bit) != owned)
@@ -76,7 +94,7 @@ static void own(const struct object *object, bool owned)
 				    " bytes and another", object->addr, object->size);
 	}
 	for (; block * DAXPIN_BLOCK_SIZE < object->addr + object->size; block++)
-		atomic_fetch_add_explicit(&all.in_block[block], owned ? 1 : -1u,
+		atomic_fetch_add_explicit(&all->in_block[block], owned ? 1 : -1u,
 					  memory_order_relaxed);
 }
 
@@ -85,7 +103,7 @@ void objects_expect_none(struct daxpin_extent extent, uint32_t blocks)
 	uint64_t first = extent.addr / DAXPIN_BLOCK_SIZE;
 
 	for (uint64_t b = first; b < first + blocks; b++)
-		if (atomic_load_explicit(&all.in_block[b], memory_order_relaxed))
+		if (atomic_load_explicit(&all->in_block[b], memory_order_relaxed))
 			shadow_fail("overlap: block %" PRIu64
 				    " was given to an extent and has objects", b);
 }
@@ -160,7 +178,7 @@ static bool make_object(struct thread *thread, struct object *object)
 	own(object, true);
 	if (flags)
 		check_zeroed(object);
-	object->tag = 256 * (1 + atomic_fetch_add_explicit(&all.tags, 1,
+	object->tag = 256 * (1 + atomic_fetch_add_explicit(&all->tags, 1,
 							   memory_order_relaxed));
 	object->state = OBJECT_RESERVED;
 	fill(object);
@@ -185,6 +203,12 @@ static void cancel_object(struct object *object)
 	object->state = OBJECT_NONE;
 }
 
+static void end_object(struct object *object)
+{
+	object->state = OBJECT_NONE;
+	object->ending = false;
+}
+
 static void free_object(struct object *object)
 {
 	check_words(object, words_of(object));
@@ -192,9 +216,10 @@ static void free_object(struct object *object)
 	      object);
 	check("OBJECT_KEEP", publish_one(DAXPIN_OP_OBJECT_KEEP, object), -EINVAL,
 	      object);
+	object->ending = true;
 	own(object, false);
 	check("OBJECT_FREE", publish_one(DAXPIN_OP_OBJECT_FREE, object), 0, object);
-	object->state = OBJECT_NONE;
+	end_object(object);
 }
 
 static void keep_object(struct object *object)
@@ -205,7 +230,7 @@ static void keep_object(struct object *object)
 
 static struct object *lock_one(struct thread *thread)
 {
-	struct object *object = &all.slot[chance(thread, OBJECT_SLOTS)];
+	struct object *object = &all->slot[chance(thread, OBJECT_SLOTS)];
 
 	pthread_mutex_lock(&object->mutex);
 	return object;
@@ -246,7 +271,7 @@ bool object_read(struct thread *thread)
 void objects_leave(uint64_t begin)
 {
 	for (uint32_t i = 0; i < OBJECT_SLOTS; i++) {
-		struct object *object = &all.slot[i];
+		struct object *object = &all->slot[i];
 
 		pthread_mutex_lock(&object->mutex);
 		if (object->state == OBJECT_LIVE && object->addr >= begin)
@@ -276,11 +301,13 @@ static struct daxpin_op op_for(struct thread *thread, const struct object *objec
 }
 
 /* Before the call, which may end the object at once. */
-static void begin_op(const struct daxpin_op *op, const struct object *object)
+static void begin_op(const struct daxpin_op *op, struct object *object)
 {
 	check_words(object, words_of(object));
-	if (op->type == DAXPIN_OP_OBJECT_FREE)
-		own(object, false);
+	if (op->type != DAXPIN_OP_OBJECT_FREE)
+		return;
+	object->ending = true;
+	own(object, false);
 }
 
 static void end_op(const struct daxpin_op *op, struct object *object)
@@ -288,7 +315,7 @@ static void end_op(const struct daxpin_op *op, struct object *object)
 	if (op->type == DAXPIN_OP_OBJECT_KEEP)
 		object->state = OBJECT_LIVE;
 	else if (op->type == DAXPIN_OP_OBJECT_FREE)
-		object->state = OBJECT_NONE;
+		end_object(object);
 	else if (words_of(object)[1] != op->value)
 		shadow_fail("a SET in the object at 0x%" PRIx64 " is not there",
 			    object->addr);
@@ -302,10 +329,10 @@ bool object_batch(struct thread *thread)
 	struct daxpin_op ops[BATCH];
 
 	for (uint32_t i = first; i < first + BATCH; i++) {
-		pthread_mutex_lock(&all.slot[i].mutex);
-		if (all.slot[i].state == OBJECT_NONE)
+		pthread_mutex_lock(&all->slot[i].mutex);
+		if (all->slot[i].state == OBJECT_NONE)
 			continue;
-		object[count] = &all.slot[i];
+		object[count] = &all->slot[i];
 		ops[count] = op_for(thread, object[count]);
 		begin_op(&ops[count], object[count]);
 		count++;
@@ -316,7 +343,7 @@ bool object_batch(struct thread *thread)
 	for (uint32_t i = 0; i < count; i++)
 		end_op(&ops[i], object[i]);
 	for (uint32_t i = first; i < first + BATCH; i++)
-		pthread_mutex_unlock(&all.slot[i].mutex);
+		pthread_mutex_unlock(&all->slot[i].mutex);
 	return count;
 }
 
@@ -325,8 +352,8 @@ bool object_batch(struct thread *thread)
 static struct object *find_object(uint64_t addr)
 {
 	for (uint32_t i = 0; i < OBJECT_SLOTS; i++)
-		if (all.slot[i].state != OBJECT_NONE && all.slot[i].addr == addr)
-			return &all.slot[i];
+		if (all->slot[i].state != OBJECT_NONE && all->slot[i].addr == addr)
+			return &all->slot[i];
 	return NULL;
 }
 
@@ -349,7 +376,7 @@ void objects_compare(void)
 	uint64_t live = 0, found = 0, size;
 
 	for (uint32_t i = 0; i < OBJECT_SLOTS; i++) {
-		const struct object *object = &all.slot[i];
+		const struct object *object = &all->slot[i];
 
 		if (object->state == OBJECT_NONE)
 			continue;
@@ -368,7 +395,7 @@ void objects_compare(void)
 void objects_reopened(void)
 {
 	for (uint32_t i = 0; i < OBJECT_SLOTS; i++) {
-		struct object *object = &all.slot[i];
+		struct object *object = &all->slot[i];
 
 		if (object->state != OBJECT_RESERVED)
 			continue;
@@ -376,4 +403,57 @@ void objects_reopened(void)
 		object->state = OBJECT_NONE;
 	}
 	objects_compare();
+}
+
+/* ------------------------------------------------------------------ after a kill */
+
+/* The address and the class may be those of an object that ended before; the tag is
+ * not. */
+static int find_survivor(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
+			 void *arg)
+{
+	const uint64_t *words = daxpin_object_ptr(pool, addr);
+	uint64_t *found = arg;
+
+	for (uint32_t i = 0; i < OBJECT_SLOTS; i++) {
+		const struct object *object = &all->slot[i];
+
+		if (object->state == OBJECT_NONE || object->addr != addr ||
+		    object->size != size || object->tag != words[0])
+			continue;
+		check_words(object, words);
+		found[i / 64] |= UINT64_C(1) << i % 64;
+		return 0;
+	}
+	shadow_fail("after a kill an object of %" PRIu64 " bytes at 0x%" PRIx64
+		    " is live, which nobody kept", size, addr);
+}
+
+/* An object whose KEEP had returned must be there, unless it was being freed. */
+uint32_t objects_survived(void)
+{
+	uint64_t found[OBJECT_SLOTS / 64] = { 0 };
+	uint32_t count = 0;
+
+	if (daxpin_foreach_object(world.pool, find_survivor, found))
+		shadow_fail("the objects cannot be listed after a kill");
+	memset(all->unit, 0, sizeof(all->unit));
+	memset(all->in_block, 0, sizeof(all->in_block));
+	unlock_all();
+	for (uint32_t i = 0; i < OBJECT_SLOTS; i++) {
+		struct object *object = &all->slot[i];
+
+		if (!(found[i / 64] >> i % 64 & 1)) {
+			if (object->state == OBJECT_LIVE && !object->ending)
+				shadow_fail("a kill has lost the object at 0x%" PRIx64,
+					    object->addr);
+			end_object(object);
+			continue;
+		}
+		object->state = OBJECT_LIVE;
+		object->ending = false;
+		own(object, true);
+		count++;
+	}
+	return count;
 }

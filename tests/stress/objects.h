@@ -5,7 +5,9 @@
 
 #include "world.h"
 
+/* The shadow is in memory that children share. */
 void objects_init(void);
+void objects_fini(void);
 
 /* Actions: reserve, keep, free or cancel one; read one; a publish of several. */
 bool object_step(struct thread *thread);
@@ -22,5 +24,8 @@ void objects_leave(uint64_t begin);
 void objects_compare(void);
 /* The same after a close and an open, which only live ones survive. */
 void objects_reopened(void);
+/* The same after a kill of the process that used the pool: an operation that had not
+ * returned was done or not. Returns how many there are. */
+uint32_t objects_survived(void);
 
 #endif

@@ -16,6 +16,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "shadow.h"
 
@@ -40,20 +42,34 @@ static struct {
 	_Atomic uint64_t generations;
 } shadow;
 
+static void *map(uint64_t size)
+{
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
 int shadow_init(uint64_t blocks, unsigned int seed)
 {
-	shadow.owner = calloc(blocks, sizeof(*shadow.owner));
-	shadow.generation = calloc(blocks, sizeof(*shadow.generation));
+	shadow.owner = map(blocks * sizeof(*shadow.owner));
+	shadow.generation = map(blocks * sizeof(*shadow.generation));
 	shadow.blocks = blocks;
 	shadow.seed = seed;
 	atomic_init(&shadow.generations, 0);
 	return shadow.owner && shadow.generation && blocks <= HEAD ? 0 : -1;
 }
 
+void shadow_reset(void)
+{
+	memset((void *)shadow.owner, 0, shadow.blocks * sizeof(*shadow.owner));
+	memset(shadow.generation, 0, shadow.blocks * sizeof(*shadow.generation));
+}
+
 void shadow_fini(void)
 {
-	free(shadow.owner);
-	free(shadow.generation);
+	munmap((void *)shadow.owner, shadow.blocks * sizeof(*shadow.owner));
+	munmap(shadow.generation, shadow.blocks * sizeof(*shadow.generation));
 }
 
 uint64_t shadow_generations(void)

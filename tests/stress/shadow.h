@@ -33,8 +33,10 @@ enum shadow_state {		/* enum daxpin_state, unless it has ended */
 	SHADOW_RETIRED,
 };
 
-/* Forgets all generations, for a new pool. The seed is printed. */
+/* Memory that children share, for a new pool. The seed is printed. */
 int shadow_init(uint64_t blocks, unsigned int seed);
+/* Forgets all generations. All threads must pause. */
+void shadow_reset(void);
 void shadow_fini(void);
 
 /* Prints an error with the seed, and ends the process. */

@@ -6,11 +6,15 @@
  * when a drain succeeds, or after a while; then all threads pause, everything is
  * compared with the shadow, and the pool is drained, closed and opened again.
  *
- *	stress [--seconds N] [--threads N] [--seed N]
+ *	stress [--seconds N] [--threads N] [--seed N] [--kills N]
  *
  * Without options it takes a few seconds, for every build. All of it runs in a child,
  * so that the pool is always removed. The seed decides what threads do; the scheduler
  * decides the order.
+ *
+ * In a second test (killed.c) such children are killed, and each next one finds what
+ * the one before has left; every other kill comes while the pool grows or shrinks. For
+ * 200 kills and nothing else: stress --seconds 0 --kills 200.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -18,18 +22,27 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include "fixture.h"
 #include "support/invariant.h"
+#include "child.h"
+#include "killed.h"
 #include "objects.h"
 
 #define ACTIONS_MAX	32
 
 static struct {
-	unsigned int seconds, threads, seed;
-} option = { 3, 4, 0 };
+	unsigned int seconds, threads, seed, kills;
+} option = { 3, 4, 0, 3 };
+
+/* In memory that a child shares with its parent, which kills it. */
+static struct {
+	_Atomic uint64_t resizes_begun, grown, shrunk;
+	struct killed survived;
+} *victim;
 
 static struct {
 	struct fixture *f;
@@ -409,17 +422,25 @@ static void begin_round(void)
 /* The pool grows while threads use it, and is made smaller again in a later round. */
 static void resize(void)
 {
+	if (victim)
+		victim->resizes_begun++;
 	if (segments() == STRESS_SIZE / STRESS_SEGMENT) {
 		grow();
 		run.grown++;
 	} else {
 		run.shrunk += shrink(&run.self, 100);
 	}
+	if (victim) {
+		victim->grown += run.grown;
+		victim->shrunk += run.shrunk;
+		run.grown = run.shrunk = 0;
+	}
 }
 
 static void round_of_it(void)
 {
-	uint32_t ms = 20 + chance(&run.self, 200), at = chance(&run.self, 3 * ms);
+	uint32_t ms = 20 + chance(&run.self, 200);
+	uint32_t at = chance(&run.self, victim ? ms : 3 * ms);
 
 	/* On a machine that hangs, an alarm ends the round. */
 	alarm(300);
@@ -470,6 +491,17 @@ static uint64_t seconds_now(void)
 	return daxpin_deadline_ms(0) / 1000000000;
 }
 
+static void init_mutexes(void)
+{
+	pthread_mutex_init(&world.bag.mutex, NULL);
+	for (int i = 0; i < SLOTS; i++)
+		pthread_mutex_init(&world.slot[i].mutex, NULL);
+	for (int i = 0; i < PADS; i++)
+		pthread_mutex_init(&world.pad[i].mutex, NULL);
+	for (int i = 0; i < JOBS; i++)
+		pthread_mutex_init(&world.job[i].mutex, NULL);
+}
+
 /* Runs in a child: the rounds until the time is over. */
 static int stress(void)
 {
@@ -480,13 +512,7 @@ static int stress(void)
 	if (shadow_init(STRESS_SIZE_MAX / DAXPIN_BLOCK_SIZE, option.seed))
 		return 1;
 	objects_init();
-	pthread_mutex_init(&world.bag.mutex, NULL);
-	for (int i = 0; i < SLOTS; i++)
-		pthread_mutex_init(&world.slot[i].mutex, NULL);
-	for (int i = 0; i < PADS; i++)
-		pthread_mutex_init(&world.pad[i].mutex, NULL);
-	for (int i = 0; i < JOBS; i++)
-		pthread_mutex_init(&world.job[i].mutex, NULL);
+	init_mutexes();
 	must("create", daxpin_pool_create(run.f->path, &run.f->options,
 					  &world.pool), 0);
 	while ((now = seconds_now() - begin) < option.seconds || !is_enough()) {
@@ -498,8 +524,85 @@ static int stress(void)
 	}
 	say(now);
 	must("close", daxpin_pool_close(world.pool), 0);
+	objects_fini();
 	shadow_fini();
 	return 0;
+}
+
+/* -------------------------------------------------------------------- kills */
+
+/* Runs in a child until it is killed: looks at what the one before has left, and goes
+ * on with it. */
+static int stress_until_killed(void *arg, int fd)
+{
+	const unsigned int *number = arg;
+
+	run.self.random = option.seed + *number + 1;
+	init_mutexes();
+	run.f->options.deadline_ns = daxpin_deadline_ms(HANG_MS);
+	must("open", daxpin_pool_open(run.f->path, &run.f->options, &world.pool), 0);
+	killed_compare(&victim->survived);
+	must("refill", refill_all(), 0);
+	killed_check_files(run.f->path);
+	dp_invariants(world.pool);
+	if (!send_step(fd))
+		return 1;
+	for (run.rounds = *number * 4096;; run.rounds++)
+		round_of_it();
+}
+
+/* Kills it while the pool grows or shrinks, or some time after that. */
+static void kill_one(unsigned int number)
+{
+	struct child child = fork_child(stress_until_killed, &number);
+	bool is_begun = number % 2;
+	uint64_t before;
+	int status;
+
+	assert_true(await_step(child.fd));
+	before = is_begun ? victim->resizes_begun : victim->grown + victim->shrunk;
+	while ((is_begun ? victim->resizes_begun : victim->grown + victim->shrunk) ==
+	       before) {
+		if (child_ends_within(&child, 0, &status))
+			fail_msg("--seed %u: kill %u, exit %d", option.seed, number,
+				 status);
+		usleep(20);
+	}
+	usleep(number * 7919 % (is_begun ? 4000 : 40000));
+	kill_child(&child);
+}
+
+/* A last child finds what the last kill has left, and is killed after that. */
+static void a_kill_loses_nothing_while_the_pool_grows_and_shrinks(void **state)
+{
+	uint64_t extents = 0, objects = 0;
+
+	run.f = *state;
+	victim = mmap(NULL, sizeof(*victim), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(victim, MAP_FAILED);
+	assert_int_equal(shadow_init(STRESS_SIZE_MAX / DAXPIN_BLOCK_SIZE, option.seed),
+			 0);
+	objects_init();
+	assert_int_equal(daxpin_pool_create(run.f->path, &run.f->options, &run.f->pool),
+			 0);
+	assert_int_equal(daxpin_pool_close(run.f->pool), 0);
+	run.f->pool = NULL;
+	for (unsigned int i = 0; i <= option.kills; i++) {
+		kill_one(i);
+		extents += victim->survived.extents;
+		objects += victim->survived.objects;
+	}
+	print_message("# %u kills: %llu grows and shrinks begun, %llu and %llu done, %llu extents and %llu objects found\n",
+		      option.kills + 1, (unsigned long long)victim->resizes_begun,
+		      (unsigned long long)victim->grown,
+		      (unsigned long long)victim->shrunk, (unsigned long long)extents,
+		      (unsigned long long)objects);
+	assert_true(extents && objects);
+	objects_fini();
+	shadow_fini();
+	munmap(victim, sizeof(*victim));
+	victim = NULL;
 }
 
 /* ---------------------------------------------------------------- the tests */
@@ -592,6 +695,7 @@ static void read_options(int argc, char **argv)
 		{ "seconds", required_argument, NULL, 's' },
 		{ "threads", required_argument, NULL, 't' },
 		{ "seed", required_argument, NULL, 'r' },
+		{ "kills", required_argument, NULL, 'k' },
 		{ 0 },
 	};
 	int letter;
@@ -604,6 +708,8 @@ static void read_options(int argc, char **argv)
 			option.threads = number(optarg, THREADS_MAX);
 		else if (letter == 'r')
 			option.seed = number(optarg, UINT32_MAX);
+		else if (letter == 'k')
+			option.kills = number(optarg, UINT16_MAX);
 		else
 			exit(2);
 	}
@@ -617,6 +723,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(
 			no_block_has_two_generations_at_once, no_pool,
 			fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			a_kill_loses_nothing_while_the_pool_grows_and_shrinks,
+			no_pool, fixture_teardown),
 		cmocka_unit_test_setup_teardown(counts_survive_their_threads,
 						fixture_setup,
 						fixture_teardown),
