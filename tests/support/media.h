@@ -265,8 +265,9 @@ static inline void free_words(struct fixture *f, uint32_t segment, uint32_t begi
 	uint64_t first = segment * (32 * MIB / DP_BLOCK_SIZE) + begin;
 	uint64_t raw[DP_PAGE_WORDS];
 
+	/* Neighbours are not in neighbouring words: see dp_word_offset(). */
 	for (uint32_t i = 0; i < DP_PAGE_WORDS; i++)
-		raw[i] = dp_word_encode(seed, first + i, free_word);
+		raw[dp_word_offset(i) / 8] = dp_word_encode(seed, first + i, free_word);
 	patch(f, segment, word_at(begin), raw, sizeof(raw));
 }
 
