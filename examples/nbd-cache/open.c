@@ -135,6 +135,11 @@ static int set_size(struct opening *o, uint64_t size, uint32_t block)
 	return 0;
 }
 
+static int set_new_size(struct opening *o)
+{
+	return set_size(o, o->size, o->options->block ? : CACHE_BLOCK_DEFAULT);
+}
+
 static void write_header(const struct opening *o, struct header *header)
 {
 	const struct cache *cache = o->cache;
@@ -307,8 +312,7 @@ static int load_index(struct opening *o)
 	int ret = daxpin_root(cache->pool, ROOT, &root);
 
 	if (ret == -ENOENT) {
-		ret = set_size(o, o->size, o->options->block ? :
-			       CACHE_BLOCK_DEFAULT);
+		ret = set_new_size(o);
 		ret = ret ? : make_index(o);
 	} else if (!ret) {
 		ret = find_index(o, root);
@@ -432,6 +436,9 @@ int cache_open(const struct cache_options *options, struct cache **ret_cache)
 		return -ENOMEM;
 	if (options->disk)
 		ret = disk_open(o.cache, options, &o.size, o.disk);
+	/* No pool is made for a cache that is refused. */
+	if (!ret && options->pool_size && access(options->pool, F_OK))
+		ret = set_new_size(&o);
 	ret = ret ? : open_pool(&o);
 	ret = ret ? : check_id(&o);
 	if (!ret && options->disk)
