@@ -1,7 +1,8 @@
 """Tests of what the cache does if memory of the pool becomes bad while it is used.
 
-The kernel marks pages of shmem as bad by MADV_HWPOISON and does not use them again before
-the next boot, so these tests need DAXPIN_TEST_POISON and root: tests/lab/lab has both.
+The kernel marks pages of shmem as bad by MADV_HWPOISON and does not use them again
+before the next boot, so these tests need DAXPIN_TEST_POISON and root: tests/lab/lab has
+both.
 Bad blocks of pmem are written to the list of its block device, under a DAX filesystem,
 which is DAXPIN_TEST_FSDAX.
 """
@@ -209,7 +210,7 @@ class Pmem:
         self.mount()
 
     def __exit__(self, *error):
-        """The driver is bound again, and reads the list of its region, which is empty."""
+        """The driver is bound again, and reads the region's list, which is empty."""
         self.machine.remove()
         repeat('umount', self.directory)
         namespace = os.path.basename(os.readlink(self.disk / 'device'))
