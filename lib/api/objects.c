@@ -25,16 +25,26 @@ DP_EXPORT int daxpin_object_reserve(struct daxpin_pool *pool, uint64_t size,
 				  flags & DAXPIN_RESERVE_ZERO, ret_addr);
 }
 
+/* A forked child finds no object (dp_states_blocks()): dp_enter() names the error. */
+static inline int object_find(struct daxpin_pool *pool, uint64_t addr,
+			      struct dp_object *ret_object)
+{
+	int ret;
+
+	if (pool && dp_object_find(&pool->objects, addr, ret_object))
+		return 0;
+	ret = dp_enter(pool);
+	return ret ? ret : -EINVAL;
+}
+
 DP_EXPORT int daxpin_object_cancel(struct daxpin_pool *pool, uint64_t addr)
 {
 	struct dp_object object;
-	int ret = dp_enter(pool);
+	int ret = object_find(pool, addr, &object);
 	uint64_t word;
 
 	if (ret)
 		return ret;
-	if (!dp_object_find(&pool->objects, addr, &object))
-		return -EINVAL;
 	if (!dp_object_try_cancel(object, &word))
 		return dp_object_return(pool, object, false);
 	return dp_object_is_settled(object, word) ? 0 :
@@ -45,12 +55,10 @@ DP_EXPORT int daxpin_object_cancel(struct daxpin_pool *pool, uint64_t addr)
 static int object_enter(struct daxpin_pool *pool, uint64_t addr,
 			struct dp_object *ret_object)
 {
-	int ret = dp_enter(pool);
+	int ret = object_find(pool, addr, ret_object);
 
 	if (ret)
 		return ret;
-	if (!dp_object_find(&pool->objects, addr, ret_object))
-		return -EINVAL;
 	return dp_object_state(*ret_object) == DP_OBJECT_FREE ? -ESTALE : 0;
 }
 

@@ -79,7 +79,6 @@ static void grow_publish(struct daxpin_pool *pool, uint32_t segments)
 	geometry->segments = segments;
 	atomic_store(&pool->media.in_set, segments);
 	dp_states_grow(&pool->states, segments);
-	dp_objects_grow(&pool->objects, segments * per_segment);
 	pool->block_end = segments * per_segment;
 	pool->extent_blocks_max = per_segment - pool->meta_blocks;
 	dp_spaces_grow(&pool->spaces, segments);

@@ -22,6 +22,7 @@
 
 static_assert(DP_OBJECT_CLASSES == DP_SLAB_CLASSES, "media and memory");
 static_assert(DP_OBJECTS_PER_BITS == DP_SLAB_WORD_OBJECTS, "media and memory");
+static_assert(DP_OBJECT_CLASSES <= 64, "see dp_objects_used()");
 
 int dp_slabs_init(struct daxpin_pool *pool)
 {
@@ -34,7 +35,7 @@ int dp_slabs_init(struct daxpin_pool *pool)
 			shape.size, shape.objects, shape.first
 		};
 	}
-	return dp_objects_init(&pool->objects, dp_states_blocks(&pool->states),
+	return dp_objects_init(&pool->objects, dp_states_block_count(&pool->states),
 			       (uint64_t)pool->media.geometry.most <<
 			       dp_states_shift(&pool->states),
 			       DP_SLAB_BLOCKS, class);
@@ -258,13 +259,15 @@ static int slabs_make(struct daxpin_pool *pool, uint32_t class)
 bool dp_slabs_give_back(struct daxpin_pool *pool)
 {
 	struct dp_persist *persist = &pool->media.persist;
+	uint64_t used = dp_objects_used(&pool->objects);
 	bool any = false;
 
-	for (uint32_t i = 0; i < DP_OBJECT_CLASSES; i++) {
+	for (; used; used &= used - 1) {
+		uint32_t class = __builtin_ctzll(used);
 		struct dp_slab *slab;
 
 		while (!dp_persist_error(persist) &&
-		       (slab = dp_slab_take_empty(&pool->objects, i))) {
+		       (slab = dp_slab_take_empty(&pool->objects, class))) {
 			slab_free(pool, slab);
 			any = true;
 		}

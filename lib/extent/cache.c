@@ -154,10 +154,11 @@ void dp_caches_fini(struct dp_caches *caches)
 
 uint64_t dp_caches_blocks(const struct dp_caches *caches)
 {
-	uint64_t blocks = 0;
+	uint64_t used = atomic_load(&caches->used), blocks = 0;
 
-	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
-		blocks += dp_cache_blocks(&caches->cache[i]);
+	/* The others have never had room: see cache_begin(). */
+	for (; used; used &= used - 1)
+		blocks += dp_cache_blocks(&caches->cache[__builtin_ctzll(used)]);
 	return blocks;
 }
 

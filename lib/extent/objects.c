@@ -117,18 +117,14 @@ int dp_objects_prepare(struct dp_objects *objects, uint64_t blocks)
 	return ret;
 }
 
-void dp_objects_grow(struct dp_objects *objects, uint64_t blocks)
-{
-	assert(blocks <= objects->mapped);
-	atomic_store_explicit(&objects->blocks, blocks, memory_order_release);
-}
-
-int dp_objects_init(struct dp_objects *objects, uint64_t blocks, uint64_t most,
-		    uint32_t slab_blocks, const struct dp_object_class *class)
+int dp_objects_init(struct dp_objects *objects, const _Atomic uint64_t *blocks,
+		    uint64_t most, uint32_t slab_blocks,
+		    const struct dp_object_class *class)
 {
 	void *base;
 	int ret;
 
+	objects->blocks = blocks;
 	objects->most = most;
 	objects->slab_blocks = slab_blocks;
 	memcpy(objects->class, class, sizeof(objects->class));
@@ -137,12 +133,11 @@ int dp_objects_init(struct dp_objects *objects, uint64_t blocks, uint64_t most,
 	if (ret)
 		return ret;
 	objects->slab_of = base;
-	ret = dp_objects_prepare(objects, blocks);
+	ret = dp_objects_prepare(objects, atomic_load(blocks));
 	if (ret) {
 		dp_objects_close_inherited(objects);
 		return ret;
 	}
-	dp_objects_grow(objects, blocks);
 	atomic_init(&objects->withdrawn_from, UINT64_MAX);
 	for (uint32_t i = 0; i < DP_OBJECT_CLASSES; i++)
 		pthread_mutex_init(&objects->list[i].mutex, NULL);
@@ -251,6 +246,7 @@ static struct dp_slab *slab_make(struct dp_objects *objects, uint32_t class)
 	slab->reciprocal = ((1ull << 32) + of->size - 1) / of->size;
 	slab->words = words;
 	slab->bits = slab->state + words;
+	atomic_fetch_or(&objects->used, 1ull << class);
 	slab->made_before = atomic_load(&objects->made);
 	while (!atomic_compare_exchange_weak(&objects->made, &slab->made_before, slab))
 		;
@@ -308,7 +304,7 @@ static void slab_enter(struct dp_objects *objects, struct dp_slab *slab,
 {
 	uint64_t block = dp_slab_addr(slab) >> 12;
 
-	assert(block + objects->slab_blocks <= objects->blocks);
+	assert(block + objects->slab_blocks <= atomic_load(objects->blocks));
 	for (uint32_t i = 0; i < objects->slab_blocks; i++)
 		atomic_store_explicit(&objects->slab_of[block + i], value,
 				      memory_order_release);

@@ -61,13 +61,14 @@ struct dp_slab {
 
 /* private to objects.c */
 struct dp_objects {
-	_Atomic uint64_t blocks;	/* of the pool */
+	const _Atomic uint64_t *blocks;	/* of the pool; not owned */
 	uint64_t mapped;		/* blocks for which there is memory */
 	uint64_t most;			/* blocks for which there are addresses */
 	uint32_t slab_blocks;
 	_Atomic(struct dp_slab *) *slab_of;	/* by block of the pool */
 	struct dp_object_class class[DP_OBJECT_CLASSES];
 	_Atomic(struct dp_slab *) made;
+	_Atomic uint64_t used;			/* see dp_objects_used() */
 	_Atomic uint64_t withdrawn_from;	/* slabs from this address on are */
 	struct dp_object_list {
 		DP_ALIGNED pthread_mutex_t mutex;
@@ -87,14 +88,14 @@ struct dp_object {
 	uint32_t index;			/* in the slab */
 };
 
-/* class: of DP_OBJECT_CLASSES, by size. most: how many blocks dp_objects_grow() may
- * set.
+/* class: of DP_OBJECT_CLASSES, by size. blocks: that of dp_states_block_count(), so an
+ * address is compared with the same number as a handle. most: how large it may become.
  * -ENOMEM and those of mmap(). */
-int dp_objects_init(struct dp_objects *objects, uint64_t blocks, uint64_t most,
+int dp_objects_init(struct dp_objects *objects, const _Atomic uint64_t *blocks,
+		    uint64_t most,
 		    uint32_t slab_blocks, const struct dp_object_class *class);
-/* While the pool is in use: map memory for more blocks; then let calls use it. */
+/* While the pool is in use: map memory for more blocks, before *blocks is raised. */
 int dp_objects_prepare(struct dp_objects *objects, uint64_t blocks);
-void dp_objects_grow(struct dp_objects *objects, uint64_t blocks);
 void dp_objects_fini(struct dp_objects *objects);
 /* In a forked child: free only what was not allocated by malloc(). */
 void dp_objects_close_inherited(struct dp_objects *objects);
@@ -105,7 +106,7 @@ void dp_objects_close_inherited(struct dp_objects *objects);
 static inline struct dp_slab *dp_slab_at(const struct dp_objects *objects,
 					 uint64_t block)
 {
-	return block < atomic_load_explicit(&objects->blocks, memory_order_acquire) ?
+	return block < atomic_load_explicit(objects->blocks, memory_order_acquire) ?
 	       atomic_load_explicit(&objects->slab_of[block], memory_order_acquire) :
 	       NULL;
 }
@@ -134,6 +135,12 @@ bool dp_slab_own(struct dp_objects *objects, struct dp_slab *slab);
 /* After its extent was freed on media, and before its blocks are: the slab is
  * CLOSING. */
 void dp_slab_forget(struct dp_objects *objects, struct dp_slab *slab);
+
+/* The classes of which a slab was ever made, as bits. */
+static inline uint64_t dp_objects_used(const struct dp_objects *objects)
+{
+	return atomic_load(&objects->used);
+}
 
 /* Of one class, take a slab without reserved or live objects out of use: one that was
  * kept, or the calling thread's current one. It is CLOSING then. NULL: none. */

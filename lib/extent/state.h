@@ -91,8 +91,14 @@ static inline uint64_t dp_states_blocks(const struct dp_states *states)
 	return atomic_load_explicit(states->block_count, memory_order_acquire);
 }
 
-/* log2 of the blocks per segment. */
+/* That number itself, for the objects. */
+static inline const _Atomic uint64_t *
+dp_states_block_count(const struct dp_states *states)
+{
+	return states->block_count;
+}
 
+/* log2 of the blocks per segment. */
 static inline uint32_t dp_states_shift(const struct dp_states *states)
 {
 	return states->block_shift;

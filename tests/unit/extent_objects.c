@@ -18,6 +18,7 @@
 #define KEPT		64u		/* as in objects.c */
 
 static struct dp_objects objects;
+static const _Atomic uint64_t blocks = BLOCKS;
 static uint32_t slabs;			/* made by this test */
 
 static int set_up(void **state)
@@ -29,7 +30,7 @@ static int set_up(void **state)
 		class[i] = (struct dp_object_class) { SIZE, COUNT, 64 };
 	memset(&objects, 0, sizeof(objects));
 	slabs = 0;
-	return dp_objects_init(&objects, BLOCKS, BLOCKS, SLAB_BLOCKS, class);
+	return dp_objects_init(&objects, &blocks, BLOCKS, SLAB_BLOCKS, class);
 }
 
 static int tear_down(void **state)
