@@ -291,7 +291,9 @@ void dp_slabs_withdraw(struct daxpin_pool *pool, uint32_t segment)
 
 	dp_objects_withdraw_from(&pool->objects,
 			     dp_geometry_begin(&pool->media.geometry, segment));
-	while ((slab = dp_slab_withdraw(&pool->objects, slab)))
+	/* After a failure the shrink ends, and empty slabs stay in use. */
+	while (!dp_persist_error(&pool->media.persist) &&
+	       (slab = dp_slab_withdraw(&pool->objects, slab)))
 		slab_free(pool, slab);
 }
 
