@@ -86,6 +86,8 @@ static int leftovers_add_use(const struct dp_lock_use *use, void *arg)
 	struct dp_leftovers *leftovers = arg;
 	char who[WHO_SIZE], at[32] = "";
 
+	if ((use->kind == DP_LOCK_USE_SOCKET) != leftovers->sockets)
+		return 0;
 	leftovers->certain += uses[use->kind].certain;
 	if (use->fd >= 0)
 		snprintf(at, sizeof(at), " (descriptor %d)", use->fd);
@@ -153,6 +155,12 @@ static int leftovers_search(struct dp_leftovers *leftovers)
 		files.name = name;
 	}
 	ret = dp_lock_holder_list(&files, leftovers_add_use, leftovers, &unseen);
+	/* Every owner has such a socket, so they are listed only if nothing else is. */
+	if (ret >= 0 && !leftovers->certain) {
+		leftovers->sockets = true;
+		ret = dp_lock_holder_list(&files, leftovers_add_use, leftovers,
+					  &unseen);
+	}
 	if (ret == -ENOMEM)
 		return ret;
 	if (!leftovers->certain)

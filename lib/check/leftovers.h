@@ -19,6 +19,7 @@ struct dp_leftovers {
 	uint32_t locked;		/* segments */
 	uint32_t locked_first;
 	uint32_t certain;		/* uses of the lock by a process */
+	bool sockets;			/* list these, and nothing else */
 };
 
 /*
