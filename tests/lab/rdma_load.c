@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * rdma_load [SECONDS [shmem|devdax [faults]]]: 64 extents that are granted, written by
- * peers, revoked, retired and reused at random, at the same time, with peers that keep
- * old keys and try them.
+ * rdma_load [SECONDS [shmem|devdax [faults|resize]]]: 64 extents that are granted,
+ * written by peers, revoked, retired and reused at random, at the same time, with peers
+ * that keep old keys and try them.
  *
  * Every 8 bytes of an extent identify their writer: the fill of this generation, or one
  * grant. So a write that lands where it no longer may is detected, whenever it comes,
@@ -10,9 +10,14 @@
  * faults an executor refuses one grant in ten and runs the others later, revokes take
  * over grants that the executor has, peers answer for grants that have ended, and the
  * device fails one call in ten temporarily. None of that may have an effect.
+ *
+ * With resize the pool grows by a segment and loses it again under the load, SECONDS
+ * times instead of for so long. What is granted in that segment is revoked while the
+ * shrink waits for it. A pool must be opened again between a shrink and a grow.
  */
 #include "rdma_fixture.h"
 #include "verbs_hooks.h"
+#include <glob.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,6 +28,7 @@
 #define KNOWN		2048		/* keys that the peers remember */
 #define BLOCKS_MAX	32u
 #define ROOM_BYTES	(UINT64_C(6) << 20)	/* less than the slots want to use */
+#define SMALL_ROOM_BYTES (UINT64_C(1) << 20)	/* the rest is in a new segment */
 #define SERIALS_MAX	8		/* grants in one generation */
 #define HANG_MS		600000		/* limit of a wait that must end */
 #define DENIED		IBV_WC_REM_ACCESS_ERR
@@ -59,6 +65,7 @@ static struct {
 	uint64_t grants, revokes, asked, forced, kept, retired, cancelled;
 	uint64_t reserved, reused, checked_bytes, full;
 	uint64_t taken_over, late_answers;
+	uint64_t left, left_granted;	/* extents that a shrink has ended */
 } seen;
 
 static struct fixture *f;
@@ -69,7 +76,7 @@ static struct peer peers[PEERS];
 static atomic_bool stop;
 static uint32_t last_serial;
 static unsigned int seconds = 4;
-static bool with_faults;
+static bool with_faults, with_resizes;
 static struct {
 	unsigned int seed;
 	uint32_t first, count;
@@ -461,11 +468,11 @@ static void step(struct slot *slot, unsigned int *seed)
 }
 
 /* Leaves so little space that freed blocks are soon reused. */
-static void leave_room(struct free_space *free_space)
+static void leave_room(struct free_space *free_space, uint64_t room_bytes)
 {
 	struct daxpin_extent room;
 
-	assert_int_equal(daxpin_reserve(f->pool, ROOM_BYTES, 0, &room), 0);
+	assert_int_equal(daxpin_reserve(f->pool, room_bytes, 0, &room), 0);
 	free_space_reserve(free_space, f->pool);
 	assert_int_equal(daxpin_cancel(f->pool, room), 0);
 }
@@ -539,33 +546,176 @@ static void run_load(unsigned int *draws)
 	}
 }
 
+/* ----------------------------------------------------------- grow and shrink */
+
+#define PART_MS		300u		/* of load, before, between and after */
+
+static struct daxpin_pool_info pool_info(void)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	return info;
+}
+
+/* The files of a pool on shmem have the memory of its segments, and no more. */
+static void check_files(uint64_t segments)
+{
+	struct daxpin_pool_info info = pool_info();
+	uint64_t bytes = 0;
+	char pattern[100];
+	struct stat st;
+	glob_t files;
+
+	assert_int_equal(info.segments, segments);
+	if (!strstr(f->path, "/daxpin-test-"))
+		return;
+	snprintf(pattern, sizeof(pattern), "%s/segment.*", f->path);
+	assert_int_equal(glob(pattern, 0, NULL, &files), 0);
+	assert_int_equal(files.gl_pathc, segments);
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		assert_int_equal(stat(files.gl_pathv[i], &st), 0);
+		bytes += st.st_blocks * UINT64_C(512);
+	}
+	assert_int_equal(bytes, info.media_bytes);
+	globfree(&files);
+}
+
+/* As progress(): ends the grants and the extents of the segments that are removed. */
+static int leave(struct daxpin_pool *pool, const struct daxpin_shrink_wait *wait,
+		 void *arg)
+{
+	const uint64_t *from = arg;
+
+	(void)pool;
+	(void)wait;
+	for (struct slot *slot = slots; slot < slots + SLOTS; slot++) {
+		if (!slot->taken || slot->extent.addr < *from)
+			continue;
+		seen.left++;
+		seen.left_granted += slot->grant != NULL;
+		if (slot->grant && is_pending(slot))
+			take_over(slot);
+		else if (slot->grant)
+			take_back_by(slot, 2);
+		if (slot->taken)
+			release_child(slot);
+	}
+	return 0;
+}
+
+static void load_part(unsigned int *draws)
+{
+	uint64_t end = daxpin_deadline_ms(PART_MS);
+
+	while (!seen.violations && daxpin_deadline_ms(0) < end) {
+		step(&slots[draw(draws, SLOTS)], draws);
+		assert_int_equal(daxpin_rdma_service(f->rdma), 0);
+	}
+}
+
+/* A new domain may use the numbers of old keys again, so the peers forget these. */
+static void open_again(uint64_t max_size)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .max_size = max_size,
+		.deadline_ns = daxpin_deadline_ms(HANG_MS),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
+	};
+
+	assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	assert_int_equal(daxpin_pool_open(f->path, &options, &f->pool), 0);
+	assert_int_equal(attach(f), 0);
+	memset(known, 0, sizeof(known));
+	atomic_store(&stop, false);
+}
+
+static void resize_once(unsigned int *draws, uint64_t size, uint64_t segment_size)
+{
+	const struct daxpin_shrink_options options = {
+		.size = sizeof(options), .deadline_ns = daxpin_deadline_ms(HANG_MS),
+		.progress = leave, .progress_arg = &size,
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
+	};
+	uint64_t segments = size / segment_size;
+	struct free_space free_space;
+	int ret;
+
+	leave_room(&free_space, SMALL_ROOM_BYTES);
+	start_peers();
+	load_part(draws);
+	assert_int_equal(daxpin_pool_grow(f->pool, size + segment_size, NULL), 0);
+	check_files(segments + 1);
+	load_part(draws);
+	ret = daxpin_pool_shrink(f->pool, size, &options);
+	if (ret)
+		print_message("# \"%s\"\n", f->errmsg);
+	assert_int_equal(ret, 0);
+	check_files(segments);
+	load_part(draws);
+	end_all();
+	stop_peers();
+	free_space_release(&free_space);
+	assert_int_equal(rdma_info(f).grants, 0);
+	assert_int_equal(rdma_info(f).quarantined, 0);
+	assert_int_equal(pool_info().free_bytes, pool_info().usable_bytes);
+}
+
+/* `seconds` times. A device is made smaller first, so that it can grow. */
+static void run_resizes(unsigned int *draws)
+{
+	struct daxpin_pool_info info = pool_info();
+	uint64_t size = 2 * info.segment_size;
+
+	if (info.media_bytes > size)
+		assert_int_equal(daxpin_pool_shrink(f->pool, size, NULL), 0);
+	for (unsigned int i = 0; i < seconds && !seen.violations; i++) {
+		open_again(size + info.segment_size);
+		resize_once(draws, size, info.segment_size);
+	}
+	print_message("# %u times larger and smaller: %" PRIu64
+		      " extents were ended by a shrink, %" PRIu64
+		      " of them granted; %" PRIu64 " grants\n", seconds, seen.left,
+		      seen.left_granted, seen.grants);
+	assert_true(seen.left_granted);
+}
+
+static void run_peers(unsigned int *draws)
+{
+	struct free_space free_space;
+
+	leave_room(&free_space, ROOM_BYTES);
+	start_peers();
+	verbs_hooks.passing_one_in = with_faults ? 10 : 0;
+	run_load(draws);
+	end_all();
+	run_jobs(JOBS);
+	verbs_hooks.passing_one_in = 0;
+	stop_peers();
+	free_space_release(&free_space);
+}
+
 static void no_write_with_an_old_key_succeeds(void **state)
 {
 	const long long before = pinned_pages();
-	struct daxpin_pool_info info = { .size = sizeof(info) };
-	struct free_space free_space;
+	struct daxpin_pool_info info;
 	unsigned int seed = 4711;
 
 	f = *state;
-	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
-	used_before = calloc(info.segments, info.segment_size /
-					    DAXPIN_BLOCK_SIZE);
+	info = pool_info();
+	used_before = calloc(info.segments + 1, info.segment_size / DAXPIN_BLOCK_SIZE);
 	assert_non_null(used_before);
 	if (with_faults) {
 		assert_int_equal(daxpin_rdma_detach(f->rdma), 0);
 		f->run = run_later;
 		assert_int_equal(attach(f), 0);
 	}
-	leave_room(&free_space);
-	start_peers();
-	verbs_hooks.passing_one_in = with_faults ? 10 : 0;
-	run_load(&seed);
-	end_all();
-	run_jobs(JOBS);
-	verbs_hooks.passing_one_in = 0;
-	stop_peers();
+	if (with_resizes)
+		run_resizes(&seed);
+	else
+		run_peers(&seed);
 	print_summary();
-	free_space_release(&free_space);
 	free(used_before);
 	assert_int_equal(seen.violations, 0);
 	assert_true(has_seen_all());
@@ -595,5 +745,6 @@ int main(int argc, char **argv)
 	if (argc < 3 || !strcmp(argv[2], "devdax"))
 		place.device = getenv("DAXPIN_TEST_DAX");
 	with_faults = argc > 3 && !strcmp(argv[3], "faults");
+	with_resizes = argc > 3 && !strcmp(argv[3], "resize");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
