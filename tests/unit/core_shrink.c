@@ -467,6 +467,8 @@ static void shrink_and_close(struct daxpin_pool *pool, void *arg)
 	struct fixture *f = arg;
 
 	assert_int_equal(daxpin_pool_shrink(pool, SEGMENT, NULL), -EBUSY);
+	assert_int_equal(daxpin_pool_grow(pool, (SEGMENTS + 1) * SEGMENT, NULL),
+			 -EBUSY);
 	assert_int_equal(daxpin_pool_close(pool), -EBUSY);
 	assert_int_equal(pool_info(f).segments, SEGMENTS);
 }

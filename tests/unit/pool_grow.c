@@ -485,6 +485,7 @@ static int grow_and_close(const struct daxpin_wait *wait, void *arg)
 	(void)arg;
 	inner_calls++;
 	assert_int_equal(daxpin_pool_grow(inner->pool, 9 * SEGMENT, NULL), -EBUSY);
+	assert_int_equal(daxpin_pool_shrink(inner->pool, SEGMENT, NULL), -EBUSY);
 	assert_int_equal(daxpin_pool_close(inner->pool), -EBUSY);
 	return 0;
 }
