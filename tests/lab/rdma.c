@@ -571,11 +571,8 @@ int main(void)
 	static char names[2 * CASES][96];
 	size_t count;
 
-	rdma_device = getenv("DAXPIN_TEST_RDMA");
-	if (!rdma_device) {
-		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+	if (!rdma_find_device())
 		return 77;
-	}
 	places[1].device = getenv("DAXPIN_TEST_DAX");
 	count = list_tests(tests, names, places[1].device ? 2 : 1);
 	return _cmocka_run_group_tests("rdma", tests, count, NULL, NULL);

@@ -136,10 +136,7 @@ int main(void)
 		TEST(a_domain_that_is_gone_can_be_detached),
 	};
 
-	rdma_device = getenv("DAXPIN_TEST_RDMA");
-	if (!rdma_device) {
-		printf("DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+	if (!rdma_find_device())
 		return 77;
-	}
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -627,11 +627,8 @@ int main(int argc, char **argv)
 		TEST(a_teardown_that_hangs_is_awaited),
 	};
 
-	rdma_device = getenv("DAXPIN_TEST_RDMA");
-	if (!rdma_device) {
-		printf("DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+	if (!rdma_find_device())
 		return 77;
-	}
 	place.device = getenv("DAXPIN_TEST_DAX");
 	if (argc > 1 && !strcmp(argv[1], "hang"))
 		return cmocka_run_group_tests(hang, NULL, NULL);

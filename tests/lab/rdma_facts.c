@@ -440,11 +440,8 @@ int main(int argc, char **argv)
 		TEST(a_region_over_1_gib_is_refused),
 	};
 
-	rdma_device = getenv("DAXPIN_TEST_RDMA");
-	if (!rdma_device) {
-		printf("DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+	if (!rdma_find_device())
 		return 77;
-	}
 	if (argc > 1 && !strcmp(argv[1], "large"))
 		return cmocka_run_group_tests(large, NULL, NULL);
 	return cmocka_run_group_tests(tests, NULL, NULL);

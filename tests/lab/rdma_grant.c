@@ -679,11 +679,8 @@ int main(int argc, char **argv)
 		ALONE(a_grant_that_exceeds_memlock_leaves_nothing_pinned),
 	};
 
-	rdma_device = getenv("DAXPIN_TEST_RDMA");
-	if (!rdma_device) {
-		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+	if (!rdma_find_device())
 		return 77;
-	}
 	if (argc > 1 && !strcmp(argv[1], "devdax"))
 		place.device = getenv("DAXPIN_TEST_DAX");
 	if (place.device || argc > 2)

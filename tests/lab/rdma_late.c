@@ -135,11 +135,8 @@ int main(int argc, char **argv)
 {
 	int rounds = argc > 1 ? atoi(argv[1]) : ROUNDS, barrier;
 
-	rdma_device = getenv("DAXPIN_TEST_RDMA");
-	if (!rdma_device) {
-		printf("DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+	if (!rdma_find_device())
 		return 77;
-	}
 	setenv("CMOCKA_TEST_ABORT", "1", 1);
 	barrier = late_rounds(&endings[0], rounds);
 	late_rounds(&endings[1], rounds);

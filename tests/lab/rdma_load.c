@@ -735,11 +735,8 @@ int main(int argc, char **argv)
 			no_write_with_an_old_key_succeeds, setup, teardown, &place),
 	};
 
-	rdma_device = getenv("DAXPIN_TEST_RDMA");
-	if (!rdma_device) {
-		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+	if (!rdma_find_device())
 		return 77;
-	}
 	if (argc > 1)
 		seconds = (unsigned int)atoi(argv[1]);
 	if (argc < 3 || !strcmp(argv[2], "devdax"))

@@ -109,11 +109,8 @@ int main(int argc, char **argv)
 							 setup, teardown, &place),
 	};
 
-	rdma_device = getenv("DAXPIN_TEST_RDMA");
-	if (!rdma_device) {
-		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+	if (!rdma_find_device())
 		return 77;
-	}
 	if (argc > 1 && !strcmp(argv[1], "devdax"))
 		place.device = getenv("DAXPIN_TEST_DAX");
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -289,11 +289,8 @@ int main(int argc, char **argv)
 		TEST(nothing_stays_pinned_after_the_detach),
 	};
 
-	rdma_device = getenv("DAXPIN_TEST_RDMA");
-	if (!rdma_device) {
-		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+	if (!rdma_find_device())
 		return 77;
-	}
 	if (argc > 1 && !strcmp(argv[1], "devdax"))
 		place.device = getenv("DAXPIN_TEST_DAX");
 	return cmocka_run_group_tests_name("rdma window", tests, NULL, NULL);

@@ -4,6 +4,14 @@
 
 const char *rdma_device;
 
+bool rdma_find_device(void)
+{
+	rdma_device = getenv("DAXPIN_TEST_RDMA");
+	if (!rdma_device)
+		printf("# skipped: DAXPIN_TEST_RDMA names no RDMA device: run it in the lab (./dev lab)\n");
+	return rdma_device;
+}
+
 int remove_one(const char *path, const struct stat *st, int type,
 	       struct FTW *ftw)
 {

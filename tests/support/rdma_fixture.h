@@ -57,6 +57,9 @@ struct fixture {
 };
 
 extern const char *rdma_device;
+/* Set it from DAXPIN_TEST_RDMA. False: that names none, and why the program is skipped
+ * has been printed. */
+bool rdma_find_device(void);
 
 int remove_one(const char *path, const struct stat *st, int type,
 	       struct FTW *ftw);
