@@ -6,8 +6,8 @@
  * regions are used; the tests then write only what works, single packets at the start
  * of a page.
  */
-#include <sys/stat.h>
 #include "rdma_fixture.h"
+#include "segment_files.h"
 #include "verbs_hooks.h"
 
 #define DENIED		IBV_WC_REM_ACCESS_ERR
@@ -74,19 +74,13 @@ static uint64_t hole_bytes(struct fixture *f)
 	return info.hole_bytes;
 }
 
-/* The blocks that the pool's files take on the filesystem. */
-static uint64_t blocks_of(struct fixture *f)
+/* The bytes that the pool's files take on the filesystem. */
+static uint64_t bytes_of(struct fixture *f)
 {
-	uint64_t blocks = 0;
-	struct stat st;
-	char path[128];
+	uint64_t bytes;
 
-	for (int i = 0; i < SEGMENTS; i++) {
-		snprintf(path, sizeof(path), "%s/segment.%04d", f->path, i);
-		assert_int_equal(stat(path, &st), 0);
-		blocks += (uint64_t)st.st_blocks;
-	}
-	return blocks;
+	assert_int_equal(segment_files(f->path, &bytes), SEGMENTS);
+	return bytes;
 }
 
 static void a_granted_extent_is_not_punched(void **state)
@@ -94,7 +88,7 @@ static void a_granted_extent_is_not_punched(void **state)
 	struct fixture *f = *state;
 	struct daxpin_extent extent = reserve(f);
 	struct daxpin_grant_key key;
-	uint64_t blocks, holes;
+	uint64_t bytes, holes;
 
 	assert_int_equal(grant(f, 0, extent, WRITE, 0), 0);
 	key = key_of(f, 0);
@@ -107,9 +101,9 @@ static void a_granted_extent_is_not_punched(void **state)
 	assert_int_equal(reclaim(f).result, 0);
 	assert_true(hole_bytes(f) > holes);
 	/* The old key does not allocate the blocks again (rdma.md R15). */
-	blocks = blocks_of(f);
+	bytes = bytes_of(f);
 	assert_int_equal(peer_write(f, &key, 0, PAGE), DENIED);
-	assert_int_equal(blocks_of(f), blocks);
+	assert_int_equal(bytes_of(f), bytes);
 }
 
 static void local_keys_are_refused(void **state)

@@ -16,8 +16,8 @@
  * shrink waits for it. A pool must be opened again between a shrink and a grow.
  */
 #include "rdma_fixture.h"
+#include "segment_files.h"
 #include "verbs_hooks.h"
-#include <glob.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -562,23 +562,13 @@ static struct daxpin_pool_info pool_info(void)
 static void check_files(uint64_t segments)
 {
 	struct daxpin_pool_info info = pool_info();
-	uint64_t bytes = 0;
-	char pattern[100];
-	struct stat st;
-	glob_t files;
+	uint64_t bytes;
 
 	assert_int_equal(info.segments, segments);
 	if (!strstr(f->path, "/daxpin-test-"))
 		return;
-	snprintf(pattern, sizeof(pattern), "%s/segment.*", f->path);
-	assert_int_equal(glob(pattern, 0, NULL, &files), 0);
-	assert_int_equal(files.gl_pathc, segments);
-	for (size_t i = 0; i < files.gl_pathc; i++) {
-		assert_int_equal(stat(files.gl_pathv[i], &st), 0);
-		bytes += st.st_blocks * UINT64_C(512);
-	}
+	assert_int_equal(segment_files(f->path, &bytes), segments);
 	assert_int_equal(bytes, info.media_bytes);
-	globfree(&files);
 }
 
 /* As progress(): ends the grants and the extents of the segments that are removed. */

@@ -5,13 +5,10 @@
  * had not returned was done or not; the shadow notes an end before the call that causes
  * it.
  */
-#include <glob.h>
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 #include "killed.h"
 #include "objects.h"
+#include "segment_files.h"
 
 #define BLOCKS	(STRESS_SIZE_MAX / DAXPIN_BLOCK_SIZE)
 
@@ -94,24 +91,13 @@ void killed_compare(struct killed *ret)
 void killed_check_files(const char *path)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
-	uint64_t bytes = 0;
-	char pattern[200];
-	glob_t files;
+	uint64_t bytes;
+	size_t files = segment_files(path, &bytes);
 
-	snprintf(pattern, sizeof(pattern), "%s/segment.*", path);
-	if (daxpin_pool_info(world.pool, &info) || glob(pattern, 0, NULL, &files))
-		shadow_fail("the files of %s cannot be listed", path);
-	for (size_t i = 0; i < files.gl_pathc; i++) {
-		struct stat st;
-
-		if (stat(files.gl_pathv[i], &st))
-			shadow_fail("%s cannot be examined", files.gl_pathv[i]);
-		bytes += st.st_blocks * UINT64_C(512);
-	}
-	if (files.gl_pathc != info.segments || bytes != info.media_bytes ||
-	    info.hole_bytes)
+	if (!files || daxpin_pool_info(world.pool, &info))
+		shadow_fail("the files of %s cannot be examined", path);
+	if (files != info.segments || bytes != info.media_bytes || info.hole_bytes)
 		shadow_fail("%zu files of %" PRIu64 " bytes for %u segments of %" PRIu64
-			    ", %" PRIu64 " of them in holes", files.gl_pathc, bytes,
+			    ", %" PRIu64 " of them in holes", files, bytes,
 			    info.segments, info.media_bytes, info.hole_bytes);
-	globfree(&files);
 }

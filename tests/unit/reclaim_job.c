@@ -7,12 +7,12 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include "child.h"
 #include "core/handle.h"
 #include "fixture.h"
 #include "forbid.h"
+#include "segment_files.h"
 #include "support/invariant.h"
 #include "../support/fake_clock.h"
 
@@ -73,19 +73,10 @@ static struct daxpin_job_summary run(struct fixture *f,
 /* The space that the files take on the filesystem. */
 static uint64_t file_bytes(struct fixture *f)
 {
-	uint64_t blocks = 0;
-	struct stat st;
-	char path[128];
+	uint64_t bytes;
 
-	for (int i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), "%s/segment.%04d", f->path, i);
-		if (stat(path, &st)) {
-			print_error("%s: %s\n", path, strerror(errno));
-			fail();
-		}
-		blocks += st.st_blocks;
-	}
-	return blocks * 512;
+	assert_int_equal(segment_files(f->path, &bytes), 2);
+	return bytes;
 }
 
 static void keep(struct fixture *f, struct daxpin_extent extent)
