@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include "ofi/ending.h"
 #include "ofi/peer.h"
+#include "ofi/provider.h"
 #include "ofi/trial.h"
 #include "ofi/types.h"
 #include "util/cancel.h"
@@ -27,25 +28,6 @@
 #define MODES		(FI_CONTEXT | FI_CONTEXT2)
 
 /* ---------------------------------------------------------- which providers */
-
-/* The name has the core provider and those that are layered on it, such as
- * "tcp;ofi_rxm". */
-static bool adapter_copies_with_cpu(const char *name)
-{
-	static const char *const parts[] = { "tcp", "sockets", "shm", "ofi_rxm" };
-	size_t length, i;
-
-	for (; *name; name += length + (name[length] == ';')) {
-		length = strcspn(name, ";");
-		for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-			if (strlen(parts[i]) == length &&
-			    !strncmp(name, parts[i], length))
-				break;
-		if (i == sizeof(parts) / sizeof(parts[0]))
-			return false;
-	}
-	return true;
-}
 
 static int adapter_check_modes(const struct fi_info *info,
 			       const struct dp_errmsg *errmsg)
@@ -78,7 +60,7 @@ static int adapter_check_info(const struct fi_info *info,
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s: info has no FI_RMA, or its endpoints are not FI_EP_RDM: set caps and ep_attr->type in the hints of fi_getinfo()",
 			       name);
-	if (!adapter_copies_with_cpu(name))
+	if (!dp_ofi_copies_with_cpu(name))
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s: a device of it could go on writing after this process has died, and the pool cannot wait for it: use tcp;ofi_rxm, sockets or shm, or libdaxpin-rdma",
 			       name);
