@@ -32,7 +32,8 @@ struct daxpin_ofi_grant;
 
 /* What ends a peer's access. */
 enum daxpin_ofi_ends {
-	DAXPIN_OFI_ENDS_UNKNOWN,	/* the trial had no result */
+	DAXPIN_OFI_ENDS_UNKNOWN,	/* the trial had no result; `what` says why,
+					   and how to find out */
 	DAXPIN_OFI_ENDS_REGION,		/* the close of the memory region */
 	DAXPIN_OFI_ENDS_ENDPOINT,	/* only the close of the endpoint */
 	DAXPIN_OFI_ENDS_NOTHING,	/* bytes arrived even after that */
@@ -132,6 +133,8 @@ int daxpin_ofi_service(struct daxpin_ofi *ofi);
  *
  * -EBUSY	there are peers
  * -ESTALE	ofi was detached
+ * Others as fi_close(), for an endpoint that daxpin_ofi_peer_open() could neither open
+ * nor close; the call can be repeated.
  */
 int daxpin_ofi_detach(struct daxpin_ofi *ofi);
 
@@ -158,7 +161,9 @@ struct daxpin_ofi_peer_options {
  * -EINVAL	an argument is NULL; an unknown flag
  * -ENOMEM	out of memory
  * -ESTALE	ofi was detached
- * Others as fi_domain() and fi_endpoint().
+ * Others as fi_domain() and fi_endpoint(). If the provider refuses an endpoint, and
+ * also to close what was open of it, that counts as a peer until the detach, which
+ * closes it.
  */
 int daxpin_ofi_peer_open(struct daxpin_ofi *ofi,
 			 const struct daxpin_ofi_peer_options *options,
@@ -249,7 +254,10 @@ struct daxpin_ofi_grant_options {
  * -EPERM	the peer could read the previous owner's bytes
  * -ESTALE	the extent's generation has ended; the peer's endpoint was closed by a
  *		revoke; ofi was detached
- * Others as daxpin_hold() and fi_mr_reg().
+ * Others as daxpin_hold() and fi_mr_reg(). If the provider refuses the memory region,
+ * and also to close what was open of it, the extent is quarantined until the peer's
+ * endpoint has been closed, by daxpin_ofi_peer_close() or a revoke of another grant;
+ * done() is not called.
  */
 int daxpin_ofi_grant(struct daxpin_ofi_peer *peer, struct daxpin_extent extent,
 		     const struct daxpin_ofi_grant_options *options,

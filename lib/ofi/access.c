@@ -107,7 +107,8 @@ static int access_register(struct daxpin_ofi_grant *grant, const void *memory)
 {
 	int ret = -EEXIST;
 
-	for (unsigned int i = 0; i < KEY_TRIES && ret == -EEXIST; i++) {
+	for (unsigned int i = 0;
+	     i < KEY_TRIES && ret == -EEXIST && !grant->region; i++) {
 		ret = dp_region_open(&grant->peer->endpoint, grant->ofi->info,
 				     memory, grant->key.length,
 				     grant->key.access,
@@ -135,17 +136,28 @@ static int access_open(struct daxpin_ofi_grant *grant,
 	ret = access_register(grant, memory);
 	if (ret)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "%s refused a memory region of %" PRIu64 " bytes: %s",
+			       "%s refused a memory region of %" PRIu64 " bytes: %s%s",
 			       ofi->info->fabric_attr->prov_name,
-			       grant->key.length, strerror(-ret));
+			       grant->key.length, strerror(-ret),
+			       grant->region ? "; nor could the region be closed, so its extent is quarantined until daxpin_ofi_peer_close() of this peer succeeds" : "");
 	grant->key.key = fi_mr_key(grant->region);
 	if (grant->key.is_virtual)
 		grant->key.addr = (uintptr_t)memory;
 	return 0;
 }
 
+/* The provider has refused the region of a new grant, and to close it. The peer may use
+ * it, so the hold remains, although the caller gets no handle of the grant. */
+static void access_keep(struct daxpin_ofi_grant *grant, int error)
+{
+	grant->ask_back = NULL;
+	grant->done = NULL;
+	dp_ofi_grant_ref(grant);	/* of the peer's list */
+	dp_ofi_add_quarantined(grant, error);
+}
+
 /* Called with the hold and the peer's mutex: the grant exists, or nothing has
- * changed. */
+ * changed, or the grant is quarantined. */
 static int access_begin(struct daxpin_ofi_grant *grant,
 			   const struct daxpin_ofi_grant_options *o)
 {
@@ -159,6 +171,8 @@ static int access_begin(struct daxpin_ofi_grant *grant,
 		ret = access_open(grant, o);
 	if (!ret)
 		dp_ofi_add(grant);
+	else if (grant->region)
+		access_keep(grant, ret);
 	return ret;
 }
 
@@ -166,6 +180,7 @@ static int access_give(struct daxpin_ofi_grant *grant,
 			  const struct daxpin_ofi_grant_options *o)
 {
 	int ret = access_prepare(grant, o);
+	bool is_kept;
 
 	if (!ret)
 		ret = access_hold(grant, o);
@@ -173,8 +188,9 @@ static int access_give(struct daxpin_ofi_grant *grant,
 		return ret;
 	pthread_mutex_lock(&grant->peer->mutex);
 	ret = access_begin(grant, o);
+	is_kept = grant->region;
 	pthread_mutex_unlock(&grant->peer->mutex);
-	if (ret && daxpin_drop_labelled(grant->ofi->pool, &grant->hold))
+	if (ret && !is_kept && daxpin_drop_labelled(grant->ofi->pool, &grant->hold))
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, DP_HOLD_LOST);
 	return ret;
 }

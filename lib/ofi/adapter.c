@@ -304,7 +304,7 @@ DP_EXPORT int daxpin_ofi_detach(struct daxpin_ofi *ofi)
 		return 0;
 	ret = dp_ofi_enter(ofi);
 	if (!ret)
-		ret = dp_ofi_peers_check_none(ofi);
+		ret = dp_ofi_peers_close_left(ofi);
 	if (!ret)
 		ret = daxpin_unregister(ofi->registration);
 	if (!ret)

@@ -3,6 +3,8 @@
  * Owns the states of grants, and the grants that are over:
  *
  *	new -> OUT			[dp_ofi_add]
+ *	new -> QUARANTINED		[dp_ofi_add_quarantined] the provider refused a
+ *					region, and also to close what was open of it
  *	OUT, QUARANTINED -> ASKED	[daxpin_ofi_revoke_start]
  *	OUT, ASKED, QUARANTINED -> QUEUED
  *					[daxpin_ofi_returned, daxpin_ofi_revoke_start]
@@ -169,6 +171,18 @@ void dp_ofi_set_state(struct daxpin_ofi_grant *grant, uint32_t state)
 	atomic_store_explicit(&grant->state, state, memory_order_release);
 }
 
+static void ending_begin(struct daxpin_ofi_grant *grant)
+{
+	if (dp_ofi_state(grant) != DP_GRANT_ENDING)
+		dp_ofi_set_state(grant, DP_GRANT_ENDING);
+}
+
+static void ending_quarantine(struct daxpin_ofi_grant *grant, int error)
+{
+	grant->error = error;
+	dp_ofi_set_state(grant, DP_GRANT_QUARANTINED);
+}
+
 void dp_ofi_add(struct daxpin_ofi_grant *grant)
 {
 	struct daxpin_ofi_peer *peer = grant->peer;
@@ -177,6 +191,14 @@ void dp_ofi_add(struct daxpin_ofi_grant *grant)
 	dp_ofi_set_state(grant, DP_GRANT_OUT);
 	grant->next = peer->grants;
 	peer->grants = grant;
+}
+
+void dp_ofi_add_quarantined(struct daxpin_ofi_grant *grant, int error)
+{
+	assert(!grant->ask_back && !grant->done);
+	dp_ofi_add(grant);
+	ending_begin(grant);
+	ending_quarantine(grant, error);
 }
 
 /* ------------------------------------------------------------- the provider */
@@ -229,18 +251,6 @@ static int ending_close_endpoint(struct daxpin_ofi_peer *peer)
 }
 
 /* ------------------------------------------------------------------ the end */
-
-static void ending_begin(struct daxpin_ofi_grant *grant)
-{
-	if (dp_ofi_state(grant) != DP_GRANT_ENDING)
-		dp_ofi_set_state(grant, DP_GRANT_ENDING);
-}
-
-static void ending_quarantine(struct daxpin_ofi_grant *grant, int error)
-{
-	grant->error = error;
-	dp_ofi_set_state(grant, DP_GRANT_QUARANTINED);
-}
 
 static void ending_unlink(struct daxpin_ofi_grant *grant)
 {

@@ -19,10 +19,13 @@ void dp_ofi_peer_unref(struct daxpin_ofi_peer *peer);
 void dp_ofi_grant_ref(struct daxpin_ofi_grant *grant);
 void dp_ofi_grant_unref(struct daxpin_ofi_grant *grant);
 
-/* The next three are called with the peer's mutex. */
+/* The next four are called with the peer's mutex. */
 
 /* Add a new grant, whose region is open. */
 void dp_ofi_add(struct daxpin_ofi_grant *grant);
+/* Add a new grant whose region could neither be opened nor closed, so that the end of
+ * the peer's endpoint tries again. */
+void dp_ofi_add_quarantined(struct daxpin_ofi_grant *grant, int error);
 void dp_ofi_set_state(struct daxpin_ofi_grant *grant, uint32_t state);
 /*
  * End the grant and, if that needs the end of the endpoint, all others of the peer;

@@ -46,8 +46,9 @@ int dp_endpoint_open(struct dp_endpoint *endpoint, struct fid_fabric *fabric,
 {
 	int ret = endpoint_open_all(endpoint, fabric, info);
 
+	/* If the provider refuses this, the endpoint remains open (endpoint.h). */
 	if (ret)
-		dp_endpoint_close(endpoint);
+		(void)dp_endpoint_close(endpoint);
 	return ret;
 }
 
@@ -116,20 +117,17 @@ int dp_region_open(struct dp_endpoint *endpoint, const struct fi_info *info,
 	int ret = fi_mr_reg(endpoint->domain, memory, length, access, 0, key, 0,
 			    &region, NULL);
 
+	*ret_region = NULL;
 	if (ret)
 		return ret;
 	if (info->domain_attr->mr_mode & FI_MR_ENDPOINT) {
 		ret = fi_mr_bind(region, &endpoint->ep->fid, 0);
 		if (!ret)
 			ret = fi_mr_enable(region);
-		if (ret) {
-			/* It was not enabled, so no peer can use it. */
-			fi_close(&region->fid);
-			return ret;
-		}
 	}
-	*ret_region = region;
-	return 0;
+	if (!ret || dp_region_close(region))
+		*ret_region = region;
+	return ret;
 }
 
 int dp_region_close(struct fid_mr *region)

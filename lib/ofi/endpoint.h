@@ -23,7 +23,8 @@ struct dp_endpoint_result {
 	int error;		/* 0, or of the request: -errno */
 };
 
-/* 0, or -errno and nothing is open, unless a close failed too. */
+/* 0, or -errno. After an error dp_endpoint_is_open() is true if the provider refused to
+ * close a part that was open: then the caller keeps the endpoint and closes it. */
 int dp_endpoint_open(struct dp_endpoint *endpoint, struct fid_fabric *fabric,
 		     struct fi_info *info);
 /* Close what is open. 0: all is closed. After an error the call can be repeated. */
@@ -33,6 +34,8 @@ bool dp_endpoint_is_open(const struct dp_endpoint *endpoint);
 void dp_endpoint_progress(struct dp_endpoint *endpoint,
 			  struct dp_endpoint_result *result);
 
+/* 0, or -errno and *ret_region is NULL: unless the provider refused to close what was
+ * open of the region. Then the caller keeps the memory, and closes the region. */
 int dp_region_open(struct dp_endpoint *endpoint, const struct fi_info *info,
 		   const void *memory, uint64_t length, uint64_t access,
 		   uint64_t key, struct fid_mr **ret_region);

@@ -17,6 +17,31 @@
 
 /* -------------------------------------------------------------- open, close */
 
+static void peer_list(struct daxpin_ofi *ofi, struct daxpin_ofi_peer *peer)
+{
+	pthread_mutex_lock(&ofi->peers_lock);
+	peer->next = ofi->peers;
+	ofi->peers = peer;
+	pthread_mutex_unlock(&ofi->peers_lock);
+	dp_ofi_count_peers(ofi, 1);
+}
+
+static struct daxpin_ofi_peer *peer_allocate(struct daxpin_ofi *ofi, uint32_t flags)
+{
+	struct daxpin_ofi_peer *peer = calloc(1, sizeof(*peer));
+
+	if (!peer)
+		return NULL;
+	peer->ofi = ofi;
+	peer->refs = 1;
+	peer->flags = flags;
+	peer->due_ns = UINT64_MAX;
+	pthread_mutex_init(&peer->mutex, NULL);
+	return peer;
+}
+
+/* If the provider refuses an endpoint, and also to close what was open of it, the peer
+ * remains in the list without a handle: the detach closes it. */
 static int peer_make(struct daxpin_ofi *ofi,
 		     const struct daxpin_ofi_peer_options *o,
 		     struct daxpin_ofi_peer **ret_peer)
@@ -27,32 +52,22 @@ static int peer_make(struct daxpin_ofi *ofi,
 	if (o->flags & ~DAXPIN_OFI_TRUST_RETURNS)
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, "flags 0x%x: unknown",
 			       o->flags);
-	peer = calloc(1, sizeof(*peer));
+	peer = peer_allocate(ofi, o->flags);
 	if (!peer)
 		return -ENOMEM;
 	ret = dp_endpoint_open(&peer->endpoint, ofi->fabric, ofi->info);
-	if (ret) {
-		free(peer);
+	if (!ret || dp_endpoint_is_open(&peer->endpoint)) {
+		peer->is_ended = peer->is_left = ret;
+		peer_list(ofi, peer);
+	} else {
+		dp_ofi_peer_unref(peer);
+	}
+	if (ret)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "%s refused an endpoint: %s",
 			       ofi->info->fabric_attr->prov_name, strerror(-ret));
-	}
-	peer->ofi = ofi;
-	peer->refs = 1;
-	peer->flags = o->flags;
-	peer->due_ns = UINT64_MAX;
-	pthread_mutex_init(&peer->mutex, NULL);
 	*ret_peer = peer;
 	return 0;
-}
-
-static void peer_list(struct daxpin_ofi *ofi, struct daxpin_ofi_peer *peer)
-{
-	pthread_mutex_lock(&ofi->peers_lock);
-	peer->next = ofi->peers;
-	ofi->peers = peer;
-	pthread_mutex_unlock(&ofi->peers_lock);
-	dp_ofi_count_peers(ofi, 1);
 }
 
 DP_EXPORT int daxpin_ofi_peer_open(struct daxpin_ofi *ofi,
@@ -69,10 +84,8 @@ DP_EXPORT int daxpin_ofi_peer_open(struct daxpin_ofi *ofi,
 	ret = ret_peer ? dp_ofi_enter(ofi) : -EINVAL;
 	if (!ret)
 		ret = peer_make(ofi, &o, &peer);
-	if (!ret) {
-		peer_list(ofi, peer);
+	if (!ret)
 		*ret_peer = peer;
-	}
 	return dp_end_errmsg(DP_ERRMSG_OF(&o), ret, daxpin_strerror(ret));
 }
 
@@ -251,12 +264,35 @@ struct daxpin_ofi_grant *dp_ofi_peers_find(struct daxpin_ofi *ofi,
 	return grant;
 }
 
-int dp_ofi_peers_check_none(struct daxpin_ofi *ofi)
+/* Called with peers_lock. */
+static int peer_close_left(struct daxpin_ofi_peer *peer)
 {
+	struct daxpin_ofi_grant *ended = NULL;
 	int ret;
 
+	pthread_mutex_lock(&peer->mutex);
+	ret = dp_ofi_end(peer, NULL, &ended);
+	pthread_mutex_unlock(&peer->mutex);
+	assert(!ended);
+	if (ret)
+		return ret;
+	peer_unlist(peer);
+	dp_ofi_peer_unref(peer);
+	return 0;
+}
+
+int dp_ofi_peers_close_left(struct daxpin_ofi *ofi)
+{
+	struct daxpin_ofi_peer *peer, *next;
+	int ret, first = 0;
+
 	pthread_mutex_lock(&ofi->peers_lock);
-	ret = ofi->peers ? -EBUSY : 0;
+	for (peer = ofi->peers; peer; peer = next) {
+		next = peer->next;
+		ret = peer->is_left ? peer_close_left(peer) : -EBUSY;
+		if (!first)
+			first = ret;
+	}
 	pthread_mutex_unlock(&ofi->peers_lock);
-	return ret;
+	return first;
 }

@@ -15,7 +15,8 @@ uint64_t dp_ofi_peers_due(struct daxpin_ofi *ofi);
  */
 struct daxpin_ofi_grant *dp_ofi_peers_find(struct daxpin_ofi *ofi,
 					   const struct daxpin_ofi_key *key);
-/* -EBUSY: there are peers. */
-int dp_ofi_peers_check_none(struct daxpin_ofi *ofi);
+/* Close the endpoints that daxpin_ofi_peer_open() could neither open nor close. 0: no
+ * peer is left. -EBUSY: the program has peers. */
+int dp_ofi_peers_close_left(struct daxpin_ofi *ofi);
 
 #endif

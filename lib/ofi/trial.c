@@ -4,11 +4,14 @@
  * during the write the target closes its region, or region and endpoint. What arrives
  * after that, arrives late.
  *
- *  - A late byte is a proof. That none arrived is one only for a write that was in
- *    progress at the close. So if each write had arrived completely before the close,
- *    the verdict is UNKNOWN: there the writer's process itself stores into the memory
- *    of the target (shm with FI_MR_VIRT_ADDR), and nothing that the target does ends
- *    it.
+ *  - A late byte is a proof. That none arrived is one only if the write would have
+ *    arrived without the close, and was in progress at the close. So before each kind
+ *    of close the same write is made without any, as a control, and must arrive whole;
+ *    otherwise the verdict is UNKNOWN, for example because a provider makes no
+ *    progress.
+ *  - If each write had arrived completely before the close, the verdict is UNKNOWN,
+ *    too: there the writer's process itself stores into the memory of the target (shm
+ *    with FI_MR_VIRT_ADDR), and nothing that the target does ends it.
  *  - The close of the region is relied on only if, in all rounds, the writer's request
  *    failed after it, and a second write with the same key failed too, and if parts of
  *    two writes had arrived. A wrong verdict here would let bytes arrive late, a wrong
@@ -35,6 +38,8 @@
 #define ENOUGH		3		/* rounds with a write in progress */
 #define PARTIAL_MIN	2		/* rounds, to rely on the close of a region */
 #define BEGIN_MS	2000		/* until the first byte arrives */
+#define CONTROL_MS	10000		/* without a byte: the control has failed */
+#define STEP_MS		5		/* of progress, between two counts */
 #define QUIET_MS	100		/* without a byte: no more are expected */
 #define SETTLE_MS	20		/* the same after the completion */
 #define FIRST		0x5a
@@ -149,16 +154,20 @@ static int trial_close_endpoint(struct dp_endpoint *endpoint)
 	return ret;
 }
 
+/* While a region of it is open, an endpoint must not be closed (ending_end_all()). */
+static int trial_close_side(struct dp_endpoint *endpoint, struct fid_mr **region)
+{
+	int ret = trial_close_region(region);
+
+	return ret ? ret : trial_close_endpoint(endpoint);
+}
+
 /* The writer first: what it has posted must not go on. */
 static int trial_close(struct trial *t)
 {
-	int ret = trial_close_region(&t->source_region), one;
+	int ret = trial_close_side(&t->writer, &t->source_region), one;
 
-	one = trial_close_endpoint(&t->writer);
-	ret = ret ? ret : one;
-	one = trial_close_region(&t->region);
-	ret = ret ? ret : one;
-	one = trial_close_endpoint(&t->target);
+	one = trial_close_side(&t->target, &t->region);
 	return ret ? ret : one;
 }
 
@@ -210,6 +219,26 @@ static void trial_await_end(struct trial *t, struct dp_endpoint_result *result,
 	}
 }
 
+/* Make progress until all has arrived, or nothing for a long time. */
+static uint64_t trial_await_all(struct trial *t, unsigned char value)
+{
+	uint64_t end = daxpin_deadline_ms(CONTROL_MS), step_end;
+	struct dp_endpoint_result result = { 0 };
+	uint64_t count = 0, before;
+
+	while (count < t->length && daxpin_deadline_ms(0) < end) {
+		before = count;
+		step_end = daxpin_deadline_ms(STEP_MS);
+		do
+			trial_step(t, &result);
+		while (daxpin_deadline_ms(0) < step_end);
+		count = trial_count(t, value);
+		if (count > before)
+			end = daxpin_deadline_ms(CONTROL_MS);
+	}
+	return count;
+}
+
 static bool trial_failed(const struct dp_endpoint_result *result)
 {
 	return result->is_over && result->error;
@@ -257,6 +286,31 @@ static int trial_write(struct trial *t, bool wait, bool endpoint,
 	return 0;
 }
 
+static int trial_write_whole(struct trial *t, uint64_t *ret_arrived)
+{
+	int ret;
+
+	memset(t->memory, 0, t->length);
+	ret = trial_post(t, FIRST);
+	*ret_arrived = ret ? 0 : trial_await_all(t, FIRST);
+	return ret == -FI_EAGAIN ? 0 : ret;	/* it was never connected */
+}
+
+/* The write without a close: how much of it arrives? */
+static int trial_control(const struct trial *about, struct fid_fabric *fabric,
+			 uint64_t *ret_arrived, bool *ret_kept)
+{
+	struct trial t = *about;
+	int ret = trial_open(&t, fabric), close_ret;
+
+	if (!ret)
+		ret = trial_write_whole(&t, ret_arrived);
+	close_ret = trial_close(&t);
+	if (close_ret)
+		*ret_kept = true;
+	return ret ? ret : close_ret;
+}
+
 /* Without `wait` the close follows the post directly. */
 static int trial_round(const struct trial *about, struct fid_fabric *fabric,
 		       bool wait, bool endpoint, struct trial_round *round,
@@ -277,6 +331,7 @@ static int trial_round(const struct trial *about, struct fid_fabric *fabric,
 
 /* What the rounds of one kind have shown together. */
 struct trial_sum {
+	uint64_t missing;	/* bytes of the control: the rounds were not made */
 	unsigned int rounds, in_progress, partial, refused;
 	uint64_t late;
 };
@@ -289,8 +344,12 @@ static int trial_repeat(const struct trial *t, struct fid_fabric *fabric,
 		t->info->domain_attr->data_progress == FI_PROGRESS_AUTO;
 	const unsigned int most = is_auto ? ROUNDS_MAX_AUTO : ROUNDS_MAX;
 	struct trial_round round;
-	int ret;
+	uint64_t arrived = 0;
+	int ret = trial_control(t, fabric, &arrived, ret_kept);
 
+	sum->missing = t->length - arrived;
+	if (ret || sum->missing)
+		return ret;
 	for (; sum->rounds < most; sum->rounds++) {
 		if (sum->late || sum->in_progress >= ENOUGH)
 			return 0;
@@ -309,19 +368,21 @@ static int trial_repeat(const struct trial *t, struct fid_fabric *fabric,
 
 static bool trial_trusts_region(const struct trial_sum *sum)
 {
-	return !sum->late && sum->partial >= PARTIAL_MIN &&
+	return !sum->missing && !sum->late && sum->partial >= PARTIAL_MIN &&
 	       sum->refused == sum->rounds;
 }
 
 static int trial_judge(const struct trial *t, struct fid_fabric *fabric,
-		       struct daxpin_ofi_report *report, bool *ret_kept)
+		       struct daxpin_ofi_report *report, uint64_t *ret_missing,
+		       bool *ret_kept)
 {
 	struct trial_sum region = { 0 }, endpoint = { 0 };
 	int ret = trial_repeat(t, fabric, false, &region, ret_kept);
 
 	report->region_late = region.late;
 	report->rounds = region.in_progress;
-	if (ret)
+	*ret_missing = region.missing;
+	if (ret || region.missing)
 		return ret;
 	if (trial_trusts_region(&region)) {
 		report->ends = DAXPIN_OFI_ENDS_REGION;
@@ -330,11 +391,31 @@ static int trial_judge(const struct trial *t, struct fid_fabric *fabric,
 	ret = trial_repeat(t, fabric, true, &endpoint, ret_kept);
 	report->endpoint_late = endpoint.late;
 	report->rounds += endpoint.in_progress;
-	if (!ret && endpoint.late)
+	*ret_missing = endpoint.missing;
+	if (ret || endpoint.missing)
+		return ret;
+	if (endpoint.late)
 		report->ends = DAXPIN_OFI_ENDS_NOTHING;
-	else if (!ret && endpoint.in_progress)
+	else if (endpoint.in_progress)
 		report->ends = DAXPIN_OFI_ENDS_ENDPOINT;
-	return ret;
+	return 0;
+}
+
+static void trial_describe_unknown(const char *provider, const struct trial *t,
+				   uint64_t missing,
+				   struct daxpin_ofi_report *report)
+{
+	char *what = report->what;
+	const size_t size = sizeof(report->what);
+
+	if (missing)
+		snprintf(what, size,
+			 "%s: %" PRIu64 " of %" PRIu64 " bytes of a write that nothing ended did not arrive, so that none arrive late would show nothing: find out with fi_pingpong whether the provider works on this address, and with FI_LOG_LEVEL=warn what it reports",
+			 provider, missing, t->length);
+	else
+		snprintf(what, size,
+			 "%s: a peer's write arrives at once, without the owner's part, so it is unknown whether the owner can end one: call fi_getinfo() without FI_MR_VIRT_ADDR in mr_mode, or use another provider",
+			 provider);
 }
 
 static void trial_describe(const char *provider, struct daxpin_ofi_report *report)
@@ -358,25 +439,26 @@ static void trial_describe(const char *provider, struct daxpin_ofi_report *repor
 		snprintf(what, size,
 			 "%s: %" PRIu64 " bytes of a peer's write arrived after the region and the endpoint were closed: if its registration cache is on, set FI_MR_CACHE_MAX_COUNT=0; otherwise use another provider",
 			 provider, report->endpoint_late);
-	else
-		snprintf(what, size,
-			 "%s: a peer's write arrives at once, without the owner's part, so it is unknown whether the owner can end one: call fi_getinfo() without FI_MR_VIRT_ADDR in mr_mode, or use another provider",
-			 provider);
 }
 
 int dp_trial(struct fid_fabric *fabric, struct fi_info *info, void *memory,
 	     uint64_t length, struct daxpin_ofi_report *report, bool *ret_kept)
 {
 	struct trial t = { .info = info, .memory = memory, .length = length };
+	const char *provider = info->fabric_attr->prov_name;
+	uint64_t missing = 0;
 	int ret;
 
 	assert(report->ends == DAXPIN_OFI_ENDS_UNKNOWN);
 	t.source = malloc(length);
 	if (!t.source)
 		return -ENOMEM;
-	ret = trial_judge(&t, fabric, report, ret_kept);
+	ret = trial_judge(&t, fabric, report, &missing, ret_kept);
 	if (!*ret_kept)
 		free(t.source);
-	trial_describe(info->fabric_attr->prov_name, report);
+	if (report->ends == DAXPIN_OFI_ENDS_UNKNOWN)
+		trial_describe_unknown(provider, &t, missing, report);
+	else
+		trial_describe(provider, report);
 	return ret;
 }

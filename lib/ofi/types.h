@@ -48,6 +48,7 @@ struct daxpin_ofi_peer {
 	pthread_mutex_t mutex;
 	struct dp_endpoint endpoint;
 	bool is_ended;			/* the close of the endpoint has begun */
+	bool is_left;			/* it could not be opened, nor closed */
 	uint64_t due_ns;		/* a grant may be due then; UINT64_MAX: none */
 	struct daxpin_ofi_grant *grants;	/* that are not over */
 };

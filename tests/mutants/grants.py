@@ -11,6 +11,7 @@ ATTACH = ['tests/unit/rdma_attach']
 TABLE = ['tests/unit/rdma_table']
 OFI = ['tests/unit/ofi_ending']
 OFI_REVOKE = ['tests/unit/ofi_revoke', 'tcp;ofi_rxm']
+OFI_PROVIDER = ['tests/unit/ofi_provider']
 STATE = ['tests/unit/extent_state']
 HOLDS = ['tests/unit/api_hold_many']
 MANY = ['tests/unit/api_many']
@@ -50,6 +51,22 @@ MUTANTS = [
      '	       grant->key.extent.gen == key->extent.gen &&\n',
      '',
      'a_late_answer_ends_no_other_grant'),
+
+    ('trial-without-control', OFI_PROVIDER, 'lib/ofi/trial.c',
+     'a provider that delivers nothing is one that delivers nothing late',
+     '	sum->missing = t->length - arrived;',
+     '	sum->missing = 0 * arrived;',
+     'a_provider_that_stops_after_a_post_has_no_verdict'),
+    ('refused-region-is-forgotten', OFI_PROVIDER, 'lib/ofi/endpoint.c',
+     'a region that was neither opened nor closed leaves its memory free',
+     '	if (!ret || dp_region_close(region))',
+     '	if (!ret || (dp_region_close(region), false))',
+     'a_region_that_is_neither_opened_nor_closed_is_quarantined'),
+    ('refused-endpoint-is-forgotten', OFI_PROVIDER, 'lib/ofi/peer.c',
+     'an endpoint that was neither opened nor closed is forgotten',
+     '	if (!ret || dp_endpoint_is_open(&peer->endpoint)) {',
+     '	if (!ret) {',
+     'an_endpoint_neither_opened_nor_closed_delays_the_detach'),
 
     # ---------------------------------------------- one failure and others (C5)
     ('key-error-ends-the-service', ENDING, 'lib/rdma/attach.c',

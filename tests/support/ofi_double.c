@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "ofi_double.h"
+
+#include <rdma/fi_domain.h>
+#include <rdma/fi_endpoint.h>
+#include <rdma/fi_errno.h>
+#include <rdma/fi_rma.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEPT_MAX	1024
+#define CLASSES		64
+
+struct ofi_double ofi_double;
+
+static struct fid_fabric *real_fabric;
+static struct fid_fabric fabric;
+static struct fi_ops_fabric fabric_ops;
+static const struct fi_info *real_info;
+
+/* Of the real provider, by the class of an object; and the double's. */
+static const struct fi_ops *real_ops[CLASSES];
+static struct fi_ops ops[CLASSES];
+static const struct fi_ops_domain *real_domain_ops;
+static struct fi_ops_domain domain_ops;
+static const struct fi_ops_mr *real_mr_ops;
+static struct fi_ops_mr mr_ops;
+static const struct fi_ops_cq *real_cq_ops;
+static struct fi_ops_cq cq_ops;
+static const struct fi_ops_rma *real_rma_ops;
+static struct fi_ops_rma rma_ops;
+
+static struct fid *kept[KEPT_MAX];
+static unsigned int kept_count, regions;
+/* Each region that was opened, and the domain in which it was opened last. */
+static struct fid *region[KEPT_MAX], *region_domain[KEPT_MAX];
+static bool has_stopped;
+
+/* ----------------------------------------------------------- of every object */
+
+static bool keeps(const struct fid *fid)
+{
+	return fid->fclass == FI_CLASS_MR ? ofi_double.keeps_regions :
+					    ofi_double.keeps_endpoints;
+}
+
+static struct fid *domain_of(const struct fid *fid)
+{
+	for (unsigned int i = 0; i < KEPT_MAX; i++)
+		if (region[i] == fid)
+			return region_domain[i];
+	return NULL;
+}
+
+/* As a registration cache does: its regions end with the domain. */
+static void close_kept_regions(const struct fid *domain)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < kept_count; i++)
+		if (kept[i]->fclass == FI_CLASS_MR && domain_of(kept[i]) == domain) {
+			regions--;
+			if (real_ops[FI_CLASS_MR]->close(kept[i]))
+				abort();
+		} else {
+			kept[count++] = kept[i];
+		}
+	kept_count = count;
+}
+
+static int double_close(struct fid *fid)
+{
+	if (ofi_double.refusals && fid->fclass == ofi_double.refused_class) {
+		ofi_double.refusals--;
+		return ofi_double.refusal;
+	}
+	if (keeps(fid)) {
+		if (kept_count == KEPT_MAX)
+			abort();
+		kept[kept_count++] = fid;
+		return 0;
+	}
+	if (fid->fclass == FI_CLASS_MR)
+		regions--;
+	if (fid->fclass == FI_CLASS_DOMAIN)
+		close_kept_regions(fid);
+	return real_ops[fid->fclass]->close(fid);
+}
+
+static int double_bind(struct fid *fid, struct fid *to, uint64_t flags)
+{
+	if (fid->fclass == FI_CLASS_MR)
+		return ofi_double.bind_error;
+	return real_ops[fid->fclass]->bind(fid, to, flags);
+}
+
+static int double_control(struct fid *fid, int command, void *arg)
+{
+	if (fid->fclass == FI_CLASS_MR && command == FI_ENABLE)
+		return 0;
+	return real_ops[fid->fclass]->control(fid, command, arg);
+}
+
+static void take_over(struct fid *fid)
+{
+	if (fid->fclass >= CLASSES)
+		abort();
+	if (!real_ops[fid->fclass]) {
+		real_ops[fid->fclass] = fid->ops;
+		ops[fid->fclass] = *fid->ops;
+		ops[fid->fclass].close = double_close;
+		ops[fid->fclass].bind = double_bind;
+		ops[fid->fclass].control = double_control;
+	}
+	fid->ops = &ops[fid->fclass];
+}
+
+/* ------------------------------------------------------------------- progress */
+
+static void read_kept(void)
+{
+	struct fi_cq_err_entry error = { 0 };
+	struct fi_cq_entry entry;
+	struct fid_cq *cq;
+
+	for (unsigned int i = 0; i < kept_count; i++) {
+		if (kept[i]->fclass != FI_CLASS_CQ)
+			continue;
+		cq = (struct fid_cq *)kept[i];
+		if (real_cq_ops->read(cq, &entry, 1) == -FI_EAVAIL)
+			real_cq_ops->readerr(cq, &error, 0);
+	}
+}
+
+static ssize_t double_read(struct fid_cq *cq, void *buf, size_t count)
+{
+	if (ofi_double.makes_no_progress || has_stopped)
+		return -FI_EAGAIN;
+	read_kept();
+	return real_cq_ops->read(cq, buf, count);
+}
+
+static ssize_t double_write(struct fid_ep *ep, const void *buf, size_t length,
+			    void *desc, fi_addr_t to, uint64_t addr, uint64_t key,
+			    void *context)
+{
+	ssize_t ret = real_rma_ops->write(ep, buf, length, desc, to, addr, key,
+					  context);
+
+	if (!ret)
+		has_stopped = ofi_double.stops_at_a_post;
+	return ret;
+}
+
+/* ----------------------------------------------------------------------- open */
+
+static int double_cq_open(struct fid_domain *domain, struct fi_cq_attr *attr,
+			  struct fid_cq **cq, void *context)
+{
+	int ret = real_domain_ops->cq_open(domain, attr, cq, context);
+
+	if (ret)
+		return ret;
+	take_over(&(*cq)->fid);
+	if (!real_cq_ops) {
+		real_cq_ops = (*cq)->ops;
+		cq_ops = *(*cq)->ops;
+		cq_ops.read = double_read;
+	}
+	(*cq)->ops = &cq_ops;
+	return 0;
+}
+
+static int double_av_open(struct fid_domain *domain, struct fi_av_attr *attr,
+			  struct fid_av **av, void *context)
+{
+	int ret = real_domain_ops->av_open(domain, attr, av, context);
+
+	if (!ret)
+		take_over(&(*av)->fid);
+	return ret;
+}
+
+static int double_endpoint(struct fid_domain *domain, struct fi_info *info,
+			   struct fid_ep **ep, void *context)
+{
+	int ret = ofi_double.endpoint_error;
+
+	(void)info;
+	if (!ret)
+		ret = real_domain_ops->endpoint(domain,
+				(struct fi_info *)(uintptr_t)real_info, ep, context);
+	if (ret)
+		return ret;
+	take_over(&(*ep)->fid);
+	if (!real_rma_ops) {
+		real_rma_ops = (*ep)->rma;
+		rma_ops = *(*ep)->rma;
+		rma_ops.write = double_write;
+	}
+	(*ep)->rma = &rma_ops;
+	return 0;
+}
+
+static int double_register(struct fid *fid, const void *buf, size_t length,
+			   uint64_t access, uint64_t offset, uint64_t key,
+			   uint64_t flags, struct fid_mr **mr, void *context)
+{
+	unsigned int at;
+	int ret;
+
+	if (ofi_double.regions_max && regions >= ofi_double.regions_max)
+		return -FI_ENOSPC;
+	ret = real_mr_ops->reg(fid, buf, length, access, offset, key, flags, mr,
+			       context);
+	if (ret)
+		return ret;
+	regions++;
+	for (at = 0; at < KEPT_MAX - 1 && region[at] && region[at] != &(*mr)->fid;)
+		at++;
+	region[at] = &(*mr)->fid;
+	region_domain[at] = fid;
+	take_over(&(*mr)->fid);
+	return 0;
+}
+
+static int double_domain(struct fid_fabric *of, struct fi_info *info,
+			 struct fid_domain **domain, void *context)
+{
+	int ret = real_fabric->ops->domain(real_fabric,
+			(struct fi_info *)(uintptr_t)real_info, domain, context);
+
+	(void)of;
+	(void)info;
+	if (ret)
+		return ret;
+	has_stopped = false;
+	take_over(&(*domain)->fid);
+	if (!real_domain_ops) {
+		real_domain_ops = (*domain)->ops;
+		domain_ops = *(*domain)->ops;
+		domain_ops.cq_open = double_cq_open;
+		domain_ops.av_open = double_av_open;
+		domain_ops.endpoint = double_endpoint;
+		real_mr_ops = (*domain)->mr;
+		mr_ops = *(*domain)->mr;
+		mr_ops.reg = double_register;
+	}
+	(*domain)->ops = &domain_ops;
+	(*domain)->mr = &mr_ops;
+	return 0;
+}
+
+struct fid_fabric *ofi_double_open(const struct fi_info *info)
+{
+	if (fi_fabric(info->fabric_attr, &real_fabric, NULL))
+		return NULL;
+	real_info = info;
+	regions = 0;
+	fabric = *real_fabric;
+	fabric_ops = *real_fabric->ops;
+	fabric_ops.domain = double_domain;
+	fabric.ops = &fabric_ops;
+	return &fabric;
+}
+
+int ofi_double_close(void)
+{
+	int ret = 0, one;
+
+	ofi_double = (struct ofi_double){ 0 };
+	/* The regions were closed before their endpoints. */
+	for (unsigned int i = 0; i < kept_count; i++) {
+		one = real_ops[kept[i]->fclass]->close(kept[i]);
+		ret = ret ? ret : one;
+	}
+	kept_count = 0;
+	one = fi_close(&real_fabric->fid);
+	return ret ? ret : one;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A provider of libfabric that gets wrong what a test says. It passes all other calls
+ * to a real provider. One fabric at a time.
+ */
+#ifndef OFI_DOUBLE_H
+#define OFI_DOUBLE_H
+
+#include <rdma/fabric.h>
+#include <stdbool.h>
+
+struct ofi_double {
+	bool makes_no_progress;
+	bool stops_at_a_post;		/* no progress after fi_write() was accepted */
+	bool keeps_regions;		/* fi_close() succeeds and does nothing, */
+	bool keeps_endpoints;		/* ... also for what belongs to them */
+	unsigned int regions_max;	/* open ones; 0: any number */
+	int bind_error;			/* of regions, with FI_MR_ENDPOINT */
+	int endpoint_error;		/* of the open of an endpoint */
+	/* What the next `refusals` closes of an object of this FI_CLASS_... return. */
+	size_t refused_class;
+	int refusal;
+	unsigned int refusals;
+};
+
+/* The test writes to it at any time. */
+extern struct ofi_double ofi_double;
+
+struct fid_fabric *ofi_double_open(const struct fi_info *info);
+/* Close what the double has kept, and the fabric. */
+int ofi_double_close(void);
+
+#endif

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Grants over a provider of libfabric that gets something wrong: makes no progress,
+ * ends nothing, or refuses to open or to close an object.
+ */
+#include <rdma/fi_domain.h>
+#include <rdma/fi_errno.h>
+#include <stdbool.h>
+#include "fixture.h"
+#include "ofi/endpoint.h"
+#include "ofi/trial.h"
+#include "ofi_double.h"
+#include "ofi_peer.h"
+
+#define PROVIDER	"tcp;ofi_rxm"
+#define BYTES		65536u
+
+static struct fi_info *info;
+static struct fid_fabric *fabric;
+static bool trial_is_real;
+
+int __real_dp_trial(struct fid_fabric *f, struct fi_info *i, void *memory,
+		    uint64_t length, struct daxpin_ofi_report *report,
+		    bool *ret_kept);
+int __wrap_dp_trial(struct fid_fabric *f, struct fi_info *i, void *memory,
+		    uint64_t length, struct daxpin_ofi_report *report,
+		    bool *ret_kept);
+
+int __wrap_dp_trial(struct fid_fabric *f, struct fi_info *i, void *memory,
+		    uint64_t length, struct daxpin_ofi_report *report,
+		    bool *ret_kept)
+{
+	if (trial_is_real)
+		return __real_dp_trial(f, i, memory, length, report, ret_kept);
+	report->ends = DAXPIN_OFI_ENDS_ENDPOINT;
+	return 0;
+}
+
+#define SKIP_WITHOUT_PROVIDER() \
+	do { \
+		if (!info) { \
+			print_message("skipped: no provider " PROVIDER "\n"); \
+			skip(); \
+		} \
+	} while (0)
+
+/* ------------------------------------------------------------------ the trial */
+
+static int try_attach(struct fixture *f, struct daxpin_ofi **ret_ofi)
+{
+	const struct daxpin_ofi_options options = {
+		.size = sizeof(options),
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
+	};
+
+	return daxpin_ofi_attach(f->pool, fabric, info, &options, ret_ofi);
+}
+
+static void check_trial_refuses(struct fixture *f, int result, const char *words)
+{
+	struct daxpin_ofi *ofi = NULL;
+
+	trial_is_real = true;
+	assert_int_equal(try_attach(f, &ofi), result);
+	trial_is_real = false;
+	if (!strstr(f->errmsg, words))
+		fail_msg("\"%s\" does not say \"%s\"", f->errmsg, words);
+	assert_null(ofi);
+	assert_int_equal(pool_info(f).registrations, 0);
+}
+
+static void a_provider_without_progress_has_no_verdict(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t before = free_bytes(f);
+
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.makes_no_progress = true;
+	check_trial_refuses(f, -EOPNOTSUPP, "did not arrive");
+	assert_non_null(strstr(f->errmsg, "fi_pingpong"));
+	assert_int_equal(free_bytes(f), before);
+}
+
+/* The write is accepted, and nothing of it arrives, with a close or without. */
+static void a_provider_that_stops_after_a_post_has_no_verdict(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t before = free_bytes(f);
+
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.stops_at_a_post = true;
+	check_trial_refuses(f, -EOPNOTSUPP, "did not arrive");
+	assert_int_equal(free_bytes(f), before);
+}
+
+/* As with a registration cache. */
+static void if_a_region_remains_the_endpoint_ends_access(void **state)
+{
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+	struct daxpin_ofi *ofi = NULL;
+	struct fixture *f = *state;
+
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.keeps_regions = true;
+	trial_is_real = true;
+	assert_int_equal(try_attach(f, &ofi), 0);
+	trial_is_real = false;
+	assert_int_equal(daxpin_ofi_report(ofi, &report), 0);
+	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_ENDPOINT);
+	assert_true(report.region_late > 0);
+	assert_int_equal(report.endpoint_late, 0);
+	assert_int_equal(daxpin_ofi_detach(ofi), 0);
+}
+
+static void if_all_remains_the_attach_names_the_cure(void **state)
+{
+	struct fixture *f = *state;
+
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.keeps_regions = true;
+	ofi_double.keeps_endpoints = true;
+	check_trial_refuses(f, -EOPNOTSUPP, "set FI_MR_CACHE_MAX_COUNT=0");
+}
+
+/* --------------------------------------------------- refusals of the provider */
+
+static struct daxpin_ofi *attach(struct fixture *f)
+{
+	struct daxpin_ofi *ofi = NULL;
+
+	if (try_attach(f, &ofi))
+		fail_msg("%s", f->errmsg);
+	return ofi;
+}
+
+static struct daxpin_ofi_peer *open_peer(struct daxpin_ofi *ofi)
+{
+	struct daxpin_ofi_peer *peer = NULL;
+
+	assert_int_equal(daxpin_ofi_peer_open(ofi, NULL, &peer), 0);
+	return peer;
+}
+
+static void count_done(void *arg, int result)
+{
+	int *done = arg;
+
+	assert_int_equal(result, 0);
+	(*done)++;
+}
+
+static int give(struct fixture *f, struct daxpin_ofi_peer *peer,
+		struct daxpin_extent extent, int *done,
+		struct daxpin_ofi_grant **ret_grant)
+{
+	const struct daxpin_ofi_grant_options options = {
+		.size = sizeof(options), .access = FI_REMOTE_WRITE,
+		.done = count_done, .arg = done,
+		.errmsg = f->errmsg, .errmsg_size = sizeof(f->errmsg),
+	};
+
+	return daxpin_ofi_grant(peer, extent, &options, ret_grant);
+}
+
+static struct daxpin_ofi_info figures(struct daxpin_ofi *ofi)
+{
+	struct daxpin_ofi_info about = { .size = sizeof(about) };
+
+	assert_int_equal(daxpin_ofi_info(ofi, &about), 0);
+	return about;
+}
+
+static void refuse_closes(size_t class, unsigned int count)
+{
+	ofi_double.refused_class = class;
+	ofi_double.refusal = -FI_EIO;
+	ofi_double.refusals = count;
+}
+
+static void a_region_that_is_neither_opened_nor_closed_is_quarantined(void **state)
+{
+	struct daxpin_ofi_grant *one = NULL;
+	struct daxpin_ofi_peer *peer;
+	struct daxpin_extent extent;
+	struct fixture *f = *state;
+	struct daxpin_ofi *ofi;
+	int done = 0;
+
+	SKIP_WITHOUT_PROVIDER();
+	info->domain_attr->mr_mode |= FI_MR_ENDPOINT;
+	ofi = attach(f);
+	peer = open_peer(ofi);
+	extent = reserve(f, BYTES);
+	ofi_double.bind_error = -FI_ENOSPC;
+	/* If it can be closed, nothing remains. */
+	assert_int_equal(give(f, peer, extent, &done, &one), -FI_ENOSPC);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(figures(ofi).granted, 0);
+	refuse_closes(FI_CLASS_MR, 2);
+	assert_int_equal(give(f, peer, extent, &done, &one), -FI_ENOSPC);
+	assert_null(one);
+	assert_non_null(strstr(f->errmsg, "quarantined"));
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(figures(ofi).quarantined, 1);
+	assert_int_equal(daxpin_ofi_peer_close(peer), -FI_EIO);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(ofi_double.refusals, 0);
+	assert_int_equal(daxpin_ofi_peer_close(peer), 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 1);
+	assert_int_equal(figures(ofi).granted, 1);
+	assert_int_equal(figures(ofi).ended, 1);
+	assert_int_equal(done, 0);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	assert_int_equal(daxpin_ofi_detach(ofi), 0);
+}
+
+static void an_endpoint_neither_opened_nor_closed_delays_the_detach(void **state)
+{
+	struct daxpin_ofi_peer *peer = NULL;
+	struct fixture *f = *state;
+	struct daxpin_ofi *ofi;
+
+	SKIP_WITHOUT_PROVIDER();
+	ofi = attach(f);
+	ofi_double.endpoint_error = -FI_ENOSPC;
+	assert_int_equal(daxpin_ofi_peer_open(ofi, NULL, &peer), -FI_ENOSPC);
+	assert_int_equal(figures(ofi).peers, 0);
+	refuse_closes(FI_CLASS_DOMAIN, 2);
+	assert_int_equal(daxpin_ofi_peer_open(ofi, NULL, &peer), -FI_ENOSPC);
+	assert_null(peer);
+	assert_int_equal(figures(ofi).peers, 1);
+	ofi_double.endpoint_error = 0;
+	peer = open_peer(ofi);
+	assert_int_equal(daxpin_ofi_service(ofi), 0);
+	/* One error, of the peer that the program has, or of the close. */
+	assert_int_equal(daxpin_ofi_detach(ofi), -EBUSY);
+	assert_int_equal(ofi_double.refusals, 0);
+	assert_int_equal(figures(ofi).peers, 2);
+	assert_int_equal(daxpin_ofi_peer_close(peer), 0);
+	assert_int_equal(daxpin_ofi_detach(ofi), 0);
+}
+
+static int remove_files(void **state)
+{
+	struct fixture *f = *state;
+
+	/* The pool cannot be closed. */
+	f->pool = NULL;
+	ofi_double = (struct ofi_double){ 0 };
+	return fixture_teardown(state);
+}
+
+static void memory_of_a_trial_that_does_not_end_remains_held(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t before = free_bytes(f);
+
+	SKIP_WITHOUT_PROVIDER();
+	refuse_closes(FI_CLASS_MR, 1000);
+	check_trial_refuses(f, -FI_EIO, "remains held");
+	assert_true(free_bytes(f) < before);
+	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
+}
+
+static void a_grant_over_the_limit_of_regions_changes_nothing(void **state)
+{
+	struct daxpin_ofi_grant *grants[2], *more = NULL;
+	struct daxpin_extent extents[3];
+	struct daxpin_ofi_peer *peers[2];
+	struct fixture *f = *state;
+	struct daxpin_ofi *ofi;
+	int done = 0;
+
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.regions_max = 2;
+	ofi = attach(f);
+	for (int i = 0; i < 2; i++) {
+		peers[i] = open_peer(ofi);
+		extents[i] = reserve(f, BYTES);
+		assert_int_equal(give(f, peers[i], extents[i], &done, &grants[i]),
+				 0);
+	}
+	extents[2] = reserve(f, BYTES);
+	assert_int_equal(give(f, peers[0], extents[2], &done, &more), -FI_ENOSPC);
+	assert_non_null(strstr(f->errmsg, "65536 bytes"));
+	assert_null(more);
+	assert_int_equal(daxpin_idle(f->pool, extents[2]), 1);
+	assert_int_equal(figures(ofi).grants, 2);
+	/* When another has ended, it succeeds. */
+	assert_int_equal(daxpin_ofi_revoke(grants[1]), 0);
+	assert_int_equal(give(f, peers[0], extents[2], &done, &more), 0);
+	assert_int_equal(daxpin_ofi_peer_close(peers[0]), 0);
+	assert_int_equal(daxpin_ofi_peer_close(peers[1]), 0);
+	assert_int_equal(done, 3);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(daxpin_cancel(f->pool, extents[i]), 0);
+	assert_int_equal(daxpin_ofi_detach(ofi), 0);
+}
+
+/* ------------------------------------------------------------- the program */
+
+static int setup(void **state)
+{
+	info = ofi_find(PROVIDER, 0);
+	if (info) {
+		fabric = ofi_double_open(info);
+		assert_non_null(fabric);
+	}
+	return fixture_setup(state);
+}
+
+static void close_provider(void)
+{
+	if (!info)
+		return;
+	assert_int_equal(ofi_double_close(), 0);
+	fi_freeinfo(info);
+}
+
+static int teardown(void **state)
+{
+	close_provider();
+	return fixture_teardown(state);
+}
+
+#define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_provider_without_progress_has_no_verdict),
+		TEST(a_provider_that_stops_after_a_post_has_no_verdict),
+		TEST(if_a_region_remains_the_endpoint_ends_access),
+		TEST(if_all_remains_the_attach_names_the_cure),
+		TEST(a_region_that_is_neither_opened_nor_closed_is_quarantined),
+		TEST(an_endpoint_neither_opened_nor_closed_delays_the_detach),
+		TEST(a_grant_over_the_limit_of_regions_changes_nothing),
+		cmocka_unit_test_setup_teardown(
+			memory_of_a_trial_that_does_not_end_remains_held, setup,
+			remove_files),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
