@@ -368,6 +368,141 @@ struct daxpin_ofi_grant_info {
 int daxpin_ofi_grant_info(struct daxpin_ofi_grant *grant,
 			  struct daxpin_ofi_grant_info *ret_info);
 
+/* -------------------------------------------------------- local operations */
+
+/*
+ * The program's own requests out of a pool and into it: fi_send(), fi_recv(),
+ * fi_write() and fi_read() on endpoints of the program, for which the memory of an
+ * extent is the local buffer. Each holds its extent until the program has read its
+ * completion or error entry. These calls need no attachment, and make no trial.
+ *
+ * A hold never ends with the close of an endpoint: libfabric does not report when what
+ * was in progress ends then, and its providers can crash in such a close (tcp;ofi_rxm
+ * and shm of 1.17). So before closing an endpoint, let each request complete; for what
+ * was posted by fi_recv(), call fi_cancel(). A request whose completion never comes
+ * keeps its hold until the process ends, and the pool cannot be closed.
+ */
+struct daxpin_ofi_local;
+
+struct daxpin_ofi_local_options {
+	size_t size;			/* sizeof(struct ..._local_options) */
+	uint32_t flags;			/* must be 0 */
+	const char *label;		/* reported by daxpin_holds(); copied. "out, "
+					   or "in, " precedes it for a request */
+	char *errmsg;			/* on failure: a sentence */
+	size_t errmsg_size;
+};
+
+/*
+ * Prepare a domain of the program for local operations. info is what the domain was
+ * opened with; it is not kept. The domain must exist until daxpin_ofi_local_close().
+ * options may be NULL, and is copied. local belongs to the library until the close, and
+ * the pool cannot be closed before. It pins nothing.
+ *
+ * If the provider needs FI_MR_LOCAL, each request has a memory region of its own, which
+ * is opened in daxpin_ofi_prep() and closed in daxpin_ofi_done(). If the domain is not
+ * FI_THREAD_SAFE, both then count as calls on the domain.
+ *
+ * -E2BIG	options has a tail that is not zero and that this library does
+ *		not know
+ * -EINVAL	an argument is NULL; an unknown flag
+ * -ENOMEM	out of memory
+ * -EOPNOTSUPP	the provider is none of tcp, sockets and shm, whose access ends with
+ *		this process; it needs FI_MR_LOCAL, and regions of one endpoint
+ *		(FI_MR_ENDPOINT); the pool is on a disk
+ */
+int daxpin_ofi_local_open(struct daxpin_pool *pool, struct fid_domain *domain,
+			  const struct fi_info *info,
+			  const struct daxpin_ofi_local_options *options,
+			  struct daxpin_ofi_local **ret_local);
+
+struct daxpin_ofi_local_info {
+	size_t size;			/* sizeof(struct daxpin_ofi_local_info) */
+	uint64_t in_flight;		/* requests prepared and not done */
+	uint64_t regions;		/* of these: with a memory region */
+	uint64_t prepared;		/* since the open */
+	uint64_t refusals;		/* times that the provider refused to close a
+					   region */
+};
+
+/* Describe local. Set ret_info->size first. The figures are snapshots.
+ *
+ * -EINVAL	an argument is NULL
+ * -ESTALE	local was closed
+ */
+int daxpin_ofi_local_info(struct daxpin_ofi_local *local,
+			  struct daxpin_ofi_local_info *ret_info);
+
+/*
+ * Free local. NULL is allowed. Must not run concurrently with another call on local or
+ * its requests. Later calls on local are -ESTALE; the library remembers the last 64,
+ * and an older handle is like a freed pointer.
+ *
+ * -EBUSY	a request is in flight
+ * -ESTALE	local was closed
+ */
+int daxpin_ofi_local_close(struct daxpin_ofi_local *local);
+
+/* One for each request in flight. It belongs to the caller, is zeroed before its first
+ * use, and must not be moved or changed until the request is done. Then it can be used
+ * again. Its address is the context of the request (FI_CONTEXT, FI_CONTEXT2). */
+struct daxpin_ofi_io {
+	struct fi_context2 context;	/* the provider's */
+	void *memory;			/* the buffer */
+	void *desc;			/* its descriptor: the argument desc */
+	/* The rest is the library's. */
+	struct daxpin_hold hold;
+	struct daxpin_ofi_local *local;	/* NULL: not in use */
+	struct daxpin_ofi_io *self;
+	struct fid_mr *region;
+	uint64_t reserved[4];
+};
+
+/*
+ * Hold the extent for one request that uses length bytes of it, from offset on, as its
+ * buffer, and store the buffer in io->memory and its descriptor in io->desc. access is
+ * DAXPIN_HOLD_READ for fi_send() and fi_write(), DAXPIN_HOLD_WRITE for fi_recv() and
+ * fi_read(), or both. Post the request next, with io as its context, so that op_context
+ * of its completion is io:
+ *
+ *	ret = daxpin_ofi_prep(local, io, extent, 0, length, DAXPIN_HOLD_READ);
+ *	if (!ret) {
+ *		ret = fi_write(ep, io->memory, length, io->desc, to, addr, key, io);
+ *		if (ret)
+ *			daxpin_ofi_abort(io);
+ *	}
+ *
+ * A request with several buffers needs an io for each; the context is one of them. Each
+ * request must have a completion: with FI_SELECTIVE_COMPLETION set FI_COMPLETION.
+ * Any thread.
+ *
+ * -EINVAL	an argument is NULL; access that is none, or other than these two;
+ *		length is 0, or the range is not inside the extent; io is in use
+ * -ESTALE	the extent's generation has ended; local was closed
+ * Others as daxpin_hold() and fi_mr_reg().
+ */
+int daxpin_ofi_prep(struct daxpin_ofi_local *local, struct daxpin_ofi_io *io,
+		    struct daxpin_extent extent, uint64_t offset, uint64_t length,
+		    uint32_t access);
+
+/*
+ * End a request whose last completion was read, by fi_cq_read() or fi_cq_readerr():
+ * drop its hold. The last completion of a buffer that was posted with FI_MULTI_RECV has
+ * the flag FI_MULTI_RECV. If the provider does not close the region of the request, the
+ * hold remains, and the call can be repeated. Any thread.
+ *
+ * -EINVAL	io is NULL, not in use, or a copy; the request is done, but an excess
+ *		daxpin_drop() had ended its hold
+ * -ESTALE	the request is done, but an excess daxpin_drop() had ended its
+ *		hold, and the extent was freed
+ * Others as fi_close().
+ */
+int daxpin_ofi_done(struct daxpin_ofi_io *io);
+
+/* End a request that was not posted: libfabric returned an error, or was not called.
+ * Errors as daxpin_ofi_done(). Any thread. */
+int daxpin_ofi_abort(struct daxpin_ofi_io *io);
+
 #ifdef __cplusplus
 }
 #endif

@@ -10,6 +10,7 @@ PUBLISH = ['tests/unit/rdma_publish']
 ATTACH = ['tests/unit/rdma_attach']
 TABLE = ['tests/unit/rdma_table']
 OFI = ['tests/unit/ofi_ending']
+OFI_LOCAL = ['tests/unit/ofi_local', 'tcp;ofi_rxm']
 OFI_REVOKE = ['tests/unit/ofi_revoke', 'tcp;ofi_rxm']
 OFI_PROVIDER = ['tests/unit/ofi_provider']
 STATE = ['tests/unit/extent_state']
@@ -51,6 +52,31 @@ MUTANTS = [
      '	       grant->key.extent.gen == key->extent.gen &&\n',
      '',
      'a_late_answer_ends_no_other_grant'),
+    ('local-request-without-hold', OFI_LOCAL, 'lib/ofi/local.c',
+     'the hold of a local request ends in its prep',
+     '	io->local = local;\n	io->self = io;\n',
+     '	io->local = local;\n	io->self = io;\n	daxpin_drop_labelled(local->pool, &io->hold);\n',
+     'retired_blocks_are_reused_after_the_error_entry'),
+    ('open-region-drops-hold', OFI_LOCAL, 'lib/ofi/local.c',
+     'the hold of a local request is dropped although its region stays open',
+     '	ret = local_close_region(io);',
+     '	local_close_region(io);',
+     'a_region_that_stays_open_keeps_the_hold'),
+    ('copy-ends-the-request', OFI_LOCAL, 'lib/ofi/local.c',
+     'a copy of a request ends it',
+     '	is_mine = io->self == io;',
+     '	is_mine = io->self;',
+     'a_hold_is_dropped_once'),
+    ('local-range-wraps', OFI_LOCAL, 'lib/ofi/local.c',
+     'the end of the range of a local request wraps around',
+     '	    length <= io->hold.bytes - offset && io->memory)',
+     '	    offset + length <= io->hold.bytes && io->memory)',
+     'a_request_outside_of_an_extent_is_refused'),
+    ('local-close-leaves-requests', OFI_LOCAL, 'lib/ofi/local.c',
+     'a domain is given up while requests are in flight',
+     '	if (!ret && local_in_flight(local))',
+     '	if (!ret && local_in_flight(local) == UINT64_MAX)',
+     'retired_blocks_are_reused_after_the_error_entry'),
 
     ('trial-without-control', OFI_PROVIDER, 'lib/ofi/trial.c',
      'a provider that delivers nothing is one that delivers nothing late',
