@@ -16,10 +16,22 @@
 
 #define EQUAL_MAX	16u	/* adjacent equal checks; chance: one in 65536 */
 #define LANES_ENOUGH	8u
+#define BLANK_STEP	(16 * DP_BLOCK_SIZE)	/* read of a chunk that may be blank */
 
 static bool remains_are_zero(const char *from, uint64_t size)
 {
 	return !from[0] && !memcmp(from, from + 1, size - 1);
+}
+
+/* The two superblocks, and zeroes after them up to size. */
+static bool remains_super_is_none(const char *copy, uint64_t size)
+{
+	const uint64_t half = sizeof(struct dp_super);
+
+	return remains_are_zero(copy, half) &&
+	       (remains_are_zero(copy + half, half) ||
+		!memcmp(copy + half, DP_MAGIC, 8)) &&
+	       remains_are_zero(copy + DP_SUPER_SIZE, size - DP_SUPER_SIZE);
 }
 
 /*
@@ -29,18 +41,13 @@ static bool remains_are_zero(const char *from, uint64_t size)
  */
 bool dp_remains_are_none(const struct dp_badblocks_view *view)
 {
-	const uint64_t half = sizeof(struct dp_super);
-	char *copy = malloc(DP_CHUNK_SIZE);
-	bool blank;
+	char *copy = malloc(BLANK_STEP);
+	bool blank = copy;
 
-	if (!copy)
-		return false;
-	blank = !dp_badblocks_read(view, 0, copy, DP_CHUNK_SIZE) &&
-		remains_are_zero(copy, half) &&
-		(remains_are_zero(copy + half, half) ||
-		 !memcmp(copy + half, DP_MAGIC, 8)) &&
-		remains_are_zero(copy + DP_SUPER_SIZE,
-			     DP_CHUNK_SIZE - DP_SUPER_SIZE);
+	for (uint64_t at = 0; blank && at < DP_CHUNK_SIZE; at += BLANK_STEP)
+		blank = !dp_badblocks_read(view, at, copy, BLANK_STEP) &&
+			(at ? remains_are_zero(copy, BLANK_STEP) :
+			      remains_super_is_none(copy, BLANK_STEP));
 	free(copy);
 	return blank;
 }
