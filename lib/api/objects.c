@@ -8,8 +8,13 @@
 #include "core/slabs.h"
 #include "util/cancel.h"
 
-DP_EXPORT int daxpin_object_reserve(struct daxpin_pool *pool, uint64_t size,
-				    uint32_t flags, uint64_t *ret_addr)
+static_assert(DAXPIN_OBJECT_MAX == DP_OBJECT_UNITS * DP_OBJECT_UNIT, "the classes");
+
+/* Not inlined, so that the fast path saves no registers. Its arguments are in the same
+ * order for the same reason. */
+__attribute__((noinline))
+static int object_reserve_slowly(struct daxpin_pool *pool, uint64_t size,
+				 uint32_t flags, uint64_t *ret_addr)
 {
 	int ret = dp_enter(pool);
 
@@ -19,10 +24,20 @@ DP_EXPORT int daxpin_object_reserve(struct daxpin_pool *pool, uint64_t size,
 		return -EINVAL;
 	if (pool->media.readonly)
 		return -EROFS;
-	if (!flags && dp_object_try(&pool->objects, dp_slab_class(size), ret_addr))
-		return 0;
-	return dp_object_allocate(pool, dp_slab_class(size),
+	return dp_object_allocate(pool, dp_objects_class(&pool->objects, size),
 				  flags & DAXPIN_RESERVE_ZERO, ret_addr);
+}
+
+/* A thread has a current slab only in a pool that it may write. */
+DP_EXPORT int daxpin_object_reserve(struct daxpin_pool *pool, uint64_t size,
+				    uint32_t flags, uint64_t *ret_addr)
+{
+	if (dp_enter(pool) || size - 1 >= DAXPIN_OBJECT_MAX || flags || !ret_addr)
+		return object_reserve_slowly(pool, size, flags, ret_addr);
+	if (dp_object_try(&pool->objects, dp_objects_class(&pool->objects, size),
+			  ret_addr))
+		return 0;
+	return object_reserve_slowly(pool, size, 0, ret_addr);
 }
 
 /* A forked child finds no object (dp_states_blocks()): dp_enter() names the error. */

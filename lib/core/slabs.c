@@ -310,9 +310,8 @@ void dp_slabs_close(struct daxpin_pool *pool)
 
 /* --------------------------------------------------------------------- objects */
 
-/* Not inlined, so that the fast path saves no registers. */
-__attribute__((noinline))
-static int object_allocate_slowly(struct daxpin_pool *pool, uint32_t class,
+/* In a slab that is not the current one. */
+static int object_allocate_elsewhere(struct daxpin_pool *pool, uint32_t class,
 				  uint64_t *ret_addr)
 {
 	int ret = 0;
@@ -333,8 +332,8 @@ int dp_object_allocate(struct daxpin_pool *pool, uint32_t class, bool zero,
 {
 	int ret = 0;
 
-	if (!dp_object_try(&pool->objects, class, ret_addr))
-		ret = object_allocate_slowly(pool, class, ret_addr);
+	if (!dp_object_try_all(&pool->objects, class, ret_addr))
+		ret = object_allocate_elsewhere(pool, class, ret_addr);
 	if (!ret && zero)
 		dp_persist_zero(&pool->media.persist,
 				pool->media.geometry.base + *ret_addr,

@@ -7,7 +7,7 @@
  *	  ^         |
  *	  `---------'
  *
- *	FREE -> RESERVED	[dp_slab_pop] of objects.h
+ *	FREE -> RESERVED	[dp_slab_try_pop] of slab.h
  *	RESERVED -> FREE	[dp_object_cancel]
  *	RESERVED -> CLAIMED	[dp_object_claim] for a KEEP
  *	LIVE -> CLAIMED		[dp_object_claim] for a FREE, SET or ROOT
@@ -117,6 +117,18 @@ int dp_objects_prepare(struct dp_objects *objects, uint64_t blocks)
 	return ret;
 }
 
+static void objects_set_classes(struct dp_objects *objects)
+{
+	uint32_t class = 0;
+
+	for (uint32_t i = 0; i < DP_OBJECT_UNITS; i++) {
+		while (objects->class[class].size < (i + 1) * DP_OBJECT_UNIT &&
+		       class < DP_OBJECT_CLASSES - 1)
+			class++;
+		objects->class_of[i] = class;
+	}
+}
+
 int dp_objects_init(struct dp_objects *objects, const _Atomic uint64_t *blocks,
 		    uint64_t most, uint32_t slab_blocks,
 		    const struct dp_object_class *class)
@@ -128,6 +140,7 @@ int dp_objects_init(struct dp_objects *objects, const _Atomic uint64_t *blocks,
 	objects->most = most;
 	objects->slab_blocks = slab_blocks;
 	memcpy(objects->class, class, sizeof(objects->class));
+	objects_set_classes(objects);
 	ret = dp_os_map(NULL, objects_table_size(objects, most), PROT_NONE,
 			MAP_PRIVATE | MAP_ANONYMOUS, -1, &base);
 	if (ret)
@@ -159,7 +172,7 @@ void dp_objects_fini(struct dp_objects *objects)
 	if (!objects->slab_of)
 		return;
 	for (; slab; slab = before) {
-		before = slab->made_before;
+		before = dp_slab_links(slab)->made_before;
 		free(slab);
 	}
 	for (uint32_t i = 0; i < DP_OBJECT_CLASSES; i++)
@@ -167,88 +180,66 @@ void dp_objects_fini(struct dp_objects *objects)
 	dp_objects_close_inherited(objects);
 }
 
-/* ------------------------------------------------------------------ one slab */
-
-static enum dp_slab_place slab_place(const struct dp_slab *slab)
-{
-	return atomic_load(&slab->place);
-}
-
-/* Under the mutex, or before other threads know the slab. */
-static void slab_set_place(struct dp_slab *slab, enum dp_slab_place place)
-{
-	/* An exchange is a full fence on all processors, see above. */
-	atomic_exchange(&slab->place, place);
-	dp_fence_after_rmw();
-}
-
 /* ------------------------------------------------------------------ the lists */
+
+/* The slab that was made before this one. NULL: the newest. */
+static struct dp_slab *objects_made_before(struct dp_objects *objects,
+					   struct dp_slab *slab)
+{
+	return slab ? dp_slab_links(slab)->made_before : atomic_load(&objects->made);
+}
 
 static struct dp_object_list *slab_list(struct dp_objects *objects,
 					const struct dp_slab *slab)
 {
-	return &objects->list[slab->class];
+	return &objects->list[dp_slab_class_of(slab)];
 }
 
-static struct dp_slab **list_head(struct dp_object_list *list,
-				  const struct dp_slab *slab)
+static struct dp_slab **list_head(struct dp_object_list *list, struct dp_slab *slab)
 {
-	return slab->is_listed_empty ? &list->empty : &list->first;
+	return dp_slab_links(slab)->is_listed_empty ? &list->empty : &list->first;
 }
 
 static void list_add(struct dp_object_list *list, struct dp_slab *slab, bool empty)
 {
+	struct dp_slab_links *links = dp_slab_links(slab);
 	struct dp_slab **head;
 
-	slab->is_listed_empty = empty;
+	links->is_listed_empty = empty;
 	list->empty_count += empty;
 	head = list_head(list, slab);
-	slab->before = NULL;
-	slab->next = *head;
+	links->before = NULL;
+	links->next = *head;
 	if (*head)
-		(*head)->before = slab;
+		dp_slab_links(*head)->before = slab;
 	*head = slab;
 }
 
 static void list_remove(struct dp_object_list *list, struct dp_slab *slab)
 {
-	if (slab->before)
-		slab->before->next = slab->next;
+	const struct dp_slab_links *links = dp_slab_links(slab);
+
+	if (links->before)
+		dp_slab_links(links->before)->next = links->next;
 	else
-		*list_head(list, slab) = slab->next;
-	if (slab->next)
-		slab->next->before = slab->before;
-	list->empty_count -= slab->is_listed_empty;
+		*list_head(list, slab) = links->next;
+	if (links->next)
+		dp_slab_links(links->next)->before = links->before;
+	list->empty_count -= links->is_listed_empty;
 }
 
-static uint32_t slab_words_of_bits(uint32_t objects)
+/* A new slab of a class, which the pool has until the close. */
+static struct dp_slab *objects_make(struct dp_objects *objects, uint32_t class)
 {
-	return (objects + DP_OBJECTS_PER_BITS - 1) / DP_OBJECTS_PER_BITS;
-}
-
-/* Memory for a slab of a class, with the words after the struct. */
-static struct dp_slab *slab_make(struct dp_objects *objects, uint32_t class)
-{
-	const struct dp_object_class *of = &objects->class[class];
-	uint32_t words = (of->count + 31) / 32;
-	uint64_t size = sizeof(struct dp_slab) +
-			(words + slab_words_of_bits(of->count)) * sizeof(uint64_t);
-	struct dp_slab *slab = aligned_alloc(DP_CACHE_LINE,
-					     dp_round_up(size, DP_CACHE_LINE));
+	struct dp_slab *slab = dp_slab_make(class, &objects->class[class]);
+	struct dp_slab_links *links;
 
 	if (!slab)
 		return NULL;
-	memset(slab, 0, size);
-	slab->class = class;
-	slab->size = of->size;
-	slab->count = of->count;
-	slab->first = of->first;
-	slab->reciprocal = ((1ull << 32) + of->size - 1) / of->size;
-	slab->words = words;
-	slab->bits = slab->state + words;
+	links = dp_slab_links(slab);
 	atomic_fetch_or(&objects->used, 1ull << class);
-	slab->made_before = atomic_load(&objects->made);
-	while (!atomic_compare_exchange_weak(&objects->made, &slab->made_before, slab))
+	links->made_before = atomic_load(&objects->made);
+	while (!atomic_compare_exchange_weak(&objects->made, &links->made_before, slab))
 		;
 	return slab;
 }
@@ -262,9 +253,9 @@ static struct dp_slab *slab_get(struct dp_objects *objects, uint32_t class)
 	pthread_mutex_lock(&list->mutex);
 	slab = list->spare;
 	if (slab)
-		list->spare = slab->next;
+		list->spare = dp_slab_links(slab)->next;
 	pthread_mutex_unlock(&list->mutex);
-	return slab ? slab : slab_make(objects, class);
+	return slab ? slab : objects_make(objects, class);
 }
 
 struct dp_slab *dp_slab_new(struct dp_objects *objects, uint32_t class, uint64_t addr)
@@ -273,15 +264,7 @@ struct dp_slab *dp_slab_new(struct dp_objects *objects, uint32_t class, uint64_t
 
 	if (!slab)
 		return NULL;
-	assert(slab_place(slab) == DP_SLAB_NEW && !dp_slab_roots(slab));
-	atomic_store_explicit(&slab->addr, addr, memory_order_relaxed);
-	for (uint32_t i = 0; i < slab->words; i++)
-		atomic_store_explicit(&slab->state[i], dp_slab_empty_word(slab, i),
-				      memory_order_relaxed);
-	for (uint32_t i = 0; i < slab_words_of_bits(slab->count); i++)
-		atomic_store_explicit(&slab->bits[i], 0, memory_order_relaxed);
-	atomic_store_explicit(&slab->hint, 0, memory_order_relaxed);
-	atomic_store_explicit(&slab->has_bad, false, memory_order_relaxed);
+	dp_slab_begin(slab, addr);
 	return slab;
 }
 
@@ -290,9 +273,9 @@ void dp_slab_discard(struct dp_objects *objects, struct dp_slab *slab)
 	struct dp_object_list *list = slab_list(objects, slab);
 
 	pthread_mutex_lock(&list->mutex);
-	slab_set_place(slab, DP_SLAB_NEW);
-	if (!atomic_load(&slab->was_taken)) {
-		slab->next = list->spare;
+	dp_slab_set_place(slab, DP_SLAB_NEW);
+	if (!dp_slab_was_taken(slab)) {
+		dp_slab_links(slab)->next = list->spare;
 		list->spare = slab;
 	}
 	pthread_mutex_unlock(&list->mutex);
@@ -310,28 +293,13 @@ static void slab_enter(struct dp_objects *objects, struct dp_slab *slab,
 				      memory_order_release);
 }
 
-void dp_slab_restore(struct dp_slab *slab, uint32_t word, uint64_t bits)
-{
-	uint32_t first = word * DP_OBJECTS_PER_BITS;
-
-	atomic_store_explicit(&slab->bits[word], bits, memory_order_relaxed);
-	for (; bits; bits &= bits - 1) {
-		uint32_t index = first + __builtin_ctzll(bits);
-
-		assert(index < slab->count);
-		atomic_fetch_or_explicit(&slab->state[index / 32],
-					 (uint64_t)DP_OBJECT_LIVE << index % 32 * 2,
-					 memory_order_relaxed);
-	}
-}
-
 /* Under the mutex: the slab has a free object, or not. */
 static void objects_list(struct dp_object_list *list, struct dp_slab *slab)
 {
-	slab_set_place(slab, DP_SLAB_FULL);
+	dp_slab_set_place(slab, DP_SLAB_FULL);
 	if (dp_slab_is_full(slab))
 		return;
-	slab_set_place(slab, DP_SLAB_PARTIAL);
+	dp_slab_set_place(slab, DP_SLAB_PARTIAL);
 	list_add(list, slab, dp_slab_is_empty(slab));
 }
 
@@ -355,8 +323,8 @@ static _Atomic(struct dp_slab *) *objects_current(struct dp_objects *objects,
 /* Under the mutex. */
 static void objects_set_current(struct dp_objects *objects, struct dp_slab *slab)
 {
-	slab_set_place(slab, DP_SLAB_OWNED);
-	atomic_store(objects_current(objects, slab->class), slab);
+	dp_slab_set_place(slab, DP_SLAB_OWNED);
+	atomic_store(objects_current(objects, dp_slab_class_of(slab)), slab);
 }
 
 bool dp_slab_own(struct dp_objects *objects, struct dp_slab *slab)
@@ -369,10 +337,10 @@ bool dp_slab_own(struct dp_objects *objects, struct dp_slab *slab)
 	pthread_mutex_lock(&list->mutex);
 	is_withdrawn = dp_slab_addr(slab) >= atomic_load(&objects->withdrawn_from);
 	if (is_withdrawn) {
-		slab_set_place(slab, DP_SLAB_CLOSING);
+		dp_slab_set_place(slab, DP_SLAB_CLOSING);
 	} else {
 		/* Another thread of the shared slot may have got one meanwhile. */
-		was = atomic_load(objects_current(objects, slab->class));
+		was = atomic_load(objects_current(objects, dp_slab_class_of(slab)));
 		if (was)
 			objects_list(list, was);
 		objects_set_current(objects, slab);
@@ -383,7 +351,7 @@ bool dp_slab_own(struct dp_objects *objects, struct dp_slab *slab)
 
 void dp_slab_forget(struct dp_objects *objects, struct dp_slab *slab)
 {
-	assert(slab_place(slab) == DP_SLAB_CLOSING);
+	assert(dp_slab_place(slab) == DP_SLAB_CLOSING);
 	slab_enter(objects, slab, NULL);
 	dp_slab_discard(objects, slab);
 }
@@ -393,12 +361,12 @@ void dp_slab_forget(struct dp_objects *objects, struct dp_slab *slab)
 /* Under the mutex: leave the current slab if it is full. False: it is not. */
 static bool objects_leave(struct dp_objects *objects, struct dp_slab *slab)
 {
-	slab_set_place(slab, DP_SLAB_FULL);
+	dp_slab_set_place(slab, DP_SLAB_FULL);
 	if (!dp_slab_is_full(slab)) {
-		slab_set_place(slab, DP_SLAB_OWNED);
+		dp_slab_set_place(slab, DP_SLAB_OWNED);
 		return false;
 	}
-	atomic_store(objects_current(objects, slab->class), NULL);
+	atomic_store(objects_current(objects, dp_slab_class_of(slab)), NULL);
 	return true;
 }
 
@@ -410,7 +378,8 @@ static struct dp_slab *objects_choose(struct dp_objects *objects, uint32_t class
 	struct dp_slab *best = NULL, *slab = list->first;
 	uint32_t least = UINT32_MAX;
 
-	for (uint32_t i = 0; slab && i < LIST_SEARCH; i++, slab = slab->next) {
+	for (uint32_t i = 0; slab && i < LIST_SEARCH;
+	     i++, slab = dp_slab_links(slab)->next) {
 		uint32_t count = dp_slab_free_count(slab);
 
 		if (count >= least)
@@ -425,6 +394,18 @@ static struct dp_slab *objects_choose(struct dp_objects *objects, uint32_t class
 	list_remove(list, best);
 	objects_set_current(objects, best);
 	return best;
+}
+
+bool dp_object_try_all(struct dp_objects *objects, uint32_t class, uint64_t *ret_addr)
+{
+	unsigned int slot = dp_thread_slot_own();
+	struct dp_slab *slab;
+
+	if (slot == DP_THREAD_SLOT_SHARED)
+		return false;
+	slab = atomic_load_explicit(&objects->owner[slot].slab[class],
+				    memory_order_relaxed);
+	return slab && dp_slab_reserve(slab, ret_addr);
 }
 
 bool dp_object_reserve(struct dp_objects *objects, uint32_t class, uint64_t *ret_addr)
@@ -466,13 +447,13 @@ bool dp_object_steal(struct dp_objects *objects, uint32_t class, uint64_t *ret_a
 /* Under the mutex, if the slab is empty. False: a late reserve has taken an object. */
 static bool objects_close(struct dp_object_list *list, struct dp_slab *slab)
 {
-	bool was_taken = atomic_load(&slab->was_taken);
+	bool was_taken = dp_slab_was_taken(slab);
 
 	if (was_taken && !dp_slab_seal(slab))
 		return false;
-	if (slab_place(slab) == DP_SLAB_PARTIAL)
+	if (dp_slab_place(slab) == DP_SLAB_PARTIAL)
 		list_remove(list, slab);
-	slab_set_place(slab, DP_SLAB_CLOSING);
+	dp_slab_set_place(slab, DP_SLAB_CLOSING);
 	assert(was_taken || dp_slab_is_empty(slab));
 	return true;
 }
@@ -481,7 +462,7 @@ static bool objects_close(struct dp_object_list *list, struct dp_slab *slab)
  * CLOSING now. */
 static bool objects_close_surplus(struct dp_object_list *list, struct dp_slab *slab)
 {
-	if (slab_place(slab) != DP_SLAB_PARTIAL || !dp_slab_is_empty(slab))
+	if (dp_slab_place(slab) != DP_SLAB_PARTIAL || !dp_slab_is_empty(slab))
 		return false;
 	if (list->empty_count < KEPT_MAX) {
 		list_remove(list, slab);
@@ -494,7 +475,7 @@ static bool objects_close_surplus(struct dp_object_list *list, struct dp_slab *s
 /* Under the mutex, after an object was freed. True: the slab is CLOSING now. */
 static bool objects_close_freed(struct dp_object_list *list, struct dp_slab *slab)
 {
-	if (slab_place(slab) == DP_SLAB_WITHDRAWN)
+	if (dp_slab_place(slab) == DP_SLAB_WITHDRAWN)
 		return dp_slab_is_empty(slab) && objects_close(list, slab);
 	return objects_close_surplus(list, slab);
 }
@@ -504,82 +485,39 @@ void dp_object_freed(struct dp_objects *objects, struct dp_object object,
 {
 	struct dp_slab *slab = object.slab;
 	struct dp_object_list *list = slab_list(objects, slab);
-	enum dp_slab_place place = slab_place(slab);
+	enum dp_slab_place place = dp_slab_place(slab);
 	uint32_t at = object.index / 32;
 
 	*ret_closing = NULL;
 	if (place != DP_SLAB_FULL && place != DP_SLAB_PARTIAL &&
 	    place != DP_SLAB_WITHDRAWN)
 		return;
-	if (place != DP_SLAB_FULL && !atomic_load(&slab->was_taken) &&
+	if (place != DP_SLAB_FULL && !dp_slab_was_taken(slab) &&
 	    (dp_slab_state_word(slab, at) != dp_slab_empty_word(slab, at) ||
 	     !dp_slab_is_empty(slab)))
 		return;
 	pthread_mutex_lock(&list->mutex);
-	if (slab_place(slab) == DP_SLAB_FULL)
+	if (dp_slab_place(slab) == DP_SLAB_FULL)
 		objects_list(list, slab);
 	if (objects_close_freed(list, slab))
 		*ret_closing = slab;
 	pthread_mutex_unlock(&list->mutex);
 }
 
-/* The error of a change from `from`, if the object has another state. */
-static int object_refuses(enum dp_object_state is, enum dp_object_state from)
-{
-	if (is == from)
-		return 0;
-	if (is == DP_OBJECT_FREE)
-		return -ESTALE;
-	return is == DP_OBJECT_CLAIMED ? -EBUSY : -EINVAL;
-}
-
-/* One change of state. */
-static int object_change(struct dp_object object, enum dp_object_state from,
-			 enum dp_object_state to)
-{
-	_Atomic uint64_t *state = &object.slab->state[object.index / 32];
-	uint32_t shift = object.index % 32 * 2;
-	uint64_t word = atomic_load_explicit(state, memory_order_relaxed), now;
-	int ret;
-
-	do {
-		ret = object_refuses(word >> shift & 3, from);
-		if (ret)
-			return ret;
-		now = word ^ (uint64_t)(from ^ to) << shift;
-	} while (!atomic_compare_exchange_weak(state, &word, now));
-	dp_fence_after_rmw();
-	return 0;
-}
-
 int dp_object_cancel(struct dp_objects *objects, struct dp_object object,
 		     struct dp_slab **ret_closing)
 {
-	int ret = object_change(object, DP_OBJECT_RESERVED, DP_OBJECT_FREE);
+	int ret = dp_object_change(object, DP_OBJECT_RESERVED, DP_OBJECT_FREE);
 
 	if (!ret)
 		dp_object_freed(objects, object, ret_closing);
 	return ret;
 }
 
-int dp_object_claim(struct dp_object object, enum dp_object_state from)
-{
-	assert(from == DP_OBJECT_RESERVED || from == DP_OBJECT_LIVE);
-	return object_change(object, from, DP_OBJECT_CLAIMED);
-}
-
-void dp_object_settle(struct dp_object object, enum dp_object_state to)
-{
-	int ret = object_change(object, DP_OBJECT_CLAIMED, to);
-
-	assert(!ret && (to == DP_OBJECT_RESERVED || to == DP_OBJECT_LIVE));
-	(void)ret;
-}
-
 void dp_object_settle_freed(struct dp_objects *objects, struct dp_object object,
 			    struct dp_slab **ret_closing)
 {
-	int ret = object_change(object, DP_OBJECT_CLAIMED, DP_OBJECT_FREE);
+	int ret = dp_object_change(object, DP_OBJECT_CLAIMED, DP_OBJECT_FREE);
 
 	assert(!ret);
 	(void)ret;
@@ -595,14 +533,14 @@ void dp_slab_bar(struct dp_objects *objects, struct dp_slab *slab, uint64_t begi
 	uint64_t last = dp_slab_addr(slab) + end;
 
 	/* Before the objects are looked at: one that is freed later is tested then. */
-	atomic_store(&slab->has_bad, true);
+	dp_slab_set_flag(slab, DP_SLAB_HAS_BAD);
 	pthread_mutex_lock(&list->mutex);
-	for (uint32_t i = 0; i < slab->count; i++) {
+	for (uint32_t i = 0; i < dp_slab_objects(slab); i++) {
 		struct dp_object object = { slab, i };
 		uint64_t addr = dp_object_addr(object);
 
-		if (addr < last && addr + slab->size > first)
-			object_change(object, DP_OBJECT_FREE, DP_OBJECT_CLAIMED);
+		if (addr < last && addr + dp_object_size(object) > first)
+			dp_object_change(object, DP_OBJECT_FREE, DP_OBJECT_CLAIMED);
 	}
 	pthread_mutex_unlock(&list->mutex);
 }
@@ -618,7 +556,7 @@ struct dp_slab *dp_slab_take_empty(struct dp_objects *objects, uint32_t class)
 	slab = atomic_load(objects_current(objects, class));
 	if (slab && dp_slab_is_empty(slab)) {
 		atomic_store(objects_current(objects, class), NULL);
-		slab_set_place(slab, DP_SLAB_PARTIAL);
+		dp_slab_set_place(slab, DP_SLAB_PARTIAL);
 		list_add(list, slab, true);
 	} else {
 		slab = list->empty;
@@ -632,34 +570,35 @@ struct dp_slab *dp_slab_take_empty(struct dp_objects *objects, uint32_t class)
 /* The slab is no thread's current one any more. */
 static void objects_take(struct dp_objects *objects, struct dp_slab *slab)
 {
+	uint32_t class = dp_slab_class_of(slab);
+
 	for (uint32_t i = 0; i <= DP_THREAD_SLOT_SHARED; i++)
-		if (atomic_load(&objects->owner[i].slab[slab->class]) == slab)
-			atomic_store(&objects->owner[i].slab[slab->class], NULL);
+		if (atomic_load(&objects->owner[i].slab[class]) == slab)
+			atomic_store(&objects->owner[i].slab[class], NULL);
 }
 
 static bool slab_is_unused(const struct dp_slab *slab)
 {
-	for (uint32_t i = 0; i < slab_words_of_bits(slab->count); i++)
-		if (atomic_load_explicit(&slab->bits[i], memory_order_relaxed))
-			return false;
-	return slab_place(slab) != DP_SLAB_NEW && slab_place(slab) != DP_SLAB_CLOSING;
+	enum dp_slab_place place = dp_slab_place(slab);
+
+	return !dp_slab_has_bits(slab) && place != DP_SLAB_NEW &&
+	       place != DP_SLAB_CLOSING;
 }
 
 struct dp_slab *dp_slab_take_unused(struct dp_objects *objects, struct dp_slab *after)
 {
-	struct dp_slab *slab = after ? after->made_before : atomic_load(&objects->made);
+	struct dp_slab *slab = objects_made_before(objects, after);
 
 	while (slab && !slab_is_unused(slab))
-		slab = slab->made_before;
+		slab = objects_made_before(objects, slab);
 	if (!slab)
 		return NULL;
-	if (slab_place(slab) == DP_SLAB_PARTIAL)
+	if (dp_slab_place(slab) == DP_SLAB_PARTIAL)
 		list_remove(slab_list(objects, slab), slab);
 	objects_take(objects, slab);
 	/* Objects that are reserved now end with the process's use of the pool. */
-	for (uint32_t i = 0; i < slab->words; i++)
-		atomic_store(&slab->state[i], dp_slab_empty_word(slab, i));
-	slab_set_place(slab, DP_SLAB_CLOSING);
+	dp_slab_clear(slab);
+	dp_slab_set_place(slab, DP_SLAB_CLOSING);
 	return slab;
 }
 
@@ -674,17 +613,17 @@ void dp_objects_withdraw_from(struct dp_objects *objects, uint64_t addr)
 static bool objects_withdraw(struct dp_objects *objects, struct dp_slab *slab)
 {
 	struct dp_object_list *list = slab_list(objects, slab);
-	enum dp_slab_place place = slab_place(slab);
+	enum dp_slab_place place = dp_slab_place(slab);
 
 	if (place != DP_SLAB_OWNED && place != DP_SLAB_FULL && place != DP_SLAB_PARTIAL)
 		return false;
 	if (place == DP_SLAB_OWNED) {
 		objects_take(objects, slab);
-		atomic_store(&slab->was_taken, true);
+		dp_slab_set_flag(slab, DP_SLAB_WAS_TAKEN);
 	} else if (place == DP_SLAB_PARTIAL) {
 		list_remove(list, slab);
 	}
-	slab_set_place(slab, DP_SLAB_WITHDRAWN);
+	dp_slab_set_place(slab, DP_SLAB_WITHDRAWN);
 	return dp_slab_is_empty(slab) && objects_close(list, slab);
 }
 
@@ -692,10 +631,10 @@ static bool objects_withdraw(struct dp_objects *objects, struct dp_slab *slab)
  * mutex is taken here first, dp_slab_own() finds withdrawn_from. */
 struct dp_slab *dp_slab_withdraw(struct dp_objects *objects, struct dp_slab *after)
 {
-	struct dp_slab *slab = after ? after->made_before : atomic_load(&objects->made);
+	struct dp_slab *slab = objects_made_before(objects, after);
 	bool is_closing = false;
 
-	for (; slab; slab = slab->made_before) {
+	for (; slab; slab = objects_made_before(objects, slab)) {
 		struct dp_object_list *list = slab_list(objects, slab);
 
 		pthread_mutex_lock(&list->mutex);
@@ -710,14 +649,14 @@ struct dp_slab *dp_slab_withdraw(struct dp_objects *objects, struct dp_slab *aft
 
 void dp_objects_reopen(struct dp_objects *objects)
 {
-	struct dp_slab *slab;
+	struct dp_slab *slab = NULL;
 
 	atomic_store(&objects->withdrawn_from, UINT64_MAX);
-	for (slab = atomic_load(&objects->made); slab; slab = slab->made_before) {
+	while ((slab = objects_made_before(objects, slab))) {
 		struct dp_object_list *list = slab_list(objects, slab);
 
 		pthread_mutex_lock(&list->mutex);
-		if (slab_place(slab) == DP_SLAB_WITHDRAWN)
+		if (dp_slab_place(slab) == DP_SLAB_WITHDRAWN)
 			objects_list(list, slab);
 		pthread_mutex_unlock(&list->mutex);
 	}
@@ -726,16 +665,13 @@ void dp_objects_reopen(struct dp_objects *objects)
 struct dp_object_counts dp_objects_count(struct dp_objects *objects)
 {
 	struct dp_object_counts counts = { 0, 0 };
-	const struct dp_slab *slab = atomic_load(&objects->made);
+	struct dp_slab *slab = NULL;
 
-	for (; slab; slab = slab->made_before) {
-		if (slab_place(slab) == DP_SLAB_NEW)
+	while ((slab = objects_made_before(objects, slab))) {
+		if (dp_slab_place(slab) == DP_SLAB_NEW)
 			continue;
 		counts.slabs++;
-		for (uint32_t i = 0; i < slab_words_of_bits(slab->count); i++)
-			counts.live += __builtin_popcountll(DP_SLAB_BITS &
-				atomic_load_explicit(&slab->bits[i],
-						     memory_order_relaxed));
+		counts.live += dp_slab_live_count(slab);
 	}
 	return counts;
 }

@@ -30,22 +30,8 @@ struct dp_slab_shape {
 	uint32_t first;			/* offset of the first object */
 };
 
-/*
- * The class whose objects are the smallest that have `size` bytes, 1 to
- * DP_SLAB_OBJECT_MAX. Eight classes in steps of 16 bytes, then eight for each doubling.
- */
-static inline uint32_t dp_slab_class(uint64_t size)
-{
-	uint32_t last = size - 1, log;
-
-	assert(size >= 1 && size <= DP_SLAB_OBJECT_MAX);
-	if (last < 128)
-		return last / 16;
-	log = 31 - __builtin_clz(last);
-	return (log - 7) * 8 + (last >> (log - 3));
-}
-
-/* The size of the objects of a class. */
+/* The size of the objects of a class: eight classes in steps of 16 bytes, then eight
+ * for each doubling. */
 static inline uint32_t dp_slab_class_size(uint32_t class)
 {
 	assert(class < DP_SLAB_CLASSES);

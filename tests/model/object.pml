@@ -5,9 +5,9 @@
  * that know nothing of each other. Another thread publishes the other object.
  *
  * Stands for:
- *	lib/extent/objects.h: dp_slab_pop dp_object_toggle dp_object_take_change
- *	lib/extent/objects.c: dp_object_claim dp_object_cancel dp_object_settle
- *	lib/extent/objects.c: dp_object_settle_freed
+ *	lib/extent/slab.h: dp_slab_try_pop dp_object_toggle dp_object_take_change
+ *	lib/extent/slab.c: dp_object_claim dp_object_settle
+ *	lib/extent/objects.c: dp_object_cancel dp_object_settle_freed
  *
  * Left out: slabs (slabs.pml); batches of more than one object; a crash (tests/sim).
  *

@@ -7,9 +7,12 @@
  * shrink closes the segment of the slab, which is not used then, and may fail.
  *
  * Stands for:
- *	lib/extent/objects.h: dp_slab_pop dp_object_try dp_slab_is_empty dp_slab_is_full
- *	lib/extent/objects.h: dp_slab_seal dp_object_is_settled
- *	lib/extent/objects.c: dp_object_reserve dp_object_steal dp_object_cancel
+ *	lib/extent/slab.h: dp_slab_try_pop dp_slab_pop dp_slab_is_empty
+ *	lib/extent/slab.h: dp_object_is_settled
+ *	lib/extent/slab.c: dp_slab_is_full dp_slab_seal dp_slab_set_place
+ *	lib/extent/objects.h: dp_object_try
+ *	lib/extent/objects.c: dp_object_try_all dp_object_reserve dp_object_steal
+ *	lib/extent/objects.c: dp_object_cancel
  *	lib/extent/objects.c: objects_leave objects_choose objects_list dp_object_freed
  *	lib/extent/objects.c: objects_close_surplus objects_close dp_slab_take_empty
  *	lib/extent/objects.c: dp_slab_own dp_slab_forget

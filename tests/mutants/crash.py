@@ -31,10 +31,10 @@ MUTANTS = [
      'two publishers change one word of a slab at once',
      '	return batch_choose_lock(batch, dp_object_bits_addr(step->object));',
      '	return 0;'),
-    ('slab-with-objects-is-closed', OBJECTS, 'lib/extent/objects.c',
+    ('slab-with-objects-is-closed', OBJECTS, 'lib/extent/slab.c',
      'a close frees slabs that have live objects',
      '''		if (atomic_load_explicit(&slab->bits[i], memory_order_relaxed))
-			return false;''',
+			return true;''',
      '''		(void)i;'''),
     # ------------------------------------------------------------- redo lanes
     ('lane-never-closed', SIM, 'lib/media/lane.c',

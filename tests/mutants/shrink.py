@@ -26,23 +26,23 @@ MUTANTS = [
      '''	} else if (place == DP_SLAB_PARTIAL) {
 		list_remove(list, slab);
 	}
-	slab_set_place(slab, DP_SLAB_WITHDRAWN);''',
+	dp_slab_set_place(slab, DP_SLAB_WITHDRAWN);''',
      '''	} else if (place == DP_SLAB_PARTIAL) {
 		return false;
 	}
-	slab_set_place(slab, DP_SLAB_WITHDRAWN);'''),
+	dp_slab_set_place(slab, DP_SLAB_WITHDRAWN);'''),
     ('closed-slab-owned', TEST, 'lib/extent/objects.c',
      'a thread goes on with its current slab in a closed segment',
      '''		objects_take(objects, slab);
-		atomic_store(&slab->was_taken, true);''',
-     '''		atomic_store(&slab->was_taken, true);'''),
+		dp_slab_set_flag(slab, DP_SLAB_WAS_TAKEN);''',
+     '''		dp_slab_set_flag(slab, DP_SLAB_WAS_TAKEN);'''),
     ('closed-slab-kept', TEST, 'lib/extent/objects.c',
      'an empty slab of a closed segment is not freed',
      'return dp_slab_is_empty(slab) && objects_close(list, slab);\n\treturn',
      'return false;\n\treturn'),
     ('closed-slab-lost', TEST, 'lib/extent/objects.c',
      'after a shrink that failed its slabs are not used again',
-     '''		if (slab_place(slab) == DP_SLAB_WITHDRAWN)
+     '''		if (dp_slab_place(slab) == DP_SLAB_WITHDRAWN)
 			objects_list(list, slab);''',
      ''),
     ('closed-slab-is-made', SLABS, 'lib/extent/objects.c',

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <stdlib.h>
 #include <stdarg.h>
 #include <cmocka.h>
 #include "extent/objects.h"
@@ -107,6 +108,39 @@ static void only_addresses_of_objects_are_found(void **state)
 	assert_int_equal(found, COUNT);
 	assert_null(dp_slab_at(&objects, BLOCKS));
 	assert_null(dp_slab_at(&objects, UINT64_MAX));
+}
+
+/* The reference divides. */
+static void expect_found(struct dp_slab *slab, const struct dp_object_class *of,
+			 uint64_t addr)
+{
+	uint64_t offset = addr - dp_slab_first(slab);
+	bool is_one = addr >= dp_slab_first(slab) && offset % of->size == 0 &&
+		      offset / of->size < of->count;
+	struct dp_object object;
+
+	assert_int_equal(dp_slab_find(slab, addr, &object), is_one);
+	if (is_one)
+		assert_int_equal(object.index, offset / of->size);
+}
+
+static void objects_of_every_size_are_found(void **state)
+{
+	const uint64_t addr = 7 * SLAB_BLOCKS * 4096;
+
+	(void)state;
+	for (uint32_t size = 16; size <= 2048; size += 16) {
+		struct dp_object_class of = { size, 65000 / size, 64 };
+		struct dp_slab *slab = dp_slab_make(0, &of);
+
+		assert_non_null(slab);
+		dp_slab_begin(slab, addr);
+		for (uint64_t at = addr - 128; at < addr + 65536 + 128; at++)
+			expect_found(slab, &of, at);
+		expect_found(slab, &of, 0);
+		expect_found(slab, &of, UINT64_MAX);
+		free(slab);
+	}
 }
 
 /* --------------------------------------------------------------------- states */
@@ -406,6 +440,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(only_addresses_of_objects_are_found),
+		TEST(objects_of_every_size_are_found),
 		TEST(each_state_allows_its_changes_only),
 		TEST(a_slab_has_its_count_of_objects),
 		TEST(a_full_slab_is_used_again_when_an_object_was_freed),
