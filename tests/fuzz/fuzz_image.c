@@ -486,6 +486,18 @@ static int keep_new(struct daxpin_pool *pool, const struct daxpin_op *op,
 	return ret;
 }
 
+/* The addresses of the extents that were kept after the open. */
+static uint64_t kept[WORK_MAX];
+static uint32_t keeps;
+
+static bool is_kept(struct daxpin_extent extent)
+{
+	for (uint32_t i = 0; i < keeps; i++)
+		if (kept[i] == extent.addr)
+			return true;
+	return false;
+}
+
 static void use_new(struct daxpin_pool *pool, uint8_t how)
 {
 	static const uint64_t blocks[] = { 1, 2, 63, 512, 513, 3000, 7680, 15872 };
@@ -503,18 +515,21 @@ static void use_new(struct daxpin_pool *pool, uint8_t how)
 	expect(!daxpin_hold(pool, op.extent, DAXPIN_HOLD_READ), "hold");
 	if (!(how & 8) || keep_new(pool, &op, info.segment_size))
 		expect(!daxpin_cancel(pool, op.extent), "cancel");
+	else
+		kept[keeps++] = op.extent.addr;
 	expect(!daxpin_drop(pool, op.extent), "drop");
 }
 
 /*
  * Reads the medium of the open pool, because a degraded open also opens a pool that the
- * reader has refused.
+ * reader has refused. A root whose extent did not exist at the open is not counted in
+ * an extent that was kept there since, even if the generations are equal.
  */
 static bool has_root(struct daxpin_extent extent)
 {
 	struct reader_root root;
 
-	for (uint32_t i = 0; i < DP_ROOTS; i++)
+	for (uint32_t i = 0; !is_kept(extent) && i < DP_ROOTS; i++)
 		if (reader_root_on_media(i, &root) && root.addr == extent.addr &&
 		    !root.object && root.gen == (extent.gen & 0x7fff))
 			return true;
@@ -627,6 +642,7 @@ static void use_object(struct daxpin_pool *pool, uint8_t how)
 static void use(struct daxpin_pool *pool, const struct header *header)
 {
 	founds = 0;
+	keeps = 0;
 	for (uint32_t i = 0; i < WORK_MAX && header->work[i]; i++) {
 		if (header->what & DO_OBJECTS)
 			use_object(pool, header->work[i]);
