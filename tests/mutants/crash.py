@@ -12,7 +12,24 @@ PAGE_TOGETHER = ['tests/sim/sim', '--stop', '--kind', 'together-page']
 OBJECTS = ['tests/sim/sim', '--stop', '--states', '400', '--kind', 'object-*']
 OBJECTS_TOGETHER = ['tests/sim/sim', '--stop', '--kind', 'together-objects']
 
+SHORT = ['tests/sim/sim', '--stop', '--states', '400', '--kind', 'short-*']
+
 MUTANTS = [
+    # --------------------------------------------------------- a short segment
+    ('short-is-always-the-last', SHORT, 'lib/pool/segment.c',
+     'after a grow the new segment is taken for the short one',
+     '''		.short_index = super->short_index,''',
+     '''		.short_index = super->segments - 1,'''),
+    ('short-outlives-its-segment', SHORT, 'lib/pool/own.c',
+     'the superblock describes a short segment that a shrink has removed',
+     '''	if (super->short_index >= segments) {''',
+     '''	if (super->short_index > segments) {'''),
+    ('short-is-forgotten-by-a-grow', SHORT, 'lib/pool/own.c',
+     'after a grow the short segment is as long as the others',
+     '''	super->segments = segments;
+	if (super->short_index >= segments) {''',
+     '''	super->segments = segments;
+	if (super->short_index < segments) {'''),
     # ---------------------------------------------------------- small objects
     ('slab-words-not-fenced', OBJECTS, 'lib/core/slabs.c',
      'a slab exists before the words of its objects are durable',

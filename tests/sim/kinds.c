@@ -51,7 +51,7 @@ void setup_pool(struct world *world)
 
 void fill_all_but(struct world *world, uint32_t blocks)
 {
-	uint32_t all = MEDIA_SEGMENT_SIZE / DP_BLOCK_SIZE - DP_CHUNK_BLOCKS;
+	uint32_t all = media_segment_size / DP_BLOCK_SIZE - DP_CHUNK_BLOCKS;
 	struct world_extent extent;
 
 	if (!world_prepare(world, all - blocks, &extent))

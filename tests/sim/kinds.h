@@ -7,6 +7,7 @@
 struct kind_list {
 	const struct kind *kind;
 	uint32_t count;
+	bool has_short;			/* see media_init() */
 };
 
 /* kinds_pool.c: create, open, close, the owner's record. */
@@ -26,6 +27,9 @@ extern const struct kind_list kinds_reclaim;
 
 /* kinds_shrink.c: copies of extents, and a shrink. */
 extern const struct kind_list kinds_shrink;
+/* The same files: pools that have a short segment. */
+extern const struct kind_list kinds_short_pool;
+extern const struct kind_list kinds_short_shrink;
 
 /* ------------------------------------------------------- common to kinds */
 

@@ -285,4 +285,6 @@ static const struct kind list[] = {
 	  setup_pool, run_chain, NULL },
 };
 
-const struct kind_list kinds_batch = { list, sizeof(list) / sizeof(list[0]) };
+const struct kind_list kinds_batch = {
+	.kind = list, .count = sizeof(list) / sizeof(list[0]),
+};

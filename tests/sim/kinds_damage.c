@@ -201,5 +201,5 @@ static const struct kind list[] = {
 };
 
 const struct kind_list kinds_damage = {
-	list, sizeof(list) / sizeof(list[0])
+	.kind = list, .count = sizeof(list) / sizeof(list[0]),
 };

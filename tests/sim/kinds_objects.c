@@ -436,4 +436,6 @@ static const struct kind list[] = {
 	  3, 1, 150, setup, run_claims, NULL },
 };
 
-const struct kind_list kinds_objects = { list, sizeof(list) / sizeof(list[0]) };
+const struct kind_list kinds_objects = {
+	.kind = list, .count = sizeof(list) / sizeof(list[0]),
+};

@@ -168,4 +168,27 @@ static const struct kind list[] = {
 	  setup_pool, run_grow_beside, NULL },
 };
 
-const struct kind_list kinds_pool = { list, sizeof(list) / sizeof(list[0]) };
+const struct kind_list kinds_pool = {
+	.kind = list, .count = sizeof(list) / sizeof(list[0]),
+};
+
+/* The last segment that create makes is short. A grow adds whole ones behind it. */
+static const struct kind short_list[] = {
+	{ "short-create", "a new pool, the second segment is short", 2, 2, 1, 1, 100,
+	  NULL, run_create, NULL },
+	{ "short-open-left", "a pool whose owner died, the second segment is short", 2,
+	  3, 1, 1, 50, setup_left_pool, run_open, NULL },
+	{ "short-close", "a clean close, the second segment is short, and an open", 2,
+	  3, 1, 1, 50, setup_left_pool, run_close_and_open, NULL },
+	{ "short-grow", "a keep in a short segment, a grow by a whole one, a keep there",
+	  1, 3, 1, 2, 150, setup_pool, run_grow, NULL },
+	{ "short-grow-close", "a short segment, a grow, a clean close, and an open",
+	  1, 2, 1, 1, 50, setup_left_pool, run_grow_and_close, NULL },
+	{ "short-grow-beside", "a short segment, a grow, while another keeps and retires",
+	  1, 1, 2, 1, 100, setup_pool, run_grow_beside, NULL },
+};
+
+const struct kind_list kinds_short_pool = {
+	.kind = short_list, .count = sizeof(short_list) / sizeof(short_list[0]),
+	.has_short = true,
+};

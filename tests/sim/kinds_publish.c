@@ -172,5 +172,5 @@ static const struct kind list[] = {
 };
 
 const struct kind_list kinds_publish = {
-	list, sizeof(list) / sizeof(list[0])
+	.kind = list, .count = sizeof(list) / sizeof(list[0]),
 };

@@ -65,7 +65,7 @@ static void check_chunks(struct world *world)
 	uint64_t holes = 0;
 
 	for (uint32_t i = 0; i < MEDIA_SEGMENTS; i++)
-		for (uint32_t c = 1; c < MEDIA_SEGMENT_SIZE / DP_CHUNK_SIZE;
+		for (uint32_t c = 1; c < media_segment_size / DP_CHUNK_SIZE;
 		     c++) {
 			if (!machine_inode(i)->hole[c])
 				continue;
@@ -479,7 +479,7 @@ static void run_barrier(struct world *world)
 	if (!begin(world, plan) || world_reserve(world, 2, 0, dead))
 		return;
 	world_kill(world);
-	machine_pin(dead->extent.addr / MEDIA_SEGMENT_SIZE,
+	machine_pin(dead->extent.addr / media_segment_size,
 		    machine.now_ns + pinned_ns + MS, land, dead);
 	events = media_events();
 	ret = world_open_until(world, machine.now_ns + 10 * MS);
@@ -487,7 +487,7 @@ static void run_barrier(struct world *world)
 		world_wrong(world, "an open that was refused stored something");
 	if (ret == -EBUSY)
 		open_in_time(world);
-	if (machine_is_pinned(dead->extent.addr / MEDIA_SEGMENT_SIZE))
+	if (machine_is_pinned(dead->extent.addr / media_segment_size))
 		world_wrong(world, "opened while the dead owner's pages are pinned");
 	publish_some(world, 3);
 	dp_os_sleep_ns(5000 * MS);
@@ -541,5 +541,5 @@ static const struct kind list[] = {
 };
 
 const struct kind_list kinds_reclaim = {
-	list, sizeof(list) / sizeof(list[0])
+	.kind = list, .count = sizeof(list) / sizeof(list[0]),
 };

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include "kinds.h"
 
-#define SEGMENT_BLOCKS	(MEDIA_SEGMENT_SIZE / DP_BLOCK_SIZE)
 #define LISTED		16u
 
 static void keep_three(struct world *world)
@@ -26,16 +25,19 @@ static void reserve_only(struct world *world, uint32_t blocks,
 		world_wrong(world, "%u blocks cannot be reserved", blocks);
 }
 
-/* Both segments have three extents: while one is full, the other gets them. */
+/* Both segments have three extents: while one is full, the other gets them. The last
+ * may be short. */
 static void setup_both(struct world *world)
 {
+	const uint32_t first = media_segment_size / DP_BLOCK_SIZE - DP_CHUNK_BLOCKS;
+	const uint32_t last = media_last_size() / DP_BLOCK_SIZE - DP_CHUNK_BLOCKS;
 	struct world_extent whole, rest;
 
 	if (world_create(world, false))
 		return;
-	reserve_only(world, SEGMENT_BLOCKS - DP_CHUNK_BLOCKS, &whole);
+	reserve_only(world, first, &whole);
 	keep_three(world);
-	reserve_only(world, SEGMENT_BLOCKS - DP_CHUNK_BLOCKS - 1024, &rest);
+	reserve_only(world, last - 1024, &rest);
 	if (world_is_wrong(world))
 		return;
 	daxpin_cancel(world->pool, whole.extent);
@@ -95,10 +97,10 @@ static int move_all(struct daxpin_pool *pool, const struct daxpin_shrink_wait *w
 	(void)pool;
 	(void)wait;
 	for (uint32_t i = 0; i < count && !world_is_wrong(world); i++)
-		if (list[i].extent.addr >= MEDIA_SEGMENT_SIZE)
+		if (list[i].extent.addr >= media_segment_size)
 			move(world, &list[i]);
 	count = world_list(world, list, LISTED);
-	if (count && list[count - 1].extent.addr >= MEDIA_SEGMENT_SIZE)
+	if (count && list[count - 1].extent.addr >= media_segment_size)
 		world_wrong(world, "an extent was moved within a segment that is closed");
 	return 1;
 }
@@ -115,9 +117,9 @@ static void clear_segment(struct world *world)
 	uint32_t count = world_list(world, list, LISTED);
 	int ret;
 
-	if (!count || list[count - 1].extent.addr < MEDIA_SEGMENT_SIZE)
+	if (!count || list[count - 1].extent.addr < media_segment_size)
 		return;
-	ret = daxpin_pool_shrink(world->pool, MEDIA_SEGMENT_SIZE, &options);
+	ret = daxpin_pool_shrink(world->pool, media_segment_size, &options);
 	if (ret != -ECANCELED)
 		world_wrong(world, "a shrink that progress() cancels: %d", ret);
 }
@@ -151,6 +153,27 @@ static void run_move_and_shrink(struct world *world)
 		world_shrink(world, 1);
 }
 
+/* A grow is refused in the open that has shrunk, so there is another open before it. */
+static void run_shrink_and_grow(struct world *world)
+{
+	struct world_extent extent;
+
+	world->may_grow = true;
+	recover(world);
+	if (world_is_wrong(world))
+		return;
+	if (!world->level) {
+		clear_segment(world);
+		if (world_is_wrong(world))
+			return;
+		world_ready(world);
+		if (world_shrink(world, 1) || world_close(world) || world_open(world))
+			return;
+	}
+	if (!world_grow(world) && !world_prepare(world, 2, &extent))
+		world_keep(world, &extent, DAXPIN_OP_PERSISTED);
+}
+
 static const struct kind list[] = {
 	{ "copy", "a copy is kept, another replaces the original", 1, 2, 1, 1, 100,
 	  setup_pool, run_copy, NULL },
@@ -160,4 +183,20 @@ static const struct kind list[] = {
 	  1, 100, setup_both, run_move_and_shrink, NULL },
 };
 
-const struct kind_list kinds_shrink = { list, sizeof(list) / sizeof(list[0]) };
+const struct kind_list kinds_shrink = {
+	.kind = list, .count = sizeof(list) / sizeof(list[0]),
+};
+
+static const struct kind short_list[] = {
+	{ "short-shrink", "a short segment is removed", 2, 3, 1, 1, 100,
+	  setup_both, run_shrink, NULL },
+	{ "short-shrink-move", "extents are moved out of a short segment, and it is removed",
+	  2, 2, 1, 1, 100, setup_both, run_move_and_shrink, NULL },
+	{ "short-shrink-grow", "a short segment is removed; the next open adds a whole one",
+	  2, 3, 1, 1, 100, setup_both, run_shrink_and_grow, NULL },
+};
+
+const struct kind_list kinds_short_shrink = {
+	.kind = short_list, .count = sizeof(short_list) / sizeof(short_list[0]),
+	.has_short = true,
+};

@@ -346,5 +346,5 @@ static const struct kind list[] = {
 };
 
 const struct kind_list kinds_together = {
-	list, sizeof(list) / sizeof(list[0])
+	.kind = list, .count = sizeof(list) / sizeof(list[0]),
 };

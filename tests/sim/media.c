@@ -8,12 +8,14 @@
 #include "schedule.h"
 
 #define LINE		64u
-#define LINES		((MEDIA_SIZE + LINE - 1) / LINE)
+#define LINES		((MEDIA_SIZE_MAX + LINE - 1) / LINE)
 
 _Thread_local uint32_t media_actor;
 uint64_t media_sum;
+uint64_t media_segment_size;
 
 static char *base;
+static uint64_t inodes_offset, media_size, last_size;
 static struct media_trace *current;
 /* Lines stored since they were last flushed, for watched traces. */
 static uint64_t dirty[(LINES + 63) / 64];
@@ -40,7 +42,7 @@ void media_begin(struct media_trace *trace, bool watched)
 	memset(dirty, 0, sizeof(dirty));
 	memset(flushed, 0, sizeof(flushed));
 	for (uint32_t s = 0; s < MEDIA_SEGMENTS; s++)
-		memcpy(shadow[s], base + s * MEDIA_SEGMENT_SIZE, DP_CHUNK_SIZE);
+		memcpy(shadow[s], base + s * media_segment_size, DP_CHUNK_SIZE);
 }
 
 void media_end(struct media_trace *trace)
@@ -94,14 +96,14 @@ static struct media_event *add_event(enum media_what what, const void *at,
 		.size = size,
 		.first = current->changes,
 	};
-	assert(event->offset + size <= MEDIA_SIZE);
+	assert(event->offset + size <= media_size);
 	return event;
 }
 
 static void shadow_word(uint32_t word, uint64_t is)
 {
-	uint64_t segment = word * 8ull / MEDIA_SEGMENT_SIZE;
-	uint64_t at = word * 8ull % MEDIA_SEGMENT_SIZE;
+	uint64_t segment = word * 8ull / media_segment_size;
+	uint64_t at = word * 8ull % media_segment_size;
 
 	if (segment < MEDIA_SEGMENTS && at < DP_CHUNK_SIZE)
 		memcpy(shadow[segment] + at, &is, 8);
@@ -160,7 +162,7 @@ void media_store(void *to, const void *from, uint64_t size)
 	uint64_t offset = (char *)to - base, end = offset + size;
 	struct media_event *event;
 
-	assert(size && end <= MEDIA_SIZE);
+	assert(size && end <= media_size);
 	if (!current) {		/* before the machine is recorded */
 		from ? memcpy(to, from, size) : memset(to, 0, size);
 		return;
@@ -196,7 +198,7 @@ void media_flush(const void *from, uint64_t size)
 		event->lines += line_is_dirty(l);
 		dirty[l / 64] &= ~(1ull << l % 64);
 	}
-	event->useless = !event->lines && event->offset < MEDIA_INODES_OFFSET;
+	event->useless = !event->lines && event->offset < inodes_offset;
 }
 
 void media_fence(void)
@@ -217,13 +219,13 @@ void media_fence(void)
 bool media_is_recorded(uint64_t *ret_offset)
 {
 	for (uint32_t s = 0; s < MEDIA_SEGMENTS; s++) {
-		const char *now = base + s * MEDIA_SEGMENT_SIZE;
+		const char *now = base + s * media_segment_size;
 
 		if (!memcmp(now, shadow[s], DP_CHUNK_SIZE))
 			continue;
 		for (uint64_t at = 0; at < DP_CHUNK_SIZE; at += 8)
 			if (memcmp(now + at, shadow[s] + at, 8)) {
-				*ret_offset = s * MEDIA_SEGMENT_SIZE + at;
+				*ret_offset = s * media_segment_size + at;
 				return false;
 			}
 	}
@@ -232,12 +234,12 @@ bool media_is_recorded(uint64_t *ret_offset)
 
 const char *media_place(uint64_t offset, char text[80])
 {
-	uint64_t segment = offset / MEDIA_SEGMENT_SIZE;
-	uint64_t at = offset % MEDIA_SEGMENT_SIZE;
+	uint64_t segment = offset / media_segment_size;
+	uint64_t at = offset % media_segment_size;
 	unsigned long long low = at;
 	const char *what = "payload";
 
-	if (offset >= MEDIA_INODES_OFFSET)
+	if (offset >= inodes_offset)
 		return strcpy(text, "inode");
 	if (at < DP_SUPER_SIZE)
 		what = "superblock";
@@ -270,7 +272,17 @@ static void media_kernel(bool begins)
 	media_actor = begins ? MEDIA_KERNEL : before;
 }
 
-void media_init(void)
+uint64_t media_last_size(void)
+{
+	return last_size;
+}
+
+uint64_t media_pool_size(uint32_t segments)
+{
+	return (segments - 1) * media_segment_size + last_size;
+}
+
+void media_init(bool has_short)
 {
 	static const struct machine_observer observer = {
 		.turn = schedule_point, .wait = schedule_wait,
@@ -278,8 +290,12 @@ void media_init(void)
 		.fence = media_fence, .kernel = media_kernel,
 	};
 
+	last_size = MEDIA_SEGMENT_MIN;
+	media_segment_size = has_short ? MEDIA_SEGMENT_MAX : MEDIA_SEGMENT_MIN;
+	inodes_offset = MEDIA_SEGMENTS * media_segment_size;
+	media_size = inodes_offset + MEDIA_SEGMENTS * sizeof(struct machine_inode);
 	machine_reset(machine_disk_new_in_place(MEDIA_SEGMENTS,
-						MEDIA_SEGMENT_SIZE));
+						media_segment_size));
 	machine.kind = DP_SOURCE_FSDAX;
 	machine_set_boot(0);		/* each restart counts it up */
 	machine.observer = &observer;

@@ -17,11 +17,11 @@
 #include "random.h"
 
 #define MEDIA_SEGMENTS		2u
-#define MEDIA_SEGMENT_SIZE	(32ull << 20)	/* the minimum */
-#define MEDIA_INODES_OFFSET	(MEDIA_SEGMENTS * MEDIA_SEGMENT_SIZE)
-#define MEDIA_SIZE		(MEDIA_INODES_OFFSET + \
+#define MEDIA_SEGMENT_MIN	(32ull << 20)	/* a usual one; and a short one */
+#define MEDIA_SEGMENT_MAX	(64ull << 20)	/* of a pool with a short one */
+#define MEDIA_SIZE_MAX		(MEDIA_SEGMENTS * MEDIA_SEGMENT_MAX + \
 				 MEDIA_SEGMENTS * sizeof(struct machine_inode))
-#define MEDIA_WORDS		(MEDIA_SIZE / 8)
+#define MEDIA_WORDS_MAX		(MEDIA_SIZE_MAX / 8)
 #define MEDIA_ACTORS		4u
 #define MEDIA_KERNEL		(MEDIA_ACTORS - 1)
 
@@ -64,8 +64,15 @@ struct media_trace {
 /* The number of this thread's actor; 0 outside of schedule_run(). */
 extern _Thread_local uint32_t media_actor;
 
-/* Starts the machine, with the recorded medium as its disk. */
-void media_init(void);
+/* The size of the segments but for a short one. */
+extern uint64_t media_segment_size;
+
+/* Starts the machine, with the recorded medium as its disk. has_short: the last segment
+ * of a pool that is created is shorter than the others. */
+void media_init(bool has_short);
+/* The bytes of a pool that is created with so many segments, and of its last one. */
+uint64_t media_pool_size(uint32_t segments);
+uint64_t media_last_size(void);
 char *media_base(void);
 
 /*

@@ -261,17 +261,28 @@ static bool was_read(const struct model *model, const struct effect *effect)
 	return false;
 }
 
+/* The short segment is the last one of a create, and a shrink may remove it. */
+static void count_segments(struct model *model, uint32_t segments)
+{
+	model->segments = segments;
+	model->bytes = segments * media_segment_size;
+	if (model->short_end > segments)
+		model->short_end = 0;
+	if (model->short_end)
+		model->bytes -= media_segment_size - media_last_size();
+}
+
 /* A grow or a shrink. Nothing lives in segments that are removed; their blocks have no
  * generation any more. */
 static bool set_segments(struct model *model, uint32_t segments)
 {
-	uint64_t end = segments * MEDIA_SEGMENT_SIZE;
+	uint64_t end = segments * media_segment_size;
 
 	if (model->extents && model->extent[model->extents - 1].addr >= end)
 		return false;
 	while (model->ended && model->end[model->ended - 1].addr >= end)
 		model->end[--model->ended] = (struct model_word) { 0, 0 };
-	model->segments = segments;
+	count_segments(model, segments);
 	return model->ready;
 }
 
@@ -297,14 +308,16 @@ static bool change_owner(struct model *model, const struct effect *effect)
 		return set_segments(model, effect->value);
 	case EFFECT_DESTROY:
 		model->ready = false;
-		model->segments = 0;
+		model->short_end = 0;
+		count_segments(model, 0);
 		model->unclean = false;
 		model->rdma = 0;
 		model_clear_space(model);
 		return true;
 	default:
 		model->owners++;
-		model->segments = effect->blocks;
+		model->short_end = effect->blocks;
+		count_segments(model, effect->blocks);
 		model->ready = true;
 		return true;
 	}

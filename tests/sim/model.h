@@ -42,6 +42,8 @@ struct model {
 	uint32_t rdma;			/* verbs contexts on record */
 	uint32_t owners;		/* set by create: which pool it is */
 	uint32_t segments;
+	uint32_t short_end;		/* segments up to the short one; 0: none */
+	uint64_t bytes;			/* of all segments */
 	uint64_t epoch;			/* the highest that was returned */
 	uint32_t extents;
 	uint32_t ended;

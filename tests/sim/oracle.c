@@ -68,8 +68,8 @@ static int observe_extent(struct daxpin_pool *pool,
 		extent.gen & DP_WORD_GEN_MASK, false
 	};
 
-	if (machine_is_hole(it.addr / MEDIA_SEGMENT_SIZE,
-			    it.addr % MEDIA_SEGMENT_SIZE, size))
+	if (machine_is_hole(it.addr / media_segment_size,
+			    it.addr % media_segment_size, size))
 		observing->fault = "an extent is in a hole";
 	else if (!model_add_extent(observing->seen, it.addr, it.blocks, it.gen,
 			      false))
@@ -131,6 +131,7 @@ bool oracle_observe(struct oracle *oracle, struct daxpin_pool *pool,
 	ret_seen->ready = true;
 	ret_seen->epoch = info.epoch;
 	ret_seen->segments = info.segments;
+	ret_seen->bytes = info.media_bytes;
 	if (observing.fault)
 		return wrong(oracle, "it has %s", observing.fault);
 	return true;
@@ -179,7 +180,7 @@ static bool check_holes(struct oracle *oracle, struct daxpin_pool *pool)
 {
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		for (uint32_t b = DP_CHUNK_BLOCKS;
-		     b < MEDIA_SEGMENT_SIZE / DP_BLOCK_SIZE; b++)
+		     b < dp_geometry_blocks(&pool->media.geometry, i); b++)
 			if (machine_inode(i)->hole[b / DP_CHUNK_BLOCKS] &&
 			    dp_bits_is_free(dp_spaces_bits(&pool->spaces, i), b))
 				return wrong(oracle, "segment %u, block %u is free and in a hole",
@@ -188,20 +189,20 @@ static bool check_holes(struct oracle *oracle, struct daxpin_pool *pool)
 }
 
 struct holes {
-	bool chunk[MEDIA_SEGMENTS][MEDIA_SEGMENT_SIZE / DP_CHUNK_SIZE];
+	bool chunk[MEDIA_SEGMENTS][MEDIA_SEGMENT_MAX / DP_CHUNK_SIZE];
 };
 
 static void find_holes(struct holes *ret_holes)
 {
 	for (uint32_t i = 0; i < MEDIA_SEGMENTS; i++)
-		for (uint32_t c = 0; c < MEDIA_SEGMENT_SIZE / DP_CHUNK_SIZE; c++)
+		for (uint32_t c = 0; c < media_segment_size / DP_CHUNK_SIZE; c++)
 			ret_holes->chunk[i][c] = machine_inode(i)->hole[c];
 }
 
 static bool is_in_hole(const struct holes *holes, uint64_t addr, uint32_t blocks)
 {
-	const bool *chunk = holes->chunk[addr / MEDIA_SEGMENT_SIZE];
-	uint64_t first = addr % MEDIA_SEGMENT_SIZE;
+	const bool *chunk = holes->chunk[addr / media_segment_size];
+	uint64_t first = addr % media_segment_size;
 	uint64_t last = first + blocks * DP_BLOCK_SIZE - 1;
 
 	for (uint64_t i = first / DP_CHUNK_SIZE; i <= last / DP_CHUNK_SIZE; i++)
@@ -230,8 +231,8 @@ static bool check_extents(struct oracle *oracle, const struct holes *holes,
 /* After the return of a call that writes it, the copy must be up to date. */
 static bool check_copies(struct oracle *oracle)
 {
-	for (uint32_t i = 0; i < oracle->segments; i++) {
-		uint64_t at = i * MEDIA_SEGMENT_SIZE;
+	for (uint32_t i = 0; i < oracle->seen.segments; i++) {
+		uint64_t at = i * media_segment_size;
 		const struct dp_super *main = newest(at + DP_SUPER_OFFSET);
 		const struct dp_super *copy = newest(at + DP_COPY_OFFSET);
 
@@ -316,6 +317,7 @@ bool oracle_is_same(const struct model *expected, const struct model *seen)
 	if (!seen->ready)
 		return true;
 	return expected->segments == seen->segments &&
+	       expected->bytes == seen->bytes &&
 	       expected->unclean == seen->unclean &&
 	       expected->rdma == seen->rdma &&
 	       oracle_is_same_space(expected, seen);
@@ -329,8 +331,8 @@ static uint32_t add_list(char *text, uint32_t size, const char *what,
 			       model->unclean ? "un" : "", model->rdma);
 
 	if (model->segments && at < size)
-		at += snprintf(text + at, size - at, " %u segment(s);",
-			       model->segments);
+		at += snprintf(text + at, size - at, " %u segment(s), %llu bytes;",
+			       model->segments, (unsigned long long)model->bytes);
 	for (uint32_t i = 0; i < model->extents && i < 8 && at < size; i++)
 		at += snprintf(text + at, size - at, " %llx+%u.%u",
 			       (unsigned long long)model->extent[i].addr >> 12,
@@ -394,8 +396,8 @@ static int start(struct oracle *oracle, bool create, char errmsg[300],
 	errmsg[0] = '\0';
 	if (!create)
 		return daxpin_pool_open(MACHINE_POOL, &options, ret_pool);
-	options.pool_size = oracle->segments * MEDIA_SEGMENT_SIZE;
-	options.segment_size = MEDIA_SEGMENT_SIZE;
+	options.pool_size = media_pool_size(oracle->segments);
+	options.segment_size = media_segment_size;
 	return daxpin_pool_create(MACHINE_POOL, &options, ret_pool);
 }
 

@@ -8,7 +8,7 @@
 #include "power.h"
 
 #define PAGE_WORDS	512u
-#define PAGES		(MEDIA_WORDS / PAGE_WORDS + 1)
+#define PAGES		(MEDIA_WORDS_MAX / PAGE_WORDS + 1)
 /* Words shown of a state, and words tried alone or missing in a sample. */
 #define DESCRIBED	24u
 
@@ -38,13 +38,13 @@ static void *grow(void *array, uint32_t *max, size_t size)
 void power_init(struct power *power)
 {
 	memset(power, 0, sizeof(*power));
-	power->slot = sparse(MEDIA_WORDS * sizeof(*power->slot));
+	power->slot = sparse(MEDIA_WORDS_MAX * sizeof(*power->slot));
 	power->page = sparse(PAGES * sizeof(*power->page));
 }
 
 void power_fini(struct power *power)
 {
-	munmap(power->slot, MEDIA_WORDS * sizeof(*power->slot));
+	munmap(power->slot, MEDIA_WORDS_MAX * sizeof(*power->slot));
 	munmap(power->page, PAGES * sizeof(*power->page));
 	free(power->word);
 	free(power->fresh);

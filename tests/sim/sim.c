@@ -15,6 +15,7 @@
  * Each kind runs in a process of its own, so that an assertion that fails in
  * the library is a result like any other.
  */
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <malloc.h>
@@ -28,13 +29,14 @@
 #include <unistd.h>
 #include "kinds.h"
 
-#define KINDS_MAX	64u
+#define KINDS_MAX	128u
 #define LONG_STATES	50000u
 #define SUBSETS		(1u << 16)
 #define KEPT_MEMORY	(256 << 20)
 
 struct run {
 	const struct kind *kind;
+	bool has_short;			/* of its list */
 	struct report *report;		/* shared with the child */
 	FILE *output;			/* what it printed */
 	pid_t pid;
@@ -86,6 +88,7 @@ static void child(struct run *run)
 	dup2(fileno(run->output), 2);
 	signal(SIGABRT, on_abort);
 	signal(SIGSEGV, on_abort);
+	media_init(run->has_short);
 	fine = explore_kind(run->kind, &limits, chosen.seed, run->report);
 	fflush(stdout);
 	_exit(!fine);
@@ -219,13 +222,17 @@ static uint32_t choose(struct run *run)
 	static const struct kind_list *const lists[] = {
 		&kinds_damage, &kinds_publish, &kinds_batch, &kinds_objects,
 		&kinds_together, &kinds_pool, &kinds_reclaim, &kinds_shrink,
+		&kinds_short_pool, &kinds_short_shrink,
 	};
 	uint32_t count = 0;
 
 	for (uint32_t l = 0; l < sizeof(lists) / sizeof(lists[0]); l++)
 		for (uint32_t i = 0; i < lists[l]->count; i++)
-			if (is_chosen(&lists[l]->kind[i]) && count < KINDS_MAX)
-				run[count++].kind = &lists[l]->kind[i];
+			if (is_chosen(&lists[l]->kind[i])) {
+				assert(count < KINDS_MAX);
+				run[count].kind = &lists[l]->kind[i];
+				run[count++].has_short = lists[l]->has_short;
+			}
 	return count;
 }
 
@@ -341,6 +348,5 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	keep_memory();
-	media_init();
 	return run_all(run, count);
 }

@@ -83,7 +83,7 @@ static uint64_t epoch_of(struct daxpin_pool *pool)
 
 static uint64_t max_size(const struct world *world)
 {
-	return world->may_grow ? MEDIA_SEGMENTS * MEDIA_SEGMENT_SIZE : 0;
+	return world->may_grow ? media_pool_size(MEDIA_SEGMENTS) : 0;
 }
 
 int world_create(struct world *world, bool overwrite)
@@ -92,8 +92,8 @@ int world_create(struct world *world, bool overwrite)
 	struct daxpin_pool_options options = {
 		.size = sizeof(options), .deadline_ns = DAXPIN_NO_DEADLINE,
 		.flags = overwrite ? DAXPIN_POOL_OVERWRITE : 0,
-		.pool_size = world->segments * MEDIA_SEGMENT_SIZE,
-		.segment_size = MEDIA_SEGMENT_SIZE,
+		.pool_size = media_pool_size(world->segments),
+		.segment_size = media_segment_size,
 		.max_size = max_size(world),
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
@@ -231,8 +231,8 @@ static struct world_extent name_extent(struct daxpin_extent extent,
 /* A reserved extent must not be in a hole, nor in a chunk that may still be punched. */
 static void check_backed(struct world *world, const struct world_extent *extent)
 {
-	uint32_t file = extent->extent.addr / MEDIA_SEGMENT_SIZE;
-	uint64_t offset = extent->extent.addr % MEDIA_SEGMENT_SIZE;
+	uint32_t file = extent->extent.addr / media_segment_size;
+	uint64_t offset = extent->extent.addr % media_segment_size;
 	uint64_t size = extent->blocks * DP_BLOCK_SIZE;
 
 	if (machine_is_hole(file, offset, size))
@@ -332,7 +332,7 @@ int world_shrink(struct world *world, uint32_t segments)
 
 	effect.value = segments;
 	history_effect(&world->history, effect);
-	ret = daxpin_pool_shrink(world->pool, segments * MEDIA_SEGMENT_SIZE, &options);
+	ret = daxpin_pool_shrink(world->pool, segments * media_segment_size, &options);
 	history_return(&world->history, op, ret);
 	if (ret)
 		world_wrong(world, "shrink: %s (%d)", errmsg, ret);
@@ -380,7 +380,7 @@ int world_object_reserve(struct world *world, uint32_t size,
 	if (ret || of_class < size)
 		world_wrong(world, "an object of %u bytes has %llu (%d)", size,
 			    (unsigned long long)of_class, ret);
-	if (machine_is_hole(addr / MEDIA_SEGMENT_SIZE, addr % MEDIA_SEGMENT_SIZE,
+	if (machine_is_hole(addr / media_segment_size, addr % media_segment_size,
 			    of_class))
 		world_wrong(world, "the object at %llx is in a hole",
 			    (unsigned long long)addr);
