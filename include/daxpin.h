@@ -1344,8 +1344,8 @@ struct daxpin_shrink_options {
  *		or closes the pool
  * -ECANCELED	progress returned non-zero
  * -EINVAL	size is 0 or larger than the pool; an unknown flag
- * -EIO		the medium failed; or it had failed before, and something is in use,
- *		for which the call then does not wait
+ * -EIO		the medium failed, now or earlier in this open; the call does not wait
+ *		for what is in use then
  * -ENOSYS	on a DAX filesystem: as daxpin_pool_open()
  * -EROFS	the pool is open for reading
  * -ESTALE	as daxpin_pool_close()

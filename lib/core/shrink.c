@@ -242,9 +242,8 @@ static int shrink_fail_in_use(const struct shrink *s)
 	if (!shrink_medium_failed(s))
 		return shrink_fail_busy(s);
 	return dp_fail(s->errmsg, -EIO,
-		       "segment %u of %s still has something in use, %" PRIu64 " bytes in all, and the medium has failed, so nothing can be retired or freed: close the pool and open it again",
-		       s->wait.segment, s->pool->media.source.path,
-		       s->wait.left_bytes);
+		       "the medium has failed, so the segments from %u on of %s cannot be removed in this open, whatever uses them: close the pool and open it again",
+		       s->from, s->pool->media.source.path);
 }
 
 static int shrink_report(struct shrink *s)
@@ -259,8 +258,8 @@ static int shrink_report(struct shrink *s)
 		       s->pool->media.source.path);
 }
 
-/* Sleep, unless the deadline has passed or the medium has failed, after which nothing
- * becomes free: that stores true in *ret_over. */
+/* Sleep, unless the deadline has passed or the medium has failed, after which no
+ * segment can be removed: that stores true in *ret_over. */
 static void shrink_sleep(struct shrink *s, bool *ret_over)
 {
 	uint64_t now_ns = dp_os_now_ns();

@@ -41,7 +41,7 @@ class Tree:
         self.build = os.path.join(top, 'build')
         copy_source(source, self.source)
         subprocess.run(['meson', 'setup', self.build, self.source,
-                        '-Dman=disabled', '-Dexamples=disabled'], check=True,
+                        '-Dman=disabled'], check=True,
                        stdout=subprocess.DEVNULL)
 
     def compile(self, targets):

@@ -3,6 +3,7 @@
 
 TEST = ['tests/unit/core_shrink']
 SLABS = ['tests/unit/extent_objects']
+GROW = ['tests/unit/pool_grow']
 COPY = ['tests/sim/sim', '--stop', '--kind', 'copy']
 SHRINK = ['tests/sim/sim', '--stop', '--states', '400', '--kind', 'shrink']
 
@@ -53,6 +54,21 @@ MUTANTS = [
      'a thread reserves in a slab that was freed',
      'if (was_taken && !dp_slab_seal(slab))',
      'if (was_taken && !dp_slab_is_empty(slab))'),
+    ('shrink-beside-a-shrink', TEST, 'lib/api/shrink.c',
+     'a shrink begins while another call grows or shrinks the pool',
+     'if (atomic_exchange(&pool->resizing, true))',
+     'if (atomic_exchange(&pool->resizing, true) && 0)',
+     'there_is_one_shrink_and_no_close_at_a_time'),
+    ('grow-beside-a-shrink', TEST, 'lib/core/grow.c',
+     'a grow begins while a shrink waits',
+     'if (atomic_exchange(&pool->resizing, true))',
+     'if (atomic_exchange(&pool->resizing, true) && 0)',
+     'there_is_one_shrink_and_no_close_at_a_time'),
+    ('shrink-beside-a-grow', GROW, 'lib/api/shrink.c',
+     'a shrink begins while the pool grows',
+     'if (atomic_exchange(&pool->resizing, true))',
+     'if (atomic_exchange(&pool->resizing, true) && 0)',
+     'a_second_grow_and_a_close_during_a_grow_are_busy'),
     # ----------------------------------------------------------------- leaving
     ('left-despite-pins', TEST, 'lib/reclaim/leave.c',
      'a pinned segment is removed',
