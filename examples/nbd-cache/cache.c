@@ -22,7 +22,9 @@
  *   leaves none that no word names.
  * - The contents of an extent never change after its publish. A write makes a new
  *   extent, so each block is of one write as a whole, and readers need no lock: they
- *   hold the extent that they read, and its blocks are not reused before they drop it.
+ *   hold the extents that they read, and their blocks are not reused before the drop.
+ * - The contents of an extent are loaded by copy_out(), so that bad memory is an error
+ *   of the request, and not a SIGBUS.
  * - A write is answered after its publish, so a flush has nothing to do.
  * - If a word has no DIRTY and no LOST, the disk has the same contents, durably. Only
  *   such words become 0, which means: read the disk.
@@ -242,9 +244,9 @@ static int reserve(struct cache *cache, bool wait, struct daxpin_extent *ret_fre
 struct run {
 	uint64_t offset, bytes;
 	uint64_t block;			/* the first */
-	unsigned int count;		/* blocks, with `fresh` if reserved */
+	unsigned int count;		/* blocks */
 	unsigned int locked;		/* blocks, by run_lock() */
-	struct daxpin_extent fresh[RUN];
+	struct daxpin_extent extent[RUN];	/* reserved, or held by a reader */
 };
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -286,7 +288,7 @@ static uint32_t run_piece(struct cache *cache, const struct run *run, unsigned i
 static int run_reserve(struct cache *cache, struct run *run, bool wait)
 {
 	for (unsigned int i = 0; i < run->count; i++) {
-		int ret = reserve(cache, wait && !i, &run->fresh[i]);
+		int ret = reserve(cache, wait && !i, &run->extent[i]);
 
 		if (ret && !i)
 			return ret;
@@ -299,7 +301,7 @@ static int run_reserve(struct cache *cache, struct run *run, bool wait)
 static void run_cancel(struct cache *cache, struct run *run, unsigned int from)
 {
 	for (unsigned int i = from; i < run->count; i++)
-		cancel(cache, run->fresh[i]);
+		cancel(cache, run->extent[i]);
 }
 
 static void run_lock(struct cache *cache, struct run *run)
@@ -348,10 +350,10 @@ static unsigned int read_disk(struct cache *cache, const struct run *run,
 
 	for (unsigned int i = 0; i < count; i++) {
 		uint32_t length = cache_length(cache, run->block + i);
-		char *to = daxpin_ptr(cache->pool, run->fresh[i], 0);
+		char *to = daxpin_ptr(cache->pool, run->extent[i], 0);
 
 		memset(to + length, 0, cache->block - length);
-		ring_add(ring, false, run->fresh[i], length,
+		ring_add(ring, false, run->extent[i], length,
 			 (run->block + i) * cache->block);
 	}
 	ring_run(cache, ring);
@@ -365,34 +367,45 @@ static unsigned int read_disk(struct cache *cache, const struct run *run,
 }
 
 /*
- * Reads what needs no disk. 1: done; 0: the block is not cached, or its word changed
- * meanwhile, which cannot happen under the block's lock. See daxpin_hold_at(3).
+ * Holds the block, if that needs no disk. 1: done, with {0, 0} for zeroes; 0: the block
+ * is not cached, or its word changed meanwhile, which cannot happen under the block's
+ * lock. See daxpin_hold_at(3).
  */
-static int read_cached(struct cache *cache, uint64_t block, uint32_t at,
-		       uint32_t count, void *to)
+static int hold_block(struct cache *cache, uint64_t block,
+		      struct daxpin_extent *ret_extent)
 {
 	_Atomic uint64_t *where = cache_word(cache, block);
-	struct daxpin_extent extent;
 	uint64_t word = *where;
 	int ret;
 
+	*ret_extent = (struct daxpin_extent){ 0 };
 	if (word & WORD_LOST)
 		return cache_lost(cache, block);
-	if (!(word & WORD_ADDR)) {
-		if (!word && cache->disk >= 0)
-			return 0;
-		memset(to, 0, count);
-		return 1;
-	}
-	ret = cache_hold(cache, word, &extent);
+	if (!(word & WORD_ADDR))
+		return word || cache->disk < 0;
+	ret = cache_hold(cache, word, ret_extent);
 	if (ret)
 		return ret == -ENOENT || ret == -EALREADY ? 0 : ret;
-	if ((*where ^ word) & WORD_ADDR)
-		ret = 0;
-	else
-		ret = daxpin_read(cache->pool, extent, at, count, to) ? : 1;
-	daxpin_drop(cache->pool, extent);
-	return ret;
+	if (!((*where ^ word) & WORD_ADDR))
+		return 1;
+	daxpin_drop(cache->pool, *ret_extent);
+	return 0;
+}
+
+/* After hold_block(). */
+static int copy_held(struct cache *cache, struct daxpin_extent extent, uint32_t at,
+		     uint32_t count, void *to)
+{
+	if (extent.addr)
+		return copy_out(cache, extent, at, count, to);
+	memset(to, 0, count);
+	return 0;
+}
+
+static void drop_held(struct cache *cache, struct daxpin_extent extent)
+{
+	if (extent.addr)
+		daxpin_drop(cache->pool, extent);
 }
 
 /* There is no space: one block that is not cached is read past the cache. */
@@ -402,24 +415,15 @@ static int read_through(struct cache *cache, const struct run *run, void *to)
 	uint32_t length = cache_length(cache, run->block);
 	char *buffer = aligned_alloc(DAXPIN_BLOCK_SIZE, cache->block);
 	ssize_t done;
-	int ret;
 
 	if (!buffer)
 		return -ENOMEM;
-	cache_lock(cache, run->block);
-	ret = read_cached(cache, run->block, at, count, to);
-	if (!ret) {
-		cache->misses++;
-		done = pread(cache->disk, buffer, length, run->block * cache->block);
-		if (done == (ssize_t)length)
-			memcpy(to, buffer + at, count);
-		else
-			ret = disk_failed(cache, run->block,
-					  done < 0 ? -errno : -ENODATA);
-	}
-	cache_unlock(cache, run->block);
+	done = pread(cache->disk, buffer, length, run->block * cache->block);
+	memcpy(to, buffer + at, count);
 	free(buffer);
-	return ret < 0 ? ret : 0;
+	cache->misses++;
+	return done == (ssize_t)length ? 0 :
+	       disk_failed(cache, run->block, done < 0 ? -errno : -ENODATA);
 }
 
 /* Blocks in a row that are not cached, beginning with the first. */
@@ -444,18 +448,18 @@ static int fetch(struct cache *cache, struct run *run, char *to)
 
 	for (unsigned int i = 0; i < done; i++)
 		change[i] = (struct change){
-			.block = run->block + i, .word = run->fresh[i].addr,
-			.fresh = run->fresh[i],
+			.block = run->block + i, .word = run->extent[i].addr,
+			.fresh = run->extent[i],
 		};
 	ret = cache_exchange(cache, change, done);
 	for (unsigned int i = 0; !ret && i < done; i++) {
 		uint32_t count, at = run_piece(cache, run, i, &count);
 
-		memcpy(to, (char *)daxpin_ptr(cache->pool, run->fresh[i], 0) + at,
+		memcpy(to, (char *)daxpin_ptr(cache->pool, run->extent[i], 0) + at,
 		       count);
 		to += count;
 	}
-	if (error && cache_is_bad(cache, run->fresh[done]))
+	if (error && cache_is_bad(cache, run->extent[done]))
 		error = 0;
 	run_cancel(cache, run, ret ? 0 : done);
 	cache->misses += done;
@@ -463,56 +467,77 @@ static int fetch(struct cache *cache, struct run *run, char *to)
 	return ret ? ret : error;
 }
 
-/* Stores the number of bytes that were read: 0 if the first block is cached now. */
-static int read_missing(struct cache *cache, char *to, uint64_t bytes,
-			uint64_t offset, uint64_t *ret_done)
+/* Reads the first blocks of the run, and cuts it after them: none if the first is
+ * cached now. */
+static int read_missing(struct cache *cache, struct run *run, char *to)
 {
-	unsigned int missing;
-	struct run run;
+	unsigned int missing, reserved = 0;
 	int ret = 0;
 
-	*ret_done = 0;
-	run_begin(cache, &run, bytes, offset);
-	run_cut(cache, &run, count_missing(cache, &run));
-	if (!run.count)
+	run_cut(cache, run, count_missing(cache, run));
+	if (!run->count)
 		return 0;
-	if (run_reserve(cache, &run, false)) {
-		run_cut(cache, &run, 1);
-		*ret_done = run.bytes;
-		return read_through(cache, &run, to);
-	}
-	run_lock(cache, &run);
-	missing = count_missing(cache, &run);
-	run_cancel(cache, &run, missing);
-	run_cut(cache, &run, missing);
-	if (missing)
-		ret = fetch(cache, &run, to);
-	run_unlock(cache, &run);
-	*ret_done = run.bytes;
+	if (run_reserve(cache, run, false))
+		run_cut(cache, run, 1);
+	else
+		reserved = run->count;
+	run_lock(cache, run);
+	missing = count_missing(cache, run);
+	if (reserved)
+		run_cancel(cache, run, missing);
+	run_cut(cache, run, missing);
+	if (missing && reserved)
+		ret = fetch(cache, run, to);
+	else if (missing)
+		ret = read_through(cache, run, to);
+	run_unlock(cache, run);
 	return ret;
 }
 
 /* It is no error if the block is clean, or has another extent by now. */
-static int bad_memory(struct cache *cache, uint64_t block, uint64_t word)
+static int bad_memory(struct cache *cache, uint64_t block, struct daxpin_extent extent)
 {
 	if (cache->disk >= 0 && cache_evict_block(cache, block, true))
 		return 0;
-	return *cache_word(cache, block) == word ? cache_lost(cache, block) : 0;
+	if ((*cache_word(cache, block) & WORD_ADDR) != extent.addr)
+		return 0;
+	return cache_lost(cache, block);
 }
 
-static int read_block(struct cache *cache, uint64_t block, uint32_t at,
-		      uint32_t count, void *to)
+/*
+ * Reads the first blocks of the run that need no disk, and cuts it after them. All holds
+ * are taken before the first copy, and dropped after the last one: a locked instruction
+ * between two copies would wait for the stores of the first.
+ */
+static int read_hits(struct cache *cache, struct run *run, char *to)
 {
-	uint64_t word = *cache_word(cache, block);
-	int ret = read_cached(cache, block, at, count, to);
+	unsigned int held = 0, done = 0;
+	uint32_t count;
+	int ret = 1;
 
-	if (ret == -EIO && word & WORD_ADDR)
-		ret = bad_memory(cache, block, word);
-	if (ret > 0)
-		cache->hits++;
-	if (ret > 0 && cache->disk >= 0 && !cache->used[block])
-		cache->used[block] = 1;
-	return ret;
+	while (held < run->count && ret > 0) {
+		ret = hold_block(cache, run->block + held, &run->extent[held]);
+		held += ret > 0;
+	}
+	for (; done < held && ret >= 0; done++, to += count) {
+		uint32_t at = run_piece(cache, run, done, &count);
+
+		if (done + 1 < held)
+			__builtin_prefetch(daxpin_ptr(cache->pool,
+						      run->extent[done + 1], 0));
+		ret = copy_held(cache, run->extent[done], at, count, to);
+		if (cache->disk >= 0 && !cache->used[run->block + done])
+			cache->used[run->block + done] = 1;
+	}
+	for (unsigned int i = 0; i < held; i++)
+		drop_held(cache, run->extent[i]);
+	if (ret == -EIO && done) {
+		done--;
+		ret = bad_memory(cache, run->block + done, run->extent[done]);
+	}
+	cache->hits += done;
+	run_cut(cache, run, done);
+	return ret < 0 ? ret : 0;
 }
 
 /* Each request begins with this, and ends with leave(). limit.c lets them wait. */
@@ -538,50 +563,45 @@ static void leave(struct cache *cache, enum cache_operation operation, uint64_t 
 int cache_read(struct cache *cache, void *to, uint64_t count, uint64_t offset)
 {
 	enum cache_operation operation = CACHE_READ_HIT;
-	uint64_t done, since = enter(cache);
+	uint64_t since = enter(cache);
+	struct run run;
 	int ret = 0;
 
-	for (; count && ret >= 0; count -= done, offset += done) {
-		uint64_t block = offset / cache->block;
-
-		done = least(count, (block + 1) * cache->block - offset);
-		ret = read_block(cache, block, offset % cache->block, done, to);
-		if (!ret) {
+	for (; count && !ret; count -= run.bytes, offset += run.bytes) {
+		run_begin(cache, &run, count, offset);
+		ret = read_hits(cache, &run, to);
+		if (!ret && !run.bytes) {
 			operation = CACHE_READ_MISS;
-			ret = read_missing(cache, to, count, offset, &done);
+			run_begin(cache, &run, count, offset);
+			ret = read_missing(cache, &run, to);
 		}
-		to = (char *)to + done;
+		to = (char *)to + run.bytes;
 	}
 	leave(cache, operation, since);
-	return ret < 0 ? ret : 0;
+	return ret;
 }
 
 /* ------------------------------------------------------------------------ writes */
 
-/* Copies the present contents of the i-th block to its new extent. */
+/* Copies the present contents of the i-th block, which is locked, to its new extent. */
 static int fill(struct cache *cache, const struct run *run, unsigned int i)
 {
-	struct run one = { .block = run->block + i, .fresh = { run->fresh[i] } };
-	uint64_t word = *cache_word(cache, one.block);
-	char *to = daxpin_ptr(cache->pool, one.fresh[0], 0);
+	struct run one = { .block = run->block + i, .extent = { run->extent[i] } };
 	struct daxpin_extent old;
-	int ret = 0;
+	int ret = hold_block(cache, one.block, &old);
 
-	if (word & WORD_LOST)
-		return cache_lost(cache, one.block);
-	if (word & WORD_ADDR) {
-		ret = daxpin_extent_at(cache->pool, word & WORD_ADDR, &old) ? :
-		      daxpin_read(cache->pool, old, 0, cache->block, to);
+	if (ret > 0) {
+		ret = copy_held(cache, old, 0, cache->block,
+				daxpin_ptr(cache->pool, one.extent[0], 0));
+		drop_held(cache, old);
 		if (ret != -EIO || cache->disk < 0)
 			return ret;
-		if (word & WORD_DIRTY)
+		if (*cache_word(cache, one.block) & WORD_DIRTY)
 			return cache_lost(cache, one.block);
 		ret = 0;
 	}
-	if (cache->disk >= 0 && !(word & WORD_ZERO))
+	if (!ret)
 		read_disk(cache, &one, 1, &ret);
-	else
-		memset(to, 0, cache->block);
 	return ret;
 }
 
@@ -603,7 +623,7 @@ static int put_pieces(struct cache *cache, const struct run *run, const char *fr
 	for (unsigned int i = 0; !ret && i < run->count; i++) {
 		uint32_t count, at = run_piece(cache, run, i, &count);
 		uint32_t length = cache_length(cache, run->block + i);
-		char *to = daxpin_ptr(cache->pool, run->fresh[i], 0);
+		char *to = daxpin_ptr(cache->pool, run->extent[i], 0);
 
 		if (whole != (count == length))
 			continue;
@@ -637,7 +657,7 @@ static int write_run(struct cache *cache, const char *from, uint64_t bytes,
 		change[i] = (struct change){
 			.block = run.block + i,
 			.old = *cache_word(cache, run.block + i),
-			.word = run.fresh[i].addr | dirty, .fresh = run.fresh[i],
+			.word = run.extent[i].addr | dirty, .fresh = run.extent[i],
 		};
 	ret = ret ? : cache_exchange(cache, change, run.count);
 	run_unlock(cache, &run);

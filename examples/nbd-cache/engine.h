@@ -114,6 +114,14 @@ struct request *ring_add(struct ring *ring, bool write, struct daxpin_extent ext
 void ring_run(struct cache *cache, struct ring *ring);
 void ring_service_idle(struct cache *cache);
 
+/* copy.c */
+void copy_start(void);
+void copy_stop(void);
+/* The block is held or locked. -EIO: the memory is bad, and the library does not
+ * reserve it again. Others as daxpin_read(). */
+int copy_out(struct cache *cache, struct daxpin_extent extent, uint32_t at,
+	     uint32_t count, void *to);
+
 /* cache.c */
 _Atomic uint64_t *cache_word(struct cache *cache, uint64_t block);
 uint32_t cache_length(const struct cache *cache, uint64_t block);

@@ -406,6 +406,7 @@ static struct cache *allocate(const struct cache_options *options)
 
 	if (!cache)
 		return NULL;
+	copy_start();
 	for (unsigned int i = 0; i < LOCKS; i++)
 		pthread_mutex_init(&cache->locks[i], NULL);
 	pthread_mutex_init(&cache->mutex, NULL);
@@ -478,6 +479,7 @@ int cache_close(struct cache *cache)
 		ret = daxpin_pool_close(cache->pool);
 	if (cache->disk >= 0)
 		close(cache->disk);
+	copy_stop();
 	free((void *)cache->next);
 	free((void *)cache->used);
 	free(cache);

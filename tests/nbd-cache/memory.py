@@ -161,6 +161,27 @@ def test_bad_memory_of_the_index_in_use(m):
     expect('memory of the index' in words and 'is bad' in words, words)
 
 
+def test_the_file_of_the_pool_is_cut(m):
+    """Loads past the new end are SIGBUS: an error of those who read there, not the end
+    of the server."""
+    if is_device(m.pool):
+        raise Skip('a device cannot be cut')
+    m.make_disk(8 * MIB)
+    client = m.start('low=100', 'high=100')
+    contents = [os.urandom(BLOCK) for _ in range(8)]
+    for block, data in enumerate(contents):
+        client.write(block * BLOCK, data)
+    path, end = find(m, contents[5][:64])
+    os.truncate(path, end)
+    whole = [not client.call(nbd.READ, block * BLOCK, BLOCK)[0] for block in range(8)]
+    expect(whole == [True] * 5 + [False] * 3, whole)
+    error, _ = client.call(nbd.READ, 0, 8 * BLOCK)
+    expect(error == nbd.EIO, f'a read of all: {error}')
+    error, data = client.call(nbd.READ, 0, 5 * BLOCK)
+    expect(not error and data == b''.join(contents[:5]), 'what is below the end')
+    m.kill()
+
+
 # ------------------------------------------------------------- a DAX filesystem on pmem
 
 def repeat(*words):

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -90,8 +91,19 @@ int __wrap_daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	return ret;
 }
 
-/* An extent with bad memory. */
+/* An extent with bad memory, until daxpin_read() has reported it. Loads there are SIGBUS,
+ * because an empty file is mapped; its memory is mapped at `parked` meanwhile. */
 static _Atomic uint64_t bad_addr, bad_gen;
+static void *bad_memory, *parked;
+
+static void end_bad_memory(void)
+{
+	if (bad_memory)
+		assert_ptr_equal(mremap(parked, BLOCK, BLOCK,
+					MREMAP_MAYMOVE | MREMAP_FIXED, bad_memory),
+				 bad_memory);
+	bad_memory = NULL;
+}
 
 int __real_daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 		       uint64_t offset, uint64_t length, void *to);
@@ -101,8 +113,10 @@ int __wrap_daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 int __wrap_daxpin_read(struct daxpin_pool *pool, struct daxpin_extent extent,
 		       uint64_t offset, uint64_t length, void *to)
 {
-	if (extent.addr == bad_addr && extent.gen == bad_gen)
+	if (extent.addr == bad_addr && extent.gen == bad_gen) {
+		end_bad_memory();
 		return -EIO;
+	}
 	return __real_daxpin_read(pool, extent, offset, length, to);
 }
 
@@ -520,6 +534,52 @@ static void the_blocks_of_a_request_are_one_publish(void **state)
 	check_disk();
 }
 
+static void check_sectors(uint32_t first, uint32_t count)
+{
+	static uint64_t data[BLOCKS * (BLOCK / 8)];
+
+	assert_int_equal(cache_read(cache, data, (uint64_t)count * SECTOR,
+				    (uint64_t)first * SECTOR), 0);
+	for (uint32_t i = 0; i < count * (SECTOR / 8); i++) {
+		uint64_t sector = first + i / (SECTOR / 8);
+		uint32_t version = shadow[sector / SECTORS][sector % SECTORS];
+
+		assert_true(data[i] == stamp(sector, version));
+	}
+}
+
+/* In a row: dirty, zeroes, clean, and not cached, in each order of two. */
+static void a_read_of_many_blocks_finds_each_one(void **state)
+{
+	static const char kinds[] = "dddzzcccmmmdzdcdmzczmcmd";
+	const uint32_t blocks = sizeof(kinds) - 1;
+	struct cache_counts before, after;
+
+	(void)state;
+	open_cache(0, 0);
+	write_many(600, blocks, 1);
+	close_cache();
+	open_cache(100, 100);
+	for (uint32_t i = 0; i < blocks; i++)
+		if (kinds[i] == 'd')
+			write_sectors(600 + i, 0, SECTORS, 2);
+		else if (kinds[i] == 'z')
+			zero_many(600 + i, 1);
+		else if (kinds[i] == 'c')
+			check_block(600 + i);
+		else
+			assert_true(cache_evict_block(cache, 600 + i, true));
+	cache_counts(cache, &before);
+	check_sectors(600 * SECTORS + 1, blocks * SECTORS - 2);
+	cache_counts(cache, &after);
+	assert_int_equal(after.misses - before.misses, 6);
+	assert_int_equal(after.hits - before.hits, blocks - 6);
+	for (uint32_t first = 0; first < SECTORS; first++)
+		for (uint32_t count = 1; count <= 3 * SECTORS; count++)
+			check_sectors(607 * SECTORS + first, count);
+	close_cache();
+}
+
 /* -------------------------------------------------------------------- bad memory */
 
 static uint64_t lost(void)
@@ -532,12 +592,20 @@ static uint64_t lost(void)
 
 static void make_bad(uint32_t block)
 {
+	int empty = memfd_create("empty", MFD_CLOEXEC);
 	struct daxpin_extent extent;
 
 	assert_int_equal(daxpin_extent_at(cache->pool, *cache_word(cache, block) &
 					  WORD_ADDR, &extent), 0);
 	bad_gen = extent.gen;
 	bad_addr = extent.addr;
+	bad_memory = daxpin_ptr(cache->pool, extent, 0);
+	parked = mmap(NULL, BLOCK, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_equal(mremap(bad_memory, BLOCK, BLOCK,
+				MREMAP_MAYMOVE | MREMAP_FIXED, parked), parked);
+	assert_ptr_equal(mmap(bad_memory, BLOCK, PROT_READ | PROT_WRITE,
+			      MAP_SHARED | MAP_FIXED, empty, 0), bad_memory);
+	close(empty);
 }
 
 static int read_one(uint32_t block)
@@ -566,6 +634,39 @@ static void a_clean_block_in_bad_memory_is_read_from_the_disk(void **state)
 	open_cache(0, 0);
 	close_cache();
 	check_disk();
+}
+
+static sigjmp_buf outside;
+
+static void leave(int signal)
+{
+	(void)signal;
+	siglongjmp(outside, 1);
+}
+
+/* The action that the program had set is there again, also after the close. */
+static void a_bus_error_of_others_is_theirs(void **state)
+{
+	struct sigaction action = { .sa_handler = leave }, old, after;
+	uint64_t data[BLOCK / 8];
+
+	(void)state;
+	sigaction(SIGBUS, &action, &old);
+	open_cache(100, 100);
+	write_sectors(44, 0, SECTORS, 1);
+	make_bad(44);
+	if (!sigsetjmp(outside, 1)) {
+		memcpy(data, bad_memory, BLOCK);
+		fail_msg("the load was no SIGBUS");
+	}
+	end_bad_memory();
+	bad_addr = 0;
+	check_block(44);
+	close_cache();
+	open_cache(100, 100);
+	close_cache();
+	sigaction(SIGBUS, &old, &after);
+	assert_true(after.sa_handler == leave);
 }
 
 static int spoil_41(void)
@@ -738,7 +839,9 @@ int main(void)
 		cmocka_unit_test(a_crash_after_any_publish_leaves_whole_blocks),
 		cmocka_unit_test(only_the_cache_with_the_id_is_opened),
 		cmocka_unit_test(the_blocks_of_a_request_are_one_publish),
+		cmocka_unit_test(a_read_of_many_blocks_finds_each_one),
 		cmocka_unit_test(a_clean_block_in_bad_memory_is_read_from_the_disk),
+		cmocka_unit_test(a_bus_error_of_others_is_theirs),
 		cmocka_unit_test(a_dirty_block_in_bad_memory_is_an_error),
 		cmocka_unit_test(a_damaged_cache_is_used_only_if_that_is_asked_for),
 		cmocka_unit_test(writes_wait_for_a_disk_that_hangs_and_reads_pass_them),
