@@ -134,14 +134,14 @@ int cache_exchange(struct cache *cache, const struct change *change,
 	size_t ops_count = 0;
 	int ret = 0;
 
+	if (!count)
+		return 0;
 	for (unsigned int i = 0; !ret && i < count; i++)
 		ret = add_ops(cache, &change[i], ops, &ops_count);
-	while (!ret && ops_count) {
-		ret = daxpin_publish(cache->pool, ops, ops_count, NULL, NULL);
-		if (ret != -EAGAIN)
-			break;
-		ret = 0;
+	while (!ret && (ret = daxpin_publish(cache->pool, ops, ops_count, NULL,
+					     NULL)) == -EAGAIN) {
 		cache_nap();
+		ret = 0;
 	}
 	if (ret)
 		cache_say(cache, "block %llu cannot be changed: %s",
@@ -170,20 +170,10 @@ bool cache_evict_block(struct cache *cache, uint64_t block, bool wait)
 	return evicted;
 }
 
-static bool has_clean(struct cache *cache)
-{
-	bool clean;
-
-	pthread_mutex_lock(&cache->mutex);
-	clean = cache->disk >= 0 && cache->clean;
-	pthread_mutex_unlock(&cache->mutex);
-	return clean;
-}
-
 /* Evicts the next clean block that was not read since the hand passed it. */
 static bool evict(struct cache *cache)
 {
-	if (!has_clean(cache))
+	if (cache->disk < 0 || !cache->clean)
 		return false;
 	for (uint64_t n = 0; n < 2 * cache->blocks; n++) {
 		uint64_t block = cache->hand++ % cache->blocks;
@@ -284,6 +274,14 @@ static uint32_t run_piece(struct cache *cache, const struct run *run, unsigned i
 	return from - begin;
 }
 
+static bool is_whole(struct cache *cache, const struct run *run, unsigned int i)
+{
+	uint32_t count;
+
+	run_piece(cache, run, i, &count);
+	return count == cache_length(cache, run->block + i);
+}
+
 /* Cuts the run if there is not enough space. */
 static int run_reserve(struct cache *cache, struct run *run, bool wait)
 {
@@ -322,6 +320,7 @@ static void run_unlock(struct cache *cache, const struct run *run)
 
 /* ------------------------------------------------------------------------- reads */
 
+/* Is the error of a request, after its report. */
 static int disk_failed(struct cache *cache, uint64_t block, int error)
 {
 	cache_say(cache, "reading %u bytes of the disk at %llu failed: %s",
@@ -409,7 +408,7 @@ static void drop_held(struct cache *cache, struct daxpin_extent extent)
 }
 
 /* There is no space: one block that is not cached is read past the cache. */
-static int read_through(struct cache *cache, const struct run *run, void *to)
+static int read_through(struct cache *cache, struct run *run, void *to)
 {
 	uint32_t count, at = run_piece(cache, run, 0, &count);
 	uint32_t length = cache_length(cache, run->block);
@@ -421,6 +420,7 @@ static int read_through(struct cache *cache, const struct run *run, void *to)
 	done = pread(cache->disk, buffer, length, run->block * cache->block);
 	memcpy(to, buffer + at, count);
 	free(buffer);
+	run_cut(cache, run, 1);
 	cache->misses++;
 	return done == (ssize_t)length ? 0 :
 	       disk_failed(cache, run->block, done < 0 ? -errno : -ENODATA);
@@ -471,24 +471,13 @@ static int fetch(struct cache *cache, struct run *run, char *to)
  * cached now. */
 static int read_missing(struct cache *cache, struct run *run, char *to)
 {
-	unsigned int missing, reserved = 0;
 	int ret = 0;
 
-	run_cut(cache, run, count_missing(cache, run));
-	if (!run->count)
-		return 0;
-	if (run_reserve(cache, run, false))
-		run_cut(cache, run, 1);
-	else
-		reserved = run->count;
 	run_lock(cache, run);
-	missing = count_missing(cache, run);
-	if (reserved)
-		run_cancel(cache, run, missing);
-	run_cut(cache, run, missing);
-	if (missing && reserved)
+	run_cut(cache, run, count_missing(cache, run));
+	if (run->count && !run_reserve(cache, run, false))
 		ret = fetch(cache, run, to);
-	else if (missing)
+	else if (run->count)
 		ret = read_through(cache, run, to);
 	run_unlock(cache, run);
 	return ret;
@@ -505,9 +494,9 @@ static int bad_memory(struct cache *cache, uint64_t block, struct daxpin_extent 
 }
 
 /*
- * Reads the first blocks of the run that need no disk, and cuts it after them. All holds
- * are taken before the first copy, and dropped after the last one: a locked instruction
- * between two copies would wait for the stores of the first.
+ * Reads the first blocks of the run that need no disk, and cuts it after them. All
+ * holds are taken before the first copy, and dropped after the last one: a locked
+ * instruction between two copies would wait for the stores of the first.
  */
 static int read_hits(struct cache *cache, struct run *run, char *to)
 {
@@ -583,7 +572,7 @@ int cache_read(struct cache *cache, void *to, uint64_t count, uint64_t offset)
 
 /* ------------------------------------------------------------------------ writes */
 
-/* Copies the present contents of the i-th block, which is locked, to its new extent. */
+/* Copies the present contents of the i-th block, which is locked, to its extent. */
 static int fill(struct cache *cache, const struct run *run, unsigned int i)
 {
 	struct run one = { .block = run->block + i, .extent = { run->extent[i] } };
@@ -605,77 +594,62 @@ static int fill(struct cache *cache, const struct run *run, unsigned int i)
 	return ret;
 }
 
-/* from NULL: zeroes. */
-static void put(char *to, const char *from, uint32_t count)
+/* Makes the contents of the i-th block, which is locked. from NULL: zeroes. */
+static int put(struct cache *cache, const struct run *run, unsigned int i,
+	       const char *from)
 {
-	if (from)
-		memcpy(to, from, count);
-	else
-		memset(to, 0, count);
-}
-
-/* Copies the pieces that are whole blocks, or, with the locks, the other ones. */
-static int put_pieces(struct cache *cache, const struct run *run, const char *from,
-		      bool whole)
-{
+	uint32_t count, at = run_piece(cache, run, i, &count);
+	char *to = daxpin_ptr(cache->pool, run->extent[i], 0);
 	int ret = 0;
 
-	for (unsigned int i = 0; !ret && i < run->count; i++) {
-		uint32_t count, at = run_piece(cache, run, i, &count);
-		uint32_t length = cache_length(cache, run->block + i);
-		char *to = daxpin_ptr(cache->pool, run->extent[i], 0);
-
-		if (whole != (count == length))
-			continue;
-		if (whole)
-			memset(to + length, 0, cache->block - length);
-		else
-			ret = fill(cache, run, i);
-		if (!ret)
-			put(to + at, from ? from + ((run->block + i) * cache->block +
-						    at - run->offset) : NULL, count);
-	}
+	if (is_whole(cache, run, i))
+		memset(to + count, 0, cache->block - count);
+	else
+		ret = fill(cache, run, i);
+	if (!ret && from)
+		memcpy(to + at, from + ((run->block + i) * cache->block + at -
+					run->offset), count);
+	else if (!ret)
+		memset(to + at, 0, count);
 	return ret;
 }
 
-static int write_run(struct cache *cache, const char *from, uint64_t bytes,
-		     uint64_t offset, uint64_t *ret_done)
+/* Writes the first blocks of the run, and cuts it after them. */
+static int write_run(struct cache *cache, struct run *run, const char *from)
 {
 	uint64_t dirty = cache->disk < 0 ? 0 : WORD_DIRTY;
 	struct change change[RUN];
-	struct run run;
-	int ret;
+	int ret = run_reserve(cache, run, true);
 
-	run_begin(cache, &run, bytes, offset);
-	ret = run_reserve(cache, &run, true);
 	if (ret)
 		return ret;
-	put_pieces(cache, &run, from, true);
-	run_lock(cache, &run);
-	ret = put_pieces(cache, &run, from, false);
-	for (unsigned int i = 0; i < run.count; i++)
+	run_lock(cache, run);
+	for (unsigned int i = 0; !ret && i < run->count; i++) {
 		change[i] = (struct change){
-			.block = run.block + i,
-			.old = *cache_word(cache, run.block + i),
-			.word = run.extent[i].addr | dirty, .fresh = run.extent[i],
+			.block = run->block + i,
+			.old = *cache_word(cache, run->block + i),
+			.word = run->extent[i].addr | dirty, .fresh = run->extent[i],
 		};
-	ret = ret ? : cache_exchange(cache, change, run.count);
-	run_unlock(cache, &run);
+		ret = put(cache, run, i, from);
+	}
+	ret = ret ? : cache_exchange(cache, change, run->count);
+	run_unlock(cache, run);
 	if (ret)
-		run_cancel(cache, &run, 0);
-	*ret_done = run.bytes;
+		run_cancel(cache, run, 0);
 	return ret;
 }
 
 int cache_write(struct cache *cache, const void *from, uint64_t count,
 		uint64_t offset)
 {
-	uint64_t done = 0, since = enter(cache);
+	uint64_t since = enter(cache);
+	struct run run;
 	int ret = 0;
 
-	for (; count && !ret; count -= done, offset += done) {
-		ret = write_run(cache, from, count, offset, &done);
-		from = (const char *)from + done;
+	for (; count && !ret; count -= run.bytes, offset += run.bytes) {
+		run_begin(cache, &run, count, offset);
+		ret = write_run(cache, &run, from);
+		from = (const char *)from + run.bytes;
 	}
 	leave(cache, CACHE_WRITE, since);
 	return ret;
@@ -697,41 +671,34 @@ static int zero_run(struct cache *cache, struct run *run)
 			change[count++] = (struct change){
 				.block = run->block + i, .old = word, .word = zero };
 	}
-	ret = count ? cache_exchange(cache, change, count) : 0;
+	ret = cache_exchange(cache, change, count);
 	run_unlock(cache, run);
 	return ret;
 }
 
-/* Does the whole blocks at the beginning of the range, or else the piece there. */
-static int zero_some(struct cache *cache, uint64_t bytes, uint64_t offset,
-		     bool pieces, uint64_t *ret_done)
+/* Does the whole blocks at the beginning of the run, or else the piece there, and cuts
+ * the run after them. */
+static int zero_some(struct cache *cache, struct run *run, bool pieces)
 {
-	uint32_t piece;
-	struct run run;
-
-	run_begin(cache, &run, bytes, offset);
-	run_piece(cache, &run, run.count - 1, &piece);
-	if (run.count > 1 &&
-	    piece < cache_length(cache, run.block + run.count - 1))
-		run_cut(cache, &run, run.count - 1);
-	run_piece(cache, &run, 0, &piece);
-	if (piece == cache_length(cache, run.block)) {
-		*ret_done = run.bytes;
-		return zero_run(cache, &run);
-	}
-	*ret_done = piece;
-	if (!pieces || cache_is_zero(cache, offset))
-		return 0;
-	return write_run(cache, NULL, piece, offset, ret_done);
+	if (run->count > 1 && !is_whole(cache, run, run->count - 1))
+		run_cut(cache, run, run->count - 1);
+	if (is_whole(cache, run, 0))
+		return zero_run(cache, run);
+	run_cut(cache, run, 1);
+	return !pieces || cache_is_zero(cache, run->offset) ? 0 :
+	       write_run(cache, run, NULL);
 }
 
 static int zero(struct cache *cache, uint64_t count, uint64_t offset, bool pieces)
 {
-	uint64_t done = 0, since = enter(cache);
+	uint64_t since = enter(cache);
+	struct run run;
 	int ret = 0;
 
-	for (; count && !ret; count -= done, offset += done)
-		ret = zero_some(cache, count, offset, pieces, &done);
+	for (; count && !ret; count -= run.bytes, offset += run.bytes) {
+		run_begin(cache, &run, count, offset);
+		ret = zero_some(cache, &run, pieces);
+	}
 	leave(cache, CACHE_ZERO, since);
 	return ret;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Copies from the pool's memory without a system call. A load of bad memory is SIGBUS in
- * the thread that loads. The handler then jumps back into copy_out() of that thread,
+ * Copies from the pool's memory without a system call. A load of bad memory is SIGBUS
+ * in the thread that loads. The handler then jumps back into copy_out() of that thread,
  * which calls daxpin_read() for the cause. A SIGBUS that is of no copy_out() gets the
  * action that SIGBUS had before.
  *

@@ -77,12 +77,13 @@ struct cache {
 	atomic_uint paused;		/* PAUSE_..., see enter() */
 	atomic_uint active;		/* requests in progress */
 	_Atomic uint64_t hits, misses;
+	_Atomic uint64_t clean;		/* changed with the mutex */
 	struct histogram latency[CACHE_OPERATIONS];
 
 	/* Taken after a block's lock: the fields from here to the next empty line. */
 	pthread_mutex_t mutex;
 	pthread_cond_t work, progress, ring_idle;
-	uint64_t clean, dirty, lost, written_back, evicted, disk_errors;
+	uint64_t dirty, lost, written_back, evicted, disk_errors;
 	uint32_t *next;			/* by block: the queue of dirty blocks */
 	uint32_t oldest, newest;
 	uint64_t low, high;		/* blocks */

@@ -91,8 +91,8 @@ int __wrap_daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 	return ret;
 }
 
-/* An extent with bad memory, until daxpin_read() has reported it. Loads there are SIGBUS,
- * because an empty file is mapped; its memory is mapped at `parked` meanwhile. */
+/* An extent with bad memory, until daxpin_read() has reported it. Loads there are
+ * SIGBUS: an empty file is mapped there, and its memory at `parked`. */
 static _Atomic uint64_t bad_addr, bad_gen;
 static void *bad_memory, *parked;
 
