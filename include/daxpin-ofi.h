@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * daxpin for libfabric: revocable grants to remote peers over providers that copy with
- * the CPU (tcp, sockets, shm). Uses daxpin.h only.
+ * the CPU, such as tcp and shm. Uses daxpin.h only.
  *
  * Closing a memory region of libfabric ends a peer's access on few providers: on the
  * others the rest of a write that is in progress arrives after fi_close() has returned.
@@ -39,15 +39,39 @@ enum daxpin_ofi_ends {
 	DAXPIN_OFI_ENDS_NOTHING,	/* bytes arrived even after that */
 };
 
-#define DAXPIN_OFI_WHAT_MAX	320u	/* bytes with the final NUL */
+/*
+ * What stores the bytes of a peer into the memory. A device could go on after the death
+ * of the owner's process, and the pool would not know. So this is asked, and not
+ * concluded from a provider's name:
+ *
+ * 1. DEVICE, if the provider says so: info->nic is not NULL, or its mr_mode has
+ *    FI_MR_ALLOCATED or FI_MR_PROV_KEY.
+ * 2. PROCESS, if this process has no device file open, nor mapped, while endpoints and
+ *    regions of the provider are open. Memory, terminals and device-dax do not count.
+ * 3. Otherwise a device of the process may be the provider's. DEVICE, if the open of a
+ *    region makes the kernel's count of pinned memory (VmPin) larger by the region.
+ *    PROCESS, if the provider has FI_PROGRESS_MANUAL for data, and no byte of a write
+ *    arrives while only the writer makes progress, and all of it when the target does.
+ * 4. UNKNOWN in all other cases.
+ */
+enum daxpin_ofi_writer {
+	DAXPIN_OFI_WRITER_UNKNOWN,	/* `writer_what` says how to find out */
+	DAXPIN_OFI_WRITER_PROCESS,	/* the CPU, until the process ends */
+	DAXPIN_OFI_WRITER_DEVICE,
+};
+
+#define DAXPIN_OFI_WHAT_MAX	400u	/* bytes with the final NUL */
 
 struct daxpin_ofi_report {
 	size_t size;			/* sizeof(struct daxpin_ofi_report) */
 	uint32_t ends;			/* enum daxpin_ofi_ends */
+	uint32_t writer;		/* enum daxpin_ofi_writer */
 	uint32_t rounds;		/* writes that were in progress at a close */
+	uint32_t reserved;		/* 0 */
 	uint64_t region_late;		/* bytes after a region's close */
 	uint64_t endpoint_late;		/* ... after an endpoint's */
-	char what[DAXPIN_OFI_WHAT_MAX];	/* in words, without a full stop */
+	char what[DAXPIN_OFI_WHAT_MAX];	/* ends in words, without a full stop */
+	char writer_what[DAXPIN_OFI_WHAT_MAX];
 };
 
 struct daxpin_ofi_options {
@@ -73,9 +97,10 @@ struct daxpin_ofi_options {
  * -ENOMEM	out of memory
  * -ENOSPC	the pool has no free run of 1 MiB for the trial
  * -EOPNOTSUPP	the provider has no RMA, or needs a mode that this library does not
- *		have, or is none of tcp, sockets and shm, whose access ends with the
- *		owner's process; or neither the close of a region nor that of an
- *		endpoint ends its access; the pool is on a disk
+ *		have; a device stores the peer's bytes, or that cannot be found
+ *		out; neither the close of a region nor that of an
+ *		endpoint ends its access, or that cannot be found out; the pool is on
+ *		a disk
  * -EROFS	the pool is open for reading
  * Others as fi_domain(), fi_endpoint() and fi_mr_reg().
  */
@@ -83,6 +108,25 @@ int daxpin_ofi_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
 		      const struct fi_info *info,
 		      const struct daxpin_ofi_options *options,
 		      struct daxpin_ofi **ret_ofi);
+
+/*
+ * Make the trial of daxpin_ofi_attach() without a pool, and store the report whatever
+ * the verdict is, also for a provider that an attach refuses: a device, or one on which
+ * nothing ends access. Up to 8 MiB of memory, which has length bytes, at least 1 MiB,
+ * are written to. Set ret_report->size first. It takes as long as the trial of an
+ * attach.
+ *
+ * -EBUSY	the provider refused to close an object of the trial, so a peer could
+ *		still write: do not use the memory again, nor unmap it
+ * -EINVAL	an argument is NULL; length is below 1 MiB; info is not complete
+ * -ENOMEM	out of memory
+ * -EOPNOTSUPP	the provider has no RMA, or needs a mode that this library does not
+ *		have
+ * Others as fi_domain(), fi_endpoint() and fi_mr_reg().
+ */
+int daxpin_ofi_probe(struct fid_fabric *fabric, const struct fi_info *info,
+		     void *memory, uint64_t length,
+		     struct daxpin_ofi_report *ret_report);
 
 /* Store the result of the attach's trial. Set ret_report->size first.
  *
@@ -407,9 +451,12 @@ struct daxpin_ofi_local_options {
  *		not know
  * -EINVAL	an argument is NULL; an unknown flag
  * -ENOMEM	out of memory
- * -EOPNOTSUPP	the provider is none of tcp, sockets and shm, whose access ends with
- *		this process; it needs FI_MR_LOCAL, and regions of one endpoint
+ * -EOPNOTSUPP	a device stores the bytes, or that cannot be found out, for
+ *		example because info has no FI_RMA or its endpoints are not FI_EP_RDM;
+ *		it needs FI_MR_LOCAL, and regions of one endpoint
  *		(FI_MR_ENDPOINT); the pool is on a disk
+ * Others as fi_domain(), fi_endpoint() and fi_mr_reg(), of which it opens some for a
+ * moment.
  */
 int daxpin_ofi_local_open(struct daxpin_pool *pool, struct fid_domain *domain,
 			  const struct fi_info *info,

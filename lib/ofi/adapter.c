@@ -3,10 +3,9 @@
  * Owns struct daxpin_ofi: which providers are accepted, the trial on free space of the
  * pool, and the registration, which prevents a close of the pool and pins nothing.
  *
- *  - Nothing of a dead process may write to a pool. Providers that copy with the CPU
- *    of the owner's process end with it, so these are accepted, by the names that
- *    they give themselves. Others are refused: the pool does not record their
- *    devices.
+ *  - Nothing of a dead process may write to a pool. What a CPU copies for a process
+ *    ends with it, so a provider is accepted if that is shown (daxpin_ofi_writer).
+ *    Others are refused: the pool does not record their devices.
  *  - A child of fork() shares the sockets of the provider. So struct daxpin_ofi is
  *    wiped in a child, and every call that finds no pool in it returns -EOWNERDEAD.
  */
@@ -60,11 +59,17 @@ static int adapter_check_info(const struct fi_info *info,
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s: info has no FI_RMA, or its endpoints are not FI_EP_RDM: set caps and ep_attr->type in the hints of fi_getinfo()",
 			       name);
-	if (!dp_ofi_copies_with_cpu(name))
-		return dp_fail(errmsg, -EOPNOTSUPP,
-			       "%s: a device of it could go on writing after this process has died, and the pool cannot wait for it: use tcp;ofi_rxm, sockets or shm, or libdaxpin-rdma",
-			       name);
 	return adapter_check_modes(info, errmsg);
+}
+
+/* What the provider says itself; the trial finds out the rest. */
+static int adapter_check_writer(const struct fi_info *info,
+				const struct dp_errmsg *errmsg)
+{
+	char what[DAXPIN_OFI_WHAT_MAX];
+
+	return dp_provider_names_device(info, what, sizeof(what)) ?
+		       dp_fail(errmsg, -EOPNOTSUPP, "%s", what) : 0;
 }
 
 /* ---------------------------------------------------------------- the trial */
@@ -100,6 +105,8 @@ static int adapter_try_held(struct daxpin_ofi *ofi, struct daxpin_extent extent,
 			       ofi->info->fabric_attr->prov_name,
 			       *ret_kept ? ", and it does not release the memory, which remains held" : "",
 			       strerror(-ret));
+	if (ofi->report.writer != DAXPIN_OFI_WRITER_PROCESS)
+		return dp_fail(errmsg, -EOPNOTSUPP, "%s", ofi->report.writer_what);
 	if (ofi->report.ends == DAXPIN_OFI_ENDS_REGION ||
 	    ofi->report.ends == DAXPIN_OFI_ENDS_ENDPOINT)
 		return 0;
@@ -218,6 +225,8 @@ static int adapter_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
 			       o->flags);
 	ret = adapter_check_info(info, DP_ERRMSG_OF(o));
 	if (!ret)
+		ret = adapter_check_writer(info, DP_ERRMSG_OF(o));
+	if (!ret)
 		ret = adapter_create(pool, fabric, info, &ofi);
 	if (ret)
 		return ret;
@@ -244,6 +253,44 @@ DP_EXPORT int daxpin_ofi_attach(struct daxpin_pool *pool,
 	ret = pool && fabric && info && ret_ofi ?
 		      adapter_attach(pool, fabric, info, &o, ret_ofi) : -EINVAL;
 	return dp_end_errmsg(DP_ERRMSG_OF(&o), ret, daxpin_strerror(ret));
+}
+
+static int adapter_probe(struct fid_fabric *fabric, const struct fi_info *info,
+			 void *memory, uint64_t length,
+			 struct daxpin_ofi_report *report)
+{
+	const struct dp_errmsg none = { 0 };
+	struct fi_info *copy;
+	bool kept = false;
+	int ret = adapter_check_info(info, &none);
+
+	if (ret)
+		return ret;
+	copy = fi_dupinfo(info);
+	if (!copy)
+		return -ENOMEM;
+	ret = dp_trial(fabric, copy, memory, length, report, &kept);
+	if (kept)
+		return -EBUSY;
+	fi_freeinfo(copy);
+	return ret;
+}
+
+DP_EXPORT int daxpin_ofi_probe(struct fid_fabric *fabric,
+			       const struct fi_info *info, void *memory,
+			       uint64_t length, struct daxpin_ofi_report *ret_report)
+{
+	DP_UNCANCELLED();
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+	int ret;
+
+	if (!fabric || !info || !memory || length < DP_TRIAL_BYTES_MIN ||
+	    !ret_report)
+		return -EINVAL;
+	length = dp_min(length, (uint64_t)DP_TRIAL_BYTES_MAX);
+	ret = adapter_probe(fabric, info, memory, length, &report);
+	return ret ? ret : dp_return_versioned(ret_report, &report,
+					       sizeof(report));
 }
 
 DP_EXPORT int daxpin_ofi_report(struct daxpin_ofi *ofi,

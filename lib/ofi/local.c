@@ -29,7 +29,7 @@
 #include <sys/mman.h>
 #include "grant/retry.h"
 #include "ofi/endpoint.h"
-#include "ofi/provider.h"
+#include "ofi/trial.h"
 #include "util/cancel.h"
 #include "util/detached.h"
 #include "util/util.h"
@@ -71,23 +71,16 @@ static bool local_needs_regions(const struct fi_info *info)
 static int local_check_info(const struct fi_info *info,
 			    const struct dp_errmsg *errmsg)
 {
-	const char *name;
-
-	if (!info->domain_attr || !info->fabric_attr ||
+	if (!info->ep_attr || !info->domain_attr || !info->fabric_attr ||
 	    !info->fabric_attr->prov_name)
 		return dp_fail(errmsg, -EINVAL,
 			       "info is not complete: pass a result of fi_getinfo()");
-	name = info->fabric_attr->prov_name;
-	if (!dp_ofi_copies_with_cpu(name))
-		return dp_fail(errmsg, -EOPNOTSUPP,
-			       "%s: a device of it could go on after this process has died, and the pool cannot wait for it: use tcp;ofi_rxm, sockets or shm, or libdaxpin-rdma",
-			       name);
 	if (local_needs_regions(info) &&
 	    info->domain_attr->mr_mode & FI_MR_ENDPOINT)
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s needs FI_MR_LOCAL and FI_MR_ENDPOINT, so a region would be of one endpoint: pass only one of the two to fi_getinfo()",
-			       name);
-	return 0;
+			       info->fabric_attr->prov_name);
+	return dp_trial_check_writer(info, NULL, errmsg);
 }
 
 static struct daxpin_ofi_local *local_create(struct daxpin_pool *pool,

@@ -12,6 +12,7 @@
  *  - If each write had arrived completely before the close, the verdict is UNKNOWN,
  *    too: there the writer's process itself stores into the memory of the target (shm
  *    with FI_MR_VIRT_ADDR), and nothing that the target does ends it.
+ *  - What stores the bytes is found out first, by the rule of enum daxpin_ofi_writer.
  *  - The close of the region is relied on only if, in all rounds, the writer's request
  *    failed after it, and a second write with the same key failed too, and if parts of
  *    two writes had arrived. A wrong verdict here would let bytes arrive late, a wrong
@@ -31,6 +32,8 @@
 #include <time.h>
 #include "grant/retry.h"
 #include "ofi/endpoint.h"
+#include "ofi/provider.h"
+#include "util/memlock.h"
 
 #define ROUNDS_MAX	8
 /* If the provider has threads, they may have copied all before this one runs again. */
@@ -38,7 +41,7 @@
 #define ENOUGH		3		/* rounds with a write in progress */
 #define PARTIAL_MIN	2		/* rounds, to rely on the close of a region */
 #define BEGIN_MS	2000		/* until the first byte arrives */
-#define CONTROL_MS	10000		/* without a byte: the control has failed */
+#define CONTROL_MS	5000		/* without a byte: the control has failed */
 #define STEP_MS		5		/* of progress, between two counts */
 #define QUIET_MS	100		/* without a byte: no more are expected */
 #define SETTLE_MS	20		/* the same after the completion */
@@ -460,6 +463,120 @@ static void trial_describe(const char *provider, struct daxpin_ofi_report *repor
 			 provider, report->endpoint_late);
 }
 
+/* ---------------------------------------------------------- who stores bytes */
+
+/* What was found out about a write with open endpoints. */
+struct trial_writer {
+	int devices;		/* dp_provider_find_device() */
+	char device[64];
+	bool pins;		/* the regions count as pinned memory */
+	bool was_tried;		/* both writes arrived, when all made progress */
+	bool by_itself;		/* bytes arrived although the target made none */
+};
+
+/* The second write: the target makes progress only after a pause. */
+static int trial_write_alone(struct trial *t, struct trial_writer *found)
+{
+	struct dp_endpoint_result result = { 0 };
+	uint64_t arrived, end;
+	int ret = trial_write_whole(t, &arrived);
+
+	if (ret || arrived < t->length)
+		return ret;
+	ret = trial_post(t, SECOND);
+	end = daxpin_deadline_ms(QUIET_MS);
+	while (!ret && daxpin_deadline_ms(0) < end)
+		dp_endpoint_progress(&t->writer, &result);
+	found->by_itself = trial_count(t, FIRST) < t->length;
+	if (!ret)
+		found->was_tried = trial_await_all(t, SECOND) == t->length;
+	return ret == -FI_EAGAIN ? 0 : ret;
+}
+
+static int trial_find_writer(const struct trial *about, struct fid_fabric *fabric,
+			     struct trial_writer *found, bool *ret_kept)
+{
+	const int64_t pinned = dp_memlock_pinned();
+	struct trial t = *about;
+	int ret = trial_open(&t, fabric), close_ret;
+
+	if (!ret) {
+		found->devices = dp_provider_find_device(found->device,
+							 sizeof(found->device));
+		/* If the count cannot be read, the write decides. */
+		found->pins = pinned >= 0 && dp_memlock_pinned() - pinned >=
+			      (int64_t)(t.length >> 10);
+		if (found->devices > 0 && !found->pins)
+			ret = trial_write_alone(&t, found);
+	}
+	close_ret = trial_close(&t);
+	if (close_ret)
+		*ret_kept = true;
+	return ret ? ret : close_ret;
+}
+
+static void trial_judge_device(const struct fi_info *info,
+			       const struct trial_writer *found,
+			       struct daxpin_ofi_report *report)
+{
+	const char *provider = info->fabric_attr->prov_name;
+	const bool manual =
+		info->domain_attr->data_progress == FI_PROGRESS_MANUAL;
+	char *what = report->writer_what;
+	const size_t size = sizeof(report->writer_what);
+
+	if (found->pins) {
+		report->writer = DAXPIN_OFI_WRITER_DEVICE;
+		snprintf(what, size,
+			 "%s: its regions pin memory for a device, which could go on writing after this process has died: "
+			 DP_PROVIDER_CURE, provider);
+	} else if (manual && found->was_tried && !found->by_itself) {
+		report->writer = DAXPIN_OFI_WRITER_PROCESS;
+		snprintf(what, size,
+			 "%s: bytes arrive only while the owner makes progress, so its process stores them, although it has %s open",
+			 provider, found->device);
+	} else {
+		snprintf(what, size,
+			 "%s: this process has %s open, and %s, so it is unknown whether a device stores them: attach in a process without it, or "
+			 DP_PROVIDER_CURE, provider, found->device,
+			 !found->was_tried ? "a peer's bytes do not arrive" :
+			 manual ? "bytes arrive although the owner makes no progress" :
+			 "the provider has no FI_PROGRESS_MANUAL for data");
+	}
+}
+
+/* The rule is that of enum daxpin_ofi_writer. */
+static int trial_judge_writer(const struct trial *t, struct fid_fabric *fabric,
+			      struct daxpin_ofi_report *report, bool *ret_kept)
+{
+	const char *provider = t->info->fabric_attr->prov_name;
+	struct trial_writer found = { 0 };
+	char *what = report->writer_what;
+	const size_t size = sizeof(report->writer_what);
+	int ret;
+
+	if (dp_provider_names_device(t->info, what, size)) {
+		report->writer = DAXPIN_OFI_WRITER_DEVICE;
+		return 0;
+	}
+	ret = trial_find_writer(t, fabric, &found, ret_kept);
+	if (ret)
+		return ret;
+	if (found.devices < 0) {
+		snprintf(what, size,
+			 "%s: whether this process has a device open that could write cannot be read in /proc/self/fd and /proc/self/maps: %s",
+			 provider, strerror(-found.devices));
+	} else if (!found.devices) {
+		report->writer = DAXPIN_OFI_WRITER_PROCESS;
+		snprintf(what, size,
+			 "%s: this process has no device open, so nothing writes for it after its death",
+			 provider);
+	} else {
+		trial_judge_device(t->info, &found, report);
+	}
+	return 0;
+}
+
 int dp_trial(struct fid_fabric *fabric, struct fi_info *info, void *memory,
 	     uint64_t length, struct daxpin_ofi_report *report, bool *ret_kept)
 {
@@ -472,7 +589,9 @@ int dp_trial(struct fid_fabric *fabric, struct fi_info *info, void *memory,
 	t.source = malloc(length);
 	if (!t.source)
 		return -ENOMEM;
-	ret = trial_judge(&t, fabric, report, &missing, ret_kept);
+	ret = trial_judge_writer(&t, fabric, report, ret_kept);
+	if (!ret)
+		ret = trial_judge(&t, fabric, report, &missing, ret_kept);
 	if (!*ret_kept)
 		free(t.source);
 	if (report->ends == DAXPIN_OFI_ENDS_UNKNOWN)
@@ -480,4 +599,62 @@ int dp_trial(struct fid_fabric *fabric, struct fi_info *info, void *memory,
 	else
 		trial_describe(provider, report);
 	return ret;
+}
+
+static int trial_judge_on(const struct trial *t, struct fid_fabric *fabric,
+			  struct daxpin_ofi_report *report, bool *ret_kept)
+{
+	struct fid_fabric *own = NULL;
+	int ret = fabric ? 0 : fi_fabric(t->info->fabric_attr, &own, NULL);
+	int close_ret;
+
+	if (ret)
+		return ret;
+	ret = trial_judge_writer(t, fabric ? fabric : own, report, ret_kept);
+	close_ret = own ? fi_close(&own->fid) : 0;
+	return ret ? ret : close_ret;
+}
+
+static int trial_check_writer(struct fi_info *info, struct fid_fabric *fabric,
+			      struct daxpin_ofi_report *report)
+{
+	struct trial t = { .info = info, .length = DP_TRIAL_BYTES_MIN };
+	bool kept = false;
+	int ret = -ENOMEM;
+
+	t.memory = malloc(t.length);
+	t.source = malloc(t.length);
+	if (t.memory && t.source)
+		ret = trial_judge_on(&t, fabric, report, &kept);
+	/* What the provider did not release is never used for anything else. */
+	if (!kept) {
+		free(t.memory);
+		free(t.source);
+	}
+	return ret;
+}
+
+int dp_trial_check_writer(const struct fi_info *info, struct fid_fabric *fabric,
+			  const struct dp_errmsg *errmsg)
+{
+	const char *provider = info->fabric_attr->prov_name;
+	struct daxpin_ofi_report report = { 0 };
+	struct fi_info *copy;
+	int ret = -ENOMEM;
+
+	if (!(info->caps & FI_RMA) || info->ep_attr->type != FI_EP_RDM)
+		return dp_fail(errmsg, -EOPNOTSUPP,
+			       "%s: info has no FI_RMA, or its endpoints are not FI_EP_RDM, so it cannot be found out whether a device stores bytes: set caps and ep_attr->type in the hints of fi_getinfo()",
+			       provider);
+	copy = fi_dupinfo(info);
+	if (copy) {
+		ret = trial_check_writer(copy, fabric, &report);
+		fi_freeinfo(copy);
+	}
+	if (ret)
+		return dp_fail(errmsg, ret, "%s cannot be tried: %s", provider,
+			       strerror(-ret));
+	if (report.writer == DAXPIN_OFI_WRITER_PROCESS)
+		return 0;
+	return dp_fail(errmsg, -EOPNOTSUPP, "%s", report.writer_what);
 }

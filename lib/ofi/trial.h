@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What ends a peer's access on a provider, found out by trying. */
+/* What ends a peer's access on a provider, and what stores its bytes, found out by
+ * trying. */
 #ifndef DP_OFI_TRIAL_H
 #define DP_OFI_TRIAL_H
 
 #include <daxpin-ofi.h>
 #include <stdbool.h>
+#include "util/util.h"
 
 #define DP_TRIAL_BYTES_MAX	(8u << 20)
 #define DP_TRIAL_BYTES_MIN	(1u << 20)
@@ -16,5 +18,10 @@
  */
 int dp_trial(struct fid_fabric *fabric, struct fi_info *info, void *memory,
 	     uint64_t length, struct daxpin_ofi_report *report, bool *ret_kept);
+
+/* What stores the bytes that arrive over this provider? 0: a process does. -EOPNOTSUPP
+ * with a sentence, or -errno. fabric may be NULL. */
+int dp_trial_check_writer(const struct fi_info *info, struct fid_fabric *fabric,
+			  const struct dp_errmsg *errmsg);
 
 #endif

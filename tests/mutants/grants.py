@@ -94,6 +94,17 @@ MUTANTS = [
      '	if (!ret) {',
      'an_endpoint_neither_opened_nor_closed_delays_the_detach'),
 
+    ('named-device-is-accepted', OFI, 'lib/ofi/provider.c',
+     'a provider that names its device is tried like any other',
+     '	if (info->nic) {',
+     '	if (false && info->nic) {',
+     'an_attach_refuses_what_it_cannot_end'),
+    ('bytes-of-a-device', OFI_PROVIDER, 'lib/ofi/trial.c',
+     "bytes that arrive without the owner's progress are those of its process",
+     'manual && found->was_tried && !found->by_itself',
+     'manual && found->was_tried',
+     'with_a_device_open_the_owner_must_be_needed'),
+
     # ---------------------------------------------- one failure and others (C5)
     ('key-error-ends-the-service', ENDING, 'lib/rdma/attach.c',
      'if a local key cannot be ended, no grant is ended',

@@ -10,13 +10,14 @@
 
 #define KEPT_MAX	1024
 #define CLASSES		64
+#define QUEUES_MAX	16
 
 struct ofi_double ofi_double;
 
 static struct fid_fabric *real_fabric;
 static struct fid_fabric fabric;
 static struct fi_ops_fabric fabric_ops;
-static const struct fi_info *real_info;
+static struct fi_info *real_info;	/* the test may change its own */
 
 /* Of the real provider, by the class of an object; and the double's. */
 static const struct fi_ops *real_ops[CLASSES];
@@ -34,6 +35,7 @@ static struct fid *kept[KEPT_MAX];
 static unsigned int kept_count, regions;
 /* Each region that was opened, and the domain in which it was opened last. */
 static struct fid *region[KEPT_MAX], *region_domain[KEPT_MAX];
+static struct fid_cq *queues[QUEUES_MAX];
 static bool has_stopped;
 
 /* ----------------------------------------------------------- of every object */
@@ -82,6 +84,9 @@ static int double_close(struct fid *fid)
 	}
 	if (fid->fclass == FI_CLASS_MR)
 		regions--;
+	for (unsigned int i = 0; i < QUEUES_MAX; i++)
+		if (queues[i] && &queues[i]->fid == fid)
+			queues[i] = NULL;
 	if (fid->fclass == FI_CLASS_DOMAIN)
 		close_kept_regions(fid);
 	return real_ops[fid->fclass]->close(fid);
@@ -117,26 +122,30 @@ static void take_over(struct fid *fid)
 
 /* ------------------------------------------------------------------- progress */
 
-static void read_kept(void)
+static void drive(struct fid_cq *cq)
 {
 	struct fi_cq_err_entry error = { 0 };
 	struct fi_cq_entry entry;
-	struct fid_cq *cq;
 
-	for (unsigned int i = 0; i < kept_count; i++) {
-		if (kept[i]->fclass != FI_CLASS_CQ)
-			continue;
-		cq = (struct fid_cq *)kept[i];
-		if (real_cq_ops->read(cq, &entry, 1) == -FI_EAVAIL)
-			real_cq_ops->readerr(cq, &error, 0);
-	}
+	if (real_cq_ops->read(cq, &entry, 1) == -FI_EAVAIL)
+		real_cq_ops->readerr(cq, &error, 0);
+}
+
+static void drive_others(const struct fid_cq *but)
+{
+	for (unsigned int i = 0; i < kept_count; i++)
+		if (kept[i]->fclass == FI_CLASS_CQ)
+			drive((struct fid_cq *)kept[i]);
+	for (unsigned int i = 0; ofi_double.drives_all && i < QUEUES_MAX; i++)
+		if (queues[i] && queues[i] != but)
+			drive(queues[i]);
 }
 
 static ssize_t double_read(struct fid_cq *cq, void *buf, size_t count)
 {
 	if (ofi_double.makes_no_progress || has_stopped)
 		return -FI_EAGAIN;
-	read_kept();
+	drive_others(cq);
 	return real_cq_ops->read(cq, buf, count);
 }
 
@@ -168,6 +177,11 @@ static int double_cq_open(struct fid_domain *domain, struct fi_cq_attr *attr,
 		cq_ops.read = double_read;
 	}
 	(*cq)->ops = &cq_ops;
+	for (unsigned int i = 0; i < QUEUES_MAX; i++)
+		if (!queues[i]) {
+			queues[i] = *cq;
+			break;
+		}
 	return 0;
 }
 
@@ -189,7 +203,7 @@ static int double_endpoint(struct fid_domain *domain, struct fi_info *info,
 	(void)info;
 	if (!ret)
 		ret = real_domain_ops->endpoint(domain,
-				(struct fi_info *)(uintptr_t)real_info, ep, context);
+						 real_info, ep, context);
 	if (ret)
 		return ret;
 	take_over(&(*ep)->fid);
@@ -227,8 +241,8 @@ static int double_register(struct fid *fid, const void *buf, size_t length,
 static int double_domain(struct fid_fabric *of, struct fi_info *info,
 			 struct fid_domain **domain, void *context)
 {
-	int ret = real_fabric->ops->domain(real_fabric,
-			(struct fi_info *)(uintptr_t)real_info, domain, context);
+	int ret = real_fabric->ops->domain(real_fabric, real_info, domain,
+					   context);
 
 	(void)of;
 	(void)info;
@@ -255,7 +269,9 @@ struct fid_fabric *ofi_double_open(const struct fi_info *info)
 {
 	if (fi_fabric(info->fabric_attr, &real_fabric, NULL))
 		return NULL;
-	real_info = info;
+	real_info = fi_dupinfo(info);
+	if (!real_info)
+		abort();
 	regions = 0;
 	fabric = *real_fabric;
 	fabric_ops = *real_fabric->ops;
@@ -275,6 +291,8 @@ int ofi_double_close(void)
 		ret = ret ? ret : one;
 	}
 	kept_count = 0;
+	memset(queues, 0, sizeof(queues));
+	fi_freeinfo(real_info);
 	one = fi_close(&real_fabric->fid);
 	return ret ? ret : one;
 }

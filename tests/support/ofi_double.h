@@ -11,6 +11,7 @@
 
 struct ofi_double {
 	bool makes_no_progress;
+	bool drives_all;		/* a read makes the progress of all queues */
 	bool stops_at_a_post;		/* no progress after fi_write() was accepted */
 	bool keeps_regions;		/* fi_close() succeeds and does nothing, */
 	bool keeps_endpoints;		/* ... also for what belongs to them */

@@ -50,6 +50,7 @@ int __wrap_dp_trial(struct fid_fabric *f, struct fi_info *i, void *memory,
 	if (trial_is_real)
 		return __real_dp_trial(f, i, memory, length, report, ret_kept);
 	report->ends = verdict;
+	report->writer = DAXPIN_OFI_WRITER_PROCESS;
 	snprintf(report->what, sizeof(report->what), "the test's verdict");
 	*ret_kept = trial_keeps;
 	return trial_keeps ? -EIO : 0;
@@ -673,6 +674,9 @@ static void check_refused(struct fixture *f, struct fi_info *about, int result,
 
 static void an_attach_refuses_what_it_cannot_end(void **state)
 {
+	static char nic_name[] = "nic0";
+	struct fi_device_attr device = { .name = nic_name };
+	struct fid_nic nic = { .device_attr = &device };
 	struct fixture *f = *state;
 	struct fi_info *other;
 
@@ -690,9 +694,14 @@ static void an_attach_refuses_what_it_cannot_end(void **state)
 	other->mode |= FI_RX_CQ_DATA;
 	check_refused(f, other, -EOPNOTSUPP, "needs mode");
 	other->mode = info->mode;
-	free(other->fabric_attr->prov_name);
-	other->fabric_attr->prov_name = strdup("verbs;ofi_rxm");
-	check_refused(f, other, -EOPNOTSUPP, "after this process has died");
+	other->domain_attr->mr_mode |= FI_MR_ALLOCATED;
+	check_refused(f, other, -EOPNOTSUPP, "FI_MR_ALLOCATED");
+	other->domain_attr->mr_mode ^= FI_MR_ALLOCATED | FI_MR_PROV_KEY;
+	check_refused(f, other, -EOPNOTSUPP, "FI_MR_PROV_KEY");
+	other->domain_attr->mr_mode = info->domain_attr->mr_mode;
+	other->nic = &nic;
+	check_refused(f, other, -EOPNOTSUPP, "the device nic0");
+	other->nic = NULL;
 	fi_freeinfo(other);
 	verdict = DAXPIN_OFI_ENDS_NOTHING;
 	check_refused(f, info, -EOPNOTSUPP, "the test's verdict");

@@ -672,9 +672,11 @@ static void a_domain_whose_requests_outlive_the_process_is_refused(void **state)
 	other = fi_dupinfo(info);
 	other->domain_attr->mr_mode |= FI_MR_LOCAL | FI_MR_ENDPOINT;
 	check_refused(f, other, -EOPNOTSUPP, "pass only one of the two");
-	free(other->fabric_attr->prov_name);
-	other->fabric_attr->prov_name = strdup("verbs;ofi_rxm");
+	other->domain_attr->mr_mode = info->domain_attr->mr_mode | FI_MR_ALLOCATED;
 	check_refused(f, other, -EOPNOTSUPP, "after this process has died");
+	other->domain_attr->mr_mode = info->domain_attr->mr_mode;
+	other->ep_attr->type = FI_EP_MSG;
+	check_refused(f, other, -EOPNOTSUPP, "cannot be found out");
 	fi_freeinfo(other);
 	assert_int_equal(daxpin_ofi_local_open(f->pool, NULL, info, &options, &local),
 			 -EINVAL);

@@ -3,11 +3,13 @@
  * Grants over a provider of libfabric that gets something wrong: makes no progress,
  * ends nothing, or refuses to open or to close an object.
  */
+#include <fcntl.h>
 #include <rdma/fi_domain.h>
 #include <rdma/fi_errno.h>
 #include <stdbool.h>
 #include "fixture.h"
 #include "ofi/endpoint.h"
+#include "ofi/provider.h"
 #include "ofi/trial.h"
 #include "ofi_double.h"
 #include "ofi_peer.h"
@@ -33,7 +35,33 @@ int __wrap_dp_trial(struct fid_fabric *f, struct fi_info *i, void *memory,
 	if (trial_is_real)
 		return __real_dp_trial(f, i, memory, length, report, ret_kept);
 	report->ends = DAXPIN_OFI_ENDS_ENDPOINT;
+	report->writer = DAXPIN_OFI_WRITER_PROCESS;
 	return 0;
+}
+
+/* Of what the kernel is asked. */
+static bool has_device;
+static int device_error;
+static int64_t pinned_kib, pinned_by_a_region;
+
+int __real_dp_provider_find_device(char *name, size_t size);
+int __wrap_dp_provider_find_device(char *name, size_t size);
+int64_t __wrap_dp_memlock_pinned(void);
+
+int __wrap_dp_provider_find_device(char *name, size_t size)
+{
+	if (device_error)
+		return device_error;
+	if (!has_device)
+		return __real_dp_provider_find_device(name, size);
+	snprintf(name, size, "/dev/infiniband/uverbs0");
+	return 1;
+}
+
+int64_t __wrap_dp_memlock_pinned(void)
+{
+	pinned_kib += pinned_by_a_region;
+	return pinned_kib;
 }
 
 #define SKIP_WITHOUT_PROVIDER() \
@@ -122,6 +150,133 @@ static void if_all_remains_the_attach_names_the_cure(void **state)
 	check_trial_refuses(f, -EOPNOTSUPP, "set FI_MR_CACHE_MAX_COUNT=0");
 }
 
+/* ------------------------------------------------------ what stores the bytes */
+
+static void refuse_closes(size_t class, unsigned int count)
+{
+	ofi_double.refused_class = class;
+	ofi_double.refusal = -FI_EIO;
+	ofi_double.refusals = count;
+}
+
+/* words: of the sentence; NULL: a process does. */
+static void check_writer(const char *words)
+{
+	char text[512] = "";
+	const struct dp_errmsg errmsg = { text, sizeof(text) };
+
+	assert_int_equal(dp_trial_check_writer(info, fabric, &errmsg),
+			 words ? -EOPNOTSUPP : 0);
+	if (words && !strstr(text, words))
+		fail_msg("\"%s\" does not say \"%s\"", text, words);
+}
+
+/* Not asked by its name: this one is tcp. */
+static void a_process_without_a_device_stores_the_bytes(void **state)
+{
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+	static char memory[1 << 20];
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	free(info->fabric_attr->prov_name);
+	info->fabric_attr->prov_name = strdup("verbs;ofi_rxm");
+	check_writer(NULL);
+	trial_is_real = true;
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
+					  &report), 0);
+	trial_is_real = false;
+	assert_int_equal(report.writer, DAXPIN_OFI_WRITER_PROCESS);
+	assert_non_null(strstr(report.writer_what, "no device open"));
+	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_ENDPOINT);
+	info->domain_attr->mr_mode |= FI_MR_ALLOCATED;
+	check_writer("FI_MR_ALLOCATED");
+}
+
+static void with_a_device_open_the_owner_must_be_needed(void **state)
+{
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	has_device = true;
+	check_writer(NULL);
+	ofi_double.drives_all = true;
+	check_writer("makes no progress");
+	ofi_double.drives_all = false;
+	info->domain_attr->data_progress = FI_PROGRESS_AUTO;
+	check_writer("no FI_PROGRESS_MANUAL");
+}
+
+static void with_a_device_open_bytes_must_arrive(void **state)
+{
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	has_device = true;
+	ofi_double.makes_no_progress = true;
+	check_writer("do not arrive");
+}
+
+static void a_region_that_pins_its_memory_is_of_a_device(void **state)
+{
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	has_device = true;
+	pinned_by_a_region = 1 << 10;
+	check_writer("pin memory");
+}
+
+static void an_attach_is_refused_if_the_devices_cannot_be_listed(void **state)
+{
+	struct fixture *f = *state;
+
+	SKIP_WITHOUT_PROVIDER();
+	device_error = -EMFILE;
+	check_trial_refuses(f, -EOPNOTSUPP, "cannot be read");
+}
+
+/* A file of a driver that any user may open, and that is neither memory nor a
+ * terminal. */
+static void an_open_device_file_is_found(void **state)
+{
+	static const char *const paths[] = { "/dev/fuse", "/dev/net/tun" };
+	char name[128];
+	int fd = -1;
+
+	(void)state;
+	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 0);
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && fd < 0; i++)
+		fd = open(paths[i], O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		print_message("skipped: neither /dev/fuse nor /dev/net/tun can be opened\n");
+		skip();
+	}
+	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 1);
+	assert_int_equal(strncmp(name, "/dev/", 5), 0);
+	close(fd);
+	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 0);
+}
+
+static void what_a_probe_refuses(void **state)
+{
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+	static char memory[1 << 20];
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	assert_int_equal(daxpin_ofi_probe(NULL, info, memory, sizeof(memory),
+					  &report), -EINVAL);
+	assert_int_equal(daxpin_ofi_probe(fabric, NULL, memory, sizeof(memory),
+					  &report), -EINVAL);
+	assert_int_equal(daxpin_ofi_probe(fabric, info, NULL, sizeof(memory),
+					  &report), -EINVAL);
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory,
+					  sizeof(memory) - 1, &report), -EINVAL);
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
+					  NULL), -EINVAL);
+	info->caps &= ~FI_RMA;
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
+					  &report), -EOPNOTSUPP);
+}
+
 /* --------------------------------------------------- refusals of the provider */
 
 static struct daxpin_ofi *attach(struct fixture *f)
@@ -168,13 +323,6 @@ static struct daxpin_ofi_info figures(struct daxpin_ofi *ofi)
 
 	assert_int_equal(daxpin_ofi_info(ofi, &about), 0);
 	return about;
-}
-
-static void refuse_closes(size_t class, unsigned int count)
-{
-	ofi_double.refused_class = class;
-	ofi_double.refusal = -FI_EIO;
-	ofi_double.refusals = count;
 }
 
 static void a_region_that_is_neither_opened_nor_closed_is_quarantined(void **state)
@@ -252,6 +400,8 @@ static int remove_files(void **state)
 
 static void memory_of_a_trial_that_does_not_end_remains_held(void **state)
 {
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+	static char memory[1 << 20];
 	struct fixture *f = *state;
 	const uint64_t before = free_bytes(f);
 
@@ -260,6 +410,10 @@ static void memory_of_a_trial_that_does_not_end_remains_held(void **state)
 	check_trial_refuses(f, -FI_EIO, "remains held");
 	assert_true(free_bytes(f) < before);
 	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
+	trial_is_real = true;
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
+					  &report), -EBUSY);
+	trial_is_real = false;
 }
 
 static void a_grant_over_the_limit_of_regions_changes_nothing(void **state)
@@ -301,6 +455,9 @@ static void a_grant_over_the_limit_of_regions_changes_nothing(void **state)
 
 static int setup(void **state)
 {
+	has_device = false;
+	device_error = 0;
+	pinned_by_a_region = 0;
 	info = ofi_find(PROVIDER, 0);
 	if (info) {
 		fabric = ofi_double_open(info);
@@ -332,9 +489,16 @@ int main(void)
 		TEST(a_provider_that_stops_after_a_post_has_no_verdict),
 		TEST(if_a_region_remains_the_endpoint_ends_access),
 		TEST(if_all_remains_the_attach_names_the_cure),
+		TEST(a_process_without_a_device_stores_the_bytes),
+		TEST(with_a_device_open_the_owner_must_be_needed),
+		TEST(with_a_device_open_bytes_must_arrive),
+		TEST(a_region_that_pins_its_memory_is_of_a_device),
+		TEST(an_attach_is_refused_if_the_devices_cannot_be_listed),
+		TEST(an_open_device_file_is_found),
 		TEST(a_region_that_is_neither_opened_nor_closed_is_quarantined),
 		TEST(an_endpoint_neither_opened_nor_closed_delays_the_detach),
 		TEST(a_grant_over_the_limit_of_regions_changes_nothing),
+		TEST(what_a_probe_refuses),
 		cmocka_unit_test_setup_teardown(
 			memory_of_a_trial_that_does_not_end_remains_held, setup,
 			remove_files),
