@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define RETRY_SECONDS	1
+#define RETRY_MS	1000u
 
 struct batch {
 	unsigned int count;
@@ -91,16 +91,22 @@ static void take(struct cache *cache, struct batch *batch)
 
 /* -------------------------------------------------------------------- one batch */
 
-static bool punch(struct cache *cache, uint64_t block)
+static int zero(struct cache *cache, uint64_t block)
 {
-	return !fallocate(cache->disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			  block * cache->block, cache_length(cache, block));
+	static const char zeroes[CACHE_BLOCK_MAX] __attribute__((aligned(4096)));
+	uint32_t length = cache_length(cache, block);
+	off_t offset = block * cache->block;
+	ssize_t done;
+
+	if (!fallocate(cache->disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		       offset, length))
+		return 0;
+	done = pwrite(cache->disk, zeroes, length, offset);
+	return done == length ? 0 : done < 0 ? -errno : -ENODATA;
 }
 
 static void start(struct cache *cache, struct piece *piece, struct ring *ring)
 {
-	uint64_t offset = (uint64_t)piece->block * cache->block;
-
 	piece->extent = (struct daxpin_extent){ 0 };
 	piece->request = NULL;
 	cache_lock(cache, piece->block);
@@ -108,11 +114,12 @@ static void start(struct cache *cache, struct piece *piece, struct ring *ring)
 	piece->error = piece->word & WORD_ZERO ? 0 :
 		       cache_hold(cache, piece->word, &piece->extent);
 	cache_unlock(cache, piece->block);
-	if (piece->error || (piece->word & WORD_ZERO && punch(cache, piece->block)))
-		return;
-	piece->request = ring_add(ring, true, piece->extent.addr ? piece->extent :
-				  cache->zeroes, cache_length(cache, piece->block),
-				  offset);
+	if (piece->word & WORD_ZERO)
+		piece->error = zero(cache, piece->block);
+	else if (!piece->error)
+		piece->request = ring_add(ring, true, piece->extent,
+					  cache_length(cache, piece->block),
+					  (uint64_t)piece->block * cache->block);
 }
 
 /* What the disk has is durable, or this piece has an error. */
@@ -184,15 +191,12 @@ static bool has_work(const struct cache *cache, bool behind)
 		((behind || cache->stop) && cache->dirty > cache->low));
 }
 
-static void wait_ns(pthread_cond_t *cond, pthread_mutex_t *mutex, long ns)
+static void wait_ms(pthread_cond_t *cond, pthread_mutex_t *mutex, uint64_t ms)
 {
-	struct timespec until;
+	uint64_t ns = daxpin_deadline_ms(ms);
+	struct timespec until = { ns / 1000000000, ns % 1000000000 };
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += ns % 1000000000;
-	until.tv_sec += ns / 1000000000 + until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
-	pthread_cond_timedwait(cond, mutex, &until);
+	pthread_cond_clockwait(cond, mutex, CLOCK_MONOTONIC, &until);
 }
 
 /* Reports the first failure of a series, and its end. */
@@ -243,7 +247,7 @@ void *back_run(void *arg)
 		works = pass(cache);
 		if (works || cache->stop)
 			continue;
-		wait_ns(&cache->work, &cache->mutex, RETRY_SECONDS * 1000000000l);
+		wait_ms(&cache->work, &cache->mutex, RETRY_MS);
 		works = true;		/* so that the end begins with a trial */
 	}
 	pthread_mutex_unlock(&cache->mutex);
@@ -264,7 +268,7 @@ bool back_wait(struct cache *cache)
 	failures = cache->failures;
 	cache->waiters++;
 	pthread_cond_signal(&cache->work);
-	wait_ns(&cache->progress, &cache->mutex, 20000000);
+	wait_ms(&cache->progress, &cache->mutex, 20);
 	cache->waiters--;
 	failed = cache->failures != failures;
 	pthread_mutex_unlock(&cache->mutex);

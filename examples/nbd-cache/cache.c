@@ -232,6 +232,7 @@ static int reserve(struct cache *cache, bool wait, struct daxpin_extent *ret_fre
 
 /* A request for [offset, offset + bytes), or the part of it that one publish does. */
 struct run {
+	enum cache_operation operation;
 	uint64_t offset, bytes;
 	uint64_t block;			/* the first */
 	unsigned int count;		/* blocks */
@@ -316,6 +317,41 @@ static void run_unlock(struct cache *cache, const struct run *run)
 	for (unsigned int i = 0; i < run->locked; i++)
 		if (!i || !((run->block + i) % GROUP))
 			cache_unlock(cache, run->block + i);
+}
+
+/* limit.c lets requests wait. */
+static uint64_t enter(struct cache *cache)
+{
+	uint64_t since = daxpin_deadline_ms(0);
+
+	for (;;) {
+		cache->active++;
+		if (!cache->paused)
+			return since;
+		cache->active--;
+		cache_nap();
+	}
+}
+
+/* A request: each step does the first blocks of its run, or none, and cuts the run
+ * after them. */
+static int each_run(struct cache *cache, enum cache_operation operation, char *buffer,
+		    uint64_t count, uint64_t offset,
+		    int (*step)(struct cache *cache, struct run *run, char *buffer))
+{
+	uint64_t since = enter(cache);
+	struct run run;
+	int ret = 0;
+
+	run.operation = operation;
+	for (; count && !ret; count -= run.bytes, offset += run.bytes) {
+		run_begin(cache, &run, count, offset);
+		ret = step(cache, &run, buffer);
+		buffer = buffer ? buffer + run.bytes : NULL;
+	}
+	cache->active--;
+	stats_observe(cache, run.operation, since);
+	return ret;
 }
 
 /* ------------------------------------------------------------------------- reads */
@@ -467,12 +503,12 @@ static int fetch(struct cache *cache, struct run *run, char *to)
 	return ret ? ret : error;
 }
 
-/* Reads the first blocks of the run, and cuts it after them: none if the first is
- * cached now. */
+/* Does nothing if the first block is cached now. */
 static int read_missing(struct cache *cache, struct run *run, char *to)
 {
 	int ret = 0;
 
+	run->operation = CACHE_READ_MISS;
 	run_lock(cache, run);
 	run_cut(cache, run, count_missing(cache, run));
 	if (run->count && !run_reserve(cache, run, false))
@@ -494,11 +530,11 @@ static int bad_memory(struct cache *cache, uint64_t block, struct daxpin_extent 
 }
 
 /*
- * Reads the first blocks of the run that need no disk, and cuts it after them. All
- * holds are taken before the first copy, and dropped after the last one: a locked
- * instruction between two copies would wait for the stores of the first.
+ * Reads the first blocks that need no disk, or else those that do. All holds are taken
+ * before the first copy, and dropped after the last one: a locked instruction between
+ * two copies would wait for the stores of the first.
  */
-static int read_hits(struct cache *cache, struct run *run, char *to)
+static int read_run(struct cache *cache, struct run *run, char *to)
 {
 	unsigned int held = 0, done = 0;
 	uint32_t count;
@@ -508,6 +544,8 @@ static int read_hits(struct cache *cache, struct run *run, char *to)
 		ret = hold_block(cache, run->block + held, &run->extent[held]);
 		held += ret > 0;
 	}
+	if (!held && !ret)
+		return read_missing(cache, run, to);
 	for (; done < held && ret >= 0; done++, to += count) {
 		uint32_t at = run_piece(cache, run, done, &count);
 
@@ -529,45 +567,9 @@ static int read_hits(struct cache *cache, struct run *run, char *to)
 	return ret < 0 ? ret : 0;
 }
 
-/* Each request begins with this, and ends with leave(). limit.c lets them wait. */
-static uint64_t enter(struct cache *cache)
-{
-	uint64_t since = daxpin_deadline_ms(0);
-
-	for (;;) {
-		cache->active++;
-		if (!cache->paused)
-			return since;
-		cache->active--;
-		cache_nap();
-	}
-}
-
-static void leave(struct cache *cache, enum cache_operation operation, uint64_t since)
-{
-	cache->active--;
-	stats_observe(cache, operation, since);
-}
-
 int cache_read(struct cache *cache, void *to, uint64_t count, uint64_t offset)
 {
-	enum cache_operation operation = CACHE_READ_HIT;
-	uint64_t since = enter(cache);
-	struct run run;
-	int ret = 0;
-
-	for (; count && !ret; count -= run.bytes, offset += run.bytes) {
-		run_begin(cache, &run, count, offset);
-		ret = read_hits(cache, &run, to);
-		if (!ret && !run.bytes) {
-			operation = CACHE_READ_MISS;
-			run_begin(cache, &run, count, offset);
-			ret = read_missing(cache, &run, to);
-		}
-		to = (char *)to + run.bytes;
-	}
-	leave(cache, operation, since);
-	return ret;
+	return each_run(cache, CACHE_READ_HIT, to, count, offset, read_run);
 }
 
 /* ------------------------------------------------------------------------ writes */
@@ -614,8 +616,8 @@ static int put(struct cache *cache, const struct run *run, unsigned int i,
 	return ret;
 }
 
-/* Writes the first blocks of the run, and cuts it after them. */
-static int write_run(struct cache *cache, struct run *run, const char *from)
+/* from NULL: zeroes. */
+static int write_run(struct cache *cache, struct run *run, char *from)
 {
 	uint64_t dirty = cache->disk < 0 ? 0 : WORD_DIRTY;
 	struct change change[RUN];
@@ -642,21 +644,11 @@ static int write_run(struct cache *cache, struct run *run, const char *from)
 int cache_write(struct cache *cache, const void *from, uint64_t count,
 		uint64_t offset)
 {
-	uint64_t since = enter(cache);
-	struct run run;
-	int ret = 0;
-
-	for (; count && !ret; count -= run.bytes, offset += run.bytes) {
-		run_begin(cache, &run, count, offset);
-		ret = write_run(cache, &run, from);
-		from = (const char *)from + run.bytes;
-	}
-	leave(cache, CACHE_WRITE, since);
-	return ret;
+	return each_run(cache, CACHE_WRITE, (char *)from, count, offset, write_run);
 }
 
 /* The run consists of whole blocks. */
-static int zero_run(struct cache *cache, struct run *run)
+static int zero_blocks(struct cache *cache, struct run *run)
 {
 	uint64_t zero = cache->disk < 0 ? 0 : WORD_ZERO | WORD_DIRTY;
 	struct change change[RUN];
@@ -676,41 +668,35 @@ static int zero_run(struct cache *cache, struct run *run)
 	return ret;
 }
 
-/* Does the whole blocks at the beginning of the run, or else the piece there, and cuts
- * the run after them. */
-static int zero_some(struct cache *cache, struct run *run, bool pieces)
+/* Does the whole blocks at the beginning, or leaves one that is not whole. */
+static int trim_run(struct cache *cache, struct run *run, char *nothing)
 {
+	(void)nothing;
 	if (run->count > 1 && !is_whole(cache, run, run->count - 1))
 		run_cut(cache, run, run->count - 1);
 	if (is_whole(cache, run, 0))
-		return zero_run(cache, run);
+		return zero_blocks(cache, run);
 	run_cut(cache, run, 1);
-	return !pieces || cache_is_zero(cache, run->offset) ? 0 :
-	       write_run(cache, run, NULL);
+	return 0;
 }
 
-static int zero(struct cache *cache, uint64_t count, uint64_t offset, bool pieces)
+static int zero_run(struct cache *cache, struct run *run, char *nothing)
 {
-	uint64_t since = enter(cache);
-	struct run run;
-	int ret = 0;
-
-	for (; count && !ret; count -= run.bytes, offset += run.bytes) {
-		run_begin(cache, &run, count, offset);
-		ret = zero_some(cache, &run, pieces);
-	}
-	leave(cache, CACHE_ZERO, since);
-	return ret;
+	(void)nothing;
+	if (is_whole(cache, run, 0))
+		return trim_run(cache, run, NULL);
+	run_cut(cache, run, 1);
+	return cache_is_zero(cache, run->offset) ? 0 : write_run(cache, run, NULL);
 }
 
 int cache_zero(struct cache *cache, uint64_t count, uint64_t offset)
 {
-	return zero(cache, count, offset, true);
+	return each_run(cache, CACHE_ZERO, NULL, count, offset, zero_run);
 }
 
 int cache_trim(struct cache *cache, uint64_t count, uint64_t offset)
 {
-	return zero(cache, count, offset, false);
+	return each_run(cache, CACHE_ZERO, NULL, count, offset, trim_run);
 }
 
 bool cache_is_zero(struct cache *cache, uint64_t offset)

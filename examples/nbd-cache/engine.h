@@ -66,7 +66,6 @@ struct cache {
 	uint64_t id;
 	struct daxpin_extent index[INDEX_EXTENTS];
 	_Atomic uint64_t *words[INDEX_EXTENTS];
-	struct daxpin_extent zeroes;	/* a block of them */
 	void (*log)(const char *message);
 
 	pthread_mutex_t locks[LOCKS];	/* of groups of blocks, in turn */

@@ -31,7 +31,7 @@ struct header {
 	uint64_t size;			/* of the volume: with a disk, the disk's */
 	uint32_t index_count, reserved;
 	char disk[256];			/* disk_open() */
-	uint64_t zeroes;		/* the address of a block of them */
+	uint64_t unused;		/* older caches have an address here */
 	uint64_t index[INDEX_EXTENTS];	/* pool addresses */
 };
 
@@ -147,7 +147,6 @@ static void write_header(const struct opening *o, struct header *header)
 	*header = (struct header){
 		.magic = MAGIC, .version = VERSION, .block = cache->block,
 		.size = cache->size, .index_count = cache->index_count,
-		.zeroes = cache->zeroes.addr,
 	};
 	strcpy(header->disk, o->disk);
 	for (uint32_t i = 0; i < cache->index_count; i++)
@@ -163,27 +162,23 @@ static int reserve_zero(struct cache *cache, uint64_t size, struct daxpin_op *ke
 /* A failure leaves extents that are only reserved; the close of the pool frees them. */
 static int make_index(struct opening *o)
 {
-	struct daxpin_op ops[INDEX_EXTENTS + 3] = { { 0 } };
+	struct daxpin_op ops[INDEX_EXTENTS + 2] = { { 0 } };
 	struct cache *cache = o->cache;
 	uint32_t count = cache->index_count;
-	int ret = reserve_zero(cache, cache->block, &ops[count]);
+	int ret = reserve_zero(cache, sizeof(struct header), &ops[count]);
 
 	for (uint32_t i = 0; !ret && i < count; i++)
 		ret = reserve_zero(cache, index_bytes(cache, i), &ops[i]);
-	if (!ret)
-		ret = reserve_zero(cache, sizeof(struct header), &ops[count + 1]);
 	if (ret)
 		return fail(o, ret, "%s has no space for the index: %s",
 			    o->options->pool, daxpin_strerror(ret));
-	cache->zeroes = ops[count].extent;
 	for (uint32_t i = 0; i < count; i++)
 		cache->index[i] = ops[i].extent;
-	write_header(o, daxpin_ptr(cache->pool, ops[count + 1].extent, 0));
-	ops[count + 2] = (struct daxpin_op){
-		.type = DAXPIN_OP_ROOT, .name = ROOT,
-		.extent = ops[count + 1].extent,
+	write_header(o, daxpin_ptr(cache->pool, ops[count].extent, 0));
+	ops[count + 1] = (struct daxpin_op){
+		.type = DAXPIN_OP_ROOT, .name = ROOT, .extent = ops[count].extent,
 	};
-	return daxpin_publish(cache->pool, ops, count + 3, NULL, NULL);
+	return daxpin_publish(cache->pool, ops, count + 2, NULL, NULL);
 }
 
 /* Records the identity that the disk has now. */
@@ -227,8 +222,6 @@ static int find_index(struct opening *o, struct daxpin_extent root)
 		ret = set_size(o, header.size, header.block);
 	if (ret)
 		return ret;
-	if (header.index_count == cache->index_count)
-		ret = daxpin_extent_at(cache->pool, header.zeroes, &cache->zeroes);
 	for (uint32_t i = 0; !ret && i < header.index_count; i++)
 		ret = daxpin_extent_at(cache->pool, header.index[i],
 				       &cache->index[i]);

@@ -158,21 +158,13 @@ void ring_run(struct cache *cache, struct ring *ring)
 /* Gives back the segments that idle rings have pinned. Busy rings do so in submit(). */
 void ring_service_idle(struct cache *cache)
 {
-	struct ring *all, *next;
-
 	pthread_mutex_lock(&cache->mutex);
-	all = cache->idle;
-	cache->idle = NULL;
-	for (struct ring *ring = all; ring; ring = ring->next)
-		cache->busy++;
-	pthread_mutex_unlock(&cache->mutex);
-	for (; all; all = next) {
-		int ret = daxpin_uring_service(all->uring);
+	for (struct ring *ring = cache->idle; ring; ring = ring->next) {
+		int ret = daxpin_uring_service(ring->uring);
 
-		next = all->next;
 		if (ret)
 			cache_say(cache, "a ring cannot give memory back: %s",
 				  daxpin_strerror(ret));
-		ring_put(cache, all);
 	}
+	pthread_mutex_unlock(&cache->mutex);
 }
