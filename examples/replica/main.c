@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * replica: blocks of a pool, copied to other processes, on this machine or others. A
+ * block is confirmed when every peer has it in its own pool, durable.
+ *
+ *	replica peer /dev/shm/b 127.0.0.2 7001 &
+ *	replica peer /dev/shm/c 127.0.0.3 7001 &
+ *	replica owner /dev/shm/a 127.0.0.1 1048576 127.0.0.2:7001 127.0.0.3:7001 < data
+ *
+ * The owner prints the number of each block that is confirmed. Kill any of the three at
+ * any time and start it again: what was confirmed is in all three pools.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "log.h"
+#include "replica.h"
+
+static const char usage[] =
+"usage: replica owner POOL ADDRESS BYTES PEER:PORT...\n"
+"       replica peer POOL ADDRESS PORT\n"
+"       replica list POOL\n"
+"       replica read POOL NUMBER\n"
+"\n"
+"The owner reads blocks of BYTES (at most 1048576) from stdin, copies each to all\n"
+"peers, and prints its number when all have it. ADDRESS is one of this machine.\n"
+"The pools are directories, which are made if they do not exist. list prints the\n"
+"numbers and sizes of the last 32 blocks of a pool, read writes one to stdout.\n";
+
+static int list_main(const char *path)
+{
+	struct log log = { 0 };
+	struct daxpin_extent extent;
+	struct log_header header;
+	uint64_t seq;
+
+	if (log_open(&log, path))
+		return 1;
+	seq = log.head > LOG_SLOTS ? log.head - LOG_SLOTS : 0;
+	while (++seq <= log.head)
+		if (!log_find(&log, seq, &extent, &header))
+			printf("%llu %llu\n", (unsigned long long)seq,
+			       (unsigned long long)header.bytes);
+	return log_close(&log) != 0;
+}
+
+static int read_main(const char *path, uint64_t seq)
+{
+	struct log log = { 0 };
+	struct daxpin_extent extent;
+	struct log_header header;
+	bool done;
+	int ret;
+
+	if (log_open(&log, path))
+		return 1;
+	ret = log_find(&log, seq, &extent, &header);
+	done = !ret && fwrite(daxpin_ptr(log.pool, extent, LOG_HEADER), 1,
+			      header.bytes, stdout) == header.bytes;
+	if (ret)
+		fprintf(stderr, "replica: block %llu: %s\n", (unsigned long long)seq,
+			daxpin_strerror(ret));
+	return log_close(&log) != 0 || !done || fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 2 ? argv[1] : "";
+
+	if (!strcmp(what, "owner") && argc > 5 && argc <= 5 + PEERS_MAX)
+		return owner_main(argv[2], argv[3], strtoull(argv[4], NULL, 10),
+				  argv + 5, argc - 5);
+	if (!strcmp(what, "peer") && argc == 5)
+		return peer_main(argv[2], argv[3], argv[4]);
+	if (!strcmp(what, "list") && argc == 3)
+		return list_main(argv[2]);
+	if (!strcmp(what, "read") && argc == 4)
+		return read_main(argv[2], strtoull(argv[3], NULL, 10));
+	fputs(usage, stderr);
+	return 2;
+}
