@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include "check/leftovers.h"
 #include "os/os.h"
+#include "os/process.h"
 #include "owner/lock_holder.h"
 #include "owner/owner.h"
 #include "owner/rdma_netlink.h"
@@ -65,7 +66,8 @@ static const char *leftovers_name(int pid, char who[WHO_SIZE])
 
 /* ------------------------------------------------------------ the locks' users */
 
-static int leftovers_add_use(const struct dp_lock_use *use, void *arg)
+static void leftovers_add_use(struct dp_leftovers *leftovers,
+			      const struct dp_lock_use *use)
 {
 	static const struct {
 		enum daxpin_leftover_kind kind;
@@ -79,25 +81,55 @@ static int leftovers_add_use(const struct dp_lock_use *use, void *arg)
 		[DP_LOCK_USE_RING] = { DAXPIN_LEFTOVER_RING, 1,
 			"file(s) of the pool in the file table of a ring: close the ring, or end the process" },
 		[DP_LOCK_USE_RING_PERHAPS] = { DAXPIN_LEFTOVER_RING, 0,
-			"file(s) with the name of a segment in the file table of a ring, and this kernel does not show of which pool: if it is this pool's, close the ring, or end the process" },
+			"file(s) with the name of a segment in the file table of a ring, and of which pool cannot be seen from here: if it is this pool's, close the ring, or end the process" },
 		[DP_LOCK_USE_SOCKET] = { DAXPIN_LEFTOVER_SOCKET, 0,
 			"socket(s) with descriptors in the queue, which may be the pool's files: if they are, close the socket, or end the process" },
 	};
-	struct dp_leftovers *leftovers = arg;
-	char who[WHO_SIZE], at[32] = "";
+	char who[WHO_SIZE], at[32] = "", thread[32] = "";
 
-	if ((use->kind == DP_LOCK_USE_SOCKET) != leftovers->sockets)
-		return 0;
 	leftovers->certain += uses[use->kind].certain;
 	if (use->fd >= 0)
 		snprintf(at, sizeof(at), " (descriptor %d)", use->fd);
+	if (use->fd >= 0 && use->thread != use->pid)
+		snprintf(thread, sizeof(thread), "thread %d of ", use->thread);
 	leftovers_add(leftovers, (struct daxpin_leftover) {
 		.kind = uses[use->kind].kind, .certain = uses[use->kind].certain,
 		.pid = use->pid, .fd = use->fd, .count = use->count,
-		.segment = use->file }, "%s%s has %u %s",
+		.segment = use->file }, "%s%s%s has %u %s", thread,
 		      leftovers_name(use->pid, who), at, use->count,
 		      uses[use->kind].what);
+}
+
+/* Every owner has such a socket, so sockets are listed only if nothing else is. */
+static int leftovers_keep_socket(struct dp_leftovers *leftovers,
+				 const struct dp_lock_use *use)
+{
+	const size_t count = leftovers->sockets + 1u;
+	struct dp_lock_use *all = realloc(leftovers->socket, count * sizeof(*all));
+
+	if (!all)
+		return 1;
+	leftovers->socket = all;
+	all[leftovers->sockets++] = *use;
 	return 0;
+}
+
+/* 1: memory ran out. */
+static int leftovers_note_use(const struct dp_lock_use *use, void *arg)
+{
+	if (use->kind == DP_LOCK_USE_SOCKET)
+		return leftovers_keep_socket(arg, use);
+	leftovers_add_use(arg, use);
+	return 0;
+}
+
+static void leftovers_add_sockets(struct dp_leftovers *leftovers)
+{
+	for (uint32_t i = 0; !leftovers->certain && i < leftovers->sockets; i++)
+		leftovers_add_use(leftovers, &leftovers->socket[i]);
+	free(leftovers->socket);
+	leftovers->socket = NULL;
+	leftovers->sockets = 0;
 }
 
 /* The requests of a ring that no process has any more are in no list of the kernel. */
@@ -118,8 +150,14 @@ static void leftovers_add_unseen(struct dp_leftovers *leftovers,
 
 	if (unseen->processes) {
 		snprintf(sentence, sizeof(sentence),
-			 "%u process(es) could not be examined, because this user may not read their /proc/PID/fd: run this as root",
-			 unseen->processes);
+			 "%u process(es) could not be examined, the first because of /proc/%d/task: %s: run this as root with CAP_SYS_PTRACE, and again if memory or descriptors ran out",
+			 unseen->processes, unseen->pid, strerror(-unseen->error));
+		leftovers_add_unknown(leftovers, sentence);
+	}
+	if (unseen->cut) {
+		snprintf(sentence, sizeof(sentence),
+			 "the mappings, or the file table of a ring, of %u process(es) were read in part, because they have over 64 MiB as text or because memory ran out: run this again with more memory, and look for the pool's files in `grep -l NAME /proc/[0-9]*/maps`",
+			 unseen->cut);
 		leftovers_add_unknown(leftovers, sentence);
 	}
 	if (unseen->rings) {
@@ -154,15 +192,10 @@ static int leftovers_search(struct dp_leftovers *leftovers)
 		dp_source_segment_name(0, name);
 		files.name = name;
 	}
-	ret = dp_lock_holder_list(&files, leftovers_add_use, leftovers, &unseen);
-	/* Every owner has such a socket, so they are listed only if nothing else is. */
-	if (ret >= 0 && !leftovers->certain) {
-		leftovers->sockets = true;
-		ret = dp_lock_holder_list(&files, leftovers_add_use, leftovers,
-					  &unseen);
-	}
-	if (ret == -ENOMEM)
-		return ret;
+	ret = dp_lock_holder_list(&files, leftovers_note_use, leftovers, &unseen);
+	leftovers_add_sockets(leftovers);
+	if (ret == -ENOMEM || ret > 0)
+		return -ENOMEM;
 	if (!leftovers->certain)
 		leftovers_add_requests(leftovers);
 	if (ret < 0) {

@@ -19,7 +19,8 @@ struct dp_leftovers {
 	uint32_t locked;		/* segments */
 	uint32_t locked_first;
 	uint32_t certain;		/* uses of the lock by a process */
-	bool sockets;			/* list these, and nothing else */
+	struct dp_lock_use *socket;	/* listed only if none is certain */
+	uint32_t sockets;
 };
 
 /*

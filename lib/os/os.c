@@ -467,21 +467,6 @@ uint64_t dp_os_limit(enum dp_limit which)
 	       UINT64_MAX : limit.rlim_cur;
 }
 
-int dp_os_pid_exists(int pid)
-{
-	return !kill(pid, 0) || errno != ESRCH;
-}
-
-int dp_os_thread(void)
-{
-	return (int)syscall(SYS_gettid);
-}
-
-bool dp_os_is_own_thread(int thread)
-{
-	return !syscall(SYS_tgkill, getpid(), thread, 0);
-}
-
 int dp_os_netlink(int protocol)
 {
 	struct timeval second = { .tv_sec = 1 };

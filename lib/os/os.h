@@ -111,11 +111,6 @@ uint64_t dp_os_descriptor_limit(void);
  * RLIMIT_MEMLOCK, and map, RLIMIT_AS; UINT64_MAX: no limit. */
 enum dp_limit { DP_LIMIT_FILE_SIZE, DP_LIMIT_LOCKED, DP_LIMIT_MAPPED };
 uint64_t dp_os_limit(enum dp_limit which);
-/* 1: a process, or a thread of one, with that pid exists. */
-int dp_os_pid_exists(int pid);
-/* The calling thread's id, and whether a thread is one of this process's. */
-int dp_os_thread(void);
-bool dp_os_is_own_thread(int thread);
 
 /* Netlink: a socket; a request; the reply, -EMSGSIZE if it does not fit, -EAGAIN if
  * the kernel sends nothing for a second. */

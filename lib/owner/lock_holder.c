@@ -13,11 +13,13 @@
 #include <stdlib.h>
 #include <sys/sysmacros.h>
 #include "os/os.h"
+#include "os/process.h"
 #include "owner/lock_holder.h"
 
-#define PATH_SIZE	64
+#define PATH_SIZE	80
 #define LINK_SIZE	512
-#define TEXT_SIZE	(256u << 10)	/* of fdinfo or maps; the rest is cut */
+#define TEXT_SIZE	(256u << 10)	/* of fdinfo or maps, at first */
+#define TEXT_SIZE_MAX	(64u << 20)
 #define TABLE_ATTEMPTS	20u
 #define TABLE_PAUSE_NS	(1000 * 1000ull)
 
@@ -26,10 +28,83 @@ struct search {
 	dp_lock_use_fn *fn;
 	void *arg;
 	struct dp_lock_unseen unseen;
-	int pid;			/* whose turn it is */
+	int pid, thread;		/* whose turn it is */
+	int table;			/* the thread of that process whose descriptors
+					   were examined last, or 0 */
+	bool has_maps, is_unseen, is_cut;	/* of that process */
 	char *text;
-	struct dp_lock_use use[DP_LOCK_USES];	/* of that process, by kind */
+	size_t text_size;
+	struct dp_lock_use use[DP_LOCK_USES];	/* of that thread, by kind */
+	struct dp_lock_use before[DP_LOCK_USES];	/* of the thread before it */
 };
+
+/* --------------------------------------------------- what cannot be examined */
+
+/* Kernel threads have no descriptors, and nor do processes that have died. Anyone may
+ * read that a command line is empty. */
+static bool holder_has_memory(const struct search *search)
+{
+	char path[PATH_SIZE], text[8];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/cmdline", search->pid,
+		 search->thread);
+	return dp_os_read_file(path, text, sizeof(text)) > 0;
+}
+
+/* Count a process once. One that has ended in the meantime keeps nothing. */
+static void holder_note_unseen(struct search *search, int error)
+{
+	const bool is_refused = error == -EACCES || error == -EPERM;
+
+	if (!error || error == -ENOENT || error == -ESRCH || search->is_unseen ||
+	    (is_refused && !holder_has_memory(search)))
+		return;
+	search->is_unseen = true;
+	if (search->unseen.processes++)
+		return;
+	search->unseen.pid = search->pid;
+	search->unseen.error = error;
+}
+
+static void holder_note_cut(struct search *search)
+{
+	search->unseen.cut += !search->is_cut;
+	search->is_cut = true;
+}
+
+/* Double the memory for a text. False: it is large enough, or memory ran out. */
+static bool holder_grow(struct search *search)
+{
+	char *text = NULL;
+
+	if (search->text_size < TEXT_SIZE_MAX)
+		text = realloc(search->text, 2 * search->text_size);
+	if (!text)
+		return false;
+	search->text = text;
+	search->text_size *= 2;
+	return true;
+}
+
+/* Read a file of the thread whole into search->text. Returns its length. */
+static int holder_read(struct search *search, const char *name)
+{
+	char path[PATH_SIZE];
+	int length;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/%s", search->pid, search->thread,
+		 name);
+	do
+		length = dp_os_read_file(path, search->text, search->text_size);
+	while (length >= (int)search->text_size - 1 && holder_grow(search));
+	if (length >= (int)search->text_size - 1)
+		holder_note_cut(search);
+	if (length < 0) {
+		holder_note_unseen(search, length);
+		search->text[0] = '\0';
+	}
+	return length;
+}
 
 /* ---------------------------------------------------------------- the files */
 
@@ -82,18 +157,18 @@ static void holder_note(struct search *search, enum dp_lock_use_kind kind, int f
 
 	if (!use->count++)
 		*use = (struct dp_lock_use) {
-			.kind = kind, .pid = search->pid, .fd = fd, .count = 1,
+			.kind = kind, .pid = search->pid,
+			.thread = search->thread, .fd = fd, .count = 1,
 			.file = (uint32_t)index };
 }
 
 /* A file of fdinfo; an empty text if it cannot be read. */
 static char *holder_read_fdinfo(struct search *search, const char *fd)
 {
-	char path[PATH_SIZE];
+	char name[32];
 
-	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%.16s", search->pid, fd);
-	if (dp_os_read_file(path, search->text, TEXT_SIZE) < 0)
-		search->text[0] = '\0';
+	snprintf(name, sizeof(name), "fdinfo/%.16s", fd);
+	holder_read(search, name);
 	return search->text;
 }
 
@@ -117,6 +192,15 @@ static char *holder_read_table(struct search *search, const char *fd)
 		dp_os_sleep_ns(TABLE_PAUSE_NS);
 	}
 	return NULL;
+}
+
+/* Is it a path that leads to a file? Otherwise it has no directories, or they are of
+ * another mount namespace, and which file it is cannot be seen. */
+static bool holder_is_visible(const char *path)
+{
+	struct stat stat;
+
+	return path[0] == '/' && !dp_os_stat(path, &stat);
 }
 
 /*
@@ -144,7 +228,7 @@ static void holder_look_at_ring(struct search *search, const char *fd)
 		index = holder_find_file(search, file + 2, file + 2);
 		if (index >= 0)
 			holder_note(search, DP_LOCK_USE_RING, atoi(fd), index);
-		else if (search->files->patient && !strchr(file, '/') &&
+		else if (search->files->patient && !holder_is_visible(file + 2) &&
 			 (index = holder_index(search, file + 2)) >= 0)
 			holder_note(search, DP_LOCK_USE_RING_PERHAPS, atoi(fd), index);
 	}
@@ -176,11 +260,16 @@ static int holder_look_at_fd(const char *fd, void *arg)
 {
 	struct search *search = arg;
 	char path[PATH_SIZE], link[LINK_SIZE];
-	int index;
+	int index, length;
 
-	snprintf(path, sizeof(path), "/proc/%d/fd/%.16s", search->pid, fd);
-	if (dp_os_readlink(path, link, sizeof(link)) < 0)
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd/%.16s", search->pid,
+		 search->thread, fd);
+	length = dp_os_readlink(path, link, sizeof(link));
+	if (length < 0) {
+		if (fd[0] != '.')
+			holder_note_unseen(search, length);
 		return 0;
+	}
 	if (!strcmp(link, "anon_inode:[io_uring]")) {
 		holder_look_at_ring(search, fd);
 		return 0;
@@ -198,16 +287,15 @@ static int holder_look_at_fd(const char *fd, void *arg)
 	return 0;
 }
 
+/* All threads of a process have the same memory, but one that ended shows none. */
 static void holder_look_at_maps(struct search *search)
 {
-	char path[PATH_SIZE], *line, *save = NULL;
+	char *line, *save = NULL;
 	unsigned int maj, min;
 	unsigned long ino;
 	int index, at;
 
-	snprintf(path, sizeof(path), "/proc/%d/maps", search->pid);
-	if (dp_os_read_file(path, search->text, TEXT_SIZE) < 0)
-		return;
+	search->has_maps = holder_read(search, "maps") > 0;
 	for (line = strtok_r(search->text, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save)) {
 		at = 0;
@@ -220,14 +308,15 @@ static void holder_look_at_maps(struct search *search)
 	}
 }
 
-/* Kernel threads have no descriptors, and nor do processes that have died. Anyone may
- * read that a command line is empty. */
-static bool holder_has_memory(struct search *search)
+/* Is it what the thread before has, too? Then it is one table that both use, and the
+ * kernel did not say so. */
+static bool holder_is_repeated(const struct search *search, enum dp_lock_use_kind kind)
 {
-	char path[PATH_SIZE], text[8];
+	const struct dp_lock_use *use = &search->use[kind];
+	const struct dp_lock_use *before = &search->before[kind];
 
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", search->pid);
-	return dp_os_read_file(path, text, sizeof(text)) > 0;
+	return use->fd >= 0 && use->fd == before->fd && use->count == before->count &&
+	       use->file == before->file;
 }
 
 static int holder_report(struct search *search)
@@ -235,10 +324,36 @@ static int holder_report(struct search *search)
 	int ret = 0;
 
 	for (uint32_t i = 0; !ret && i < DP_LOCK_USES; i++)
-		if (search->use[i].count)
+		if (search->use[i].count && !holder_is_repeated(search, i))
 			ret = search->fn(&search->use[i], search->arg);
+	memcpy(search->before, search->use, sizeof(search->use));
 	memset(search->use, 0, sizeof(search->use));
 	return ret;
+}
+
+/* An entry of /proc/PID/task. A thread can have descriptors of its own (unshare(2) with
+ * CLONE_FILES), and those of the others if the main thread has exited. */
+static int holder_look_at_thread(const char *name, void *arg)
+{
+	struct search *search = arg;
+	char path[PATH_SIZE];
+	int dir, ret;
+
+	search->thread = atoi(name);
+	if (search->thread <= 0)
+		return 0;
+	if (!search->has_maps)
+		holder_look_at_maps(search);
+	if (search->table && dp_os_share_files(search->table, search->thread))
+		return holder_report(search);
+	search->table = search->thread;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd", search->pid,
+		 search->thread);
+	dir = dp_os_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
+	ret = dir < 0 ? dir : dp_os_list(dir, holder_look_at_fd, search);
+	dp_os_close(dir);
+	holder_note_unseen(search, ret);
+	return holder_report(search);
 }
 
 /* An entry of /proc; non-zero ends the search. */
@@ -251,15 +366,18 @@ static int holder_look_at_process(const char *name, void *arg)
 	search->pid = atoi(name);
 	if (search->pid <= 0)
 		return 0;
-	snprintf(path, sizeof(path), "/proc/%d/fd", search->pid);
+	search->thread = search->pid;
+	search->table = 0;
+	search->has_maps = search->is_unseen = search->is_cut = false;
+	memset(search->before, 0, sizeof(search->before));
+	snprintf(path, sizeof(path), "/proc/%d/task", search->pid);
 	dir = dp_os_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
-	ret = dir < 0 ? dir : dp_os_list(dir, holder_look_at_fd, search);
+	ret = dir < 0 ? dir : dp_os_list(dir, holder_look_at_thread, search);
 	dp_os_close(dir);
-	if ((ret == -EACCES || ret == -EPERM) && holder_has_memory(search))
-		search->unseen.processes++;
-	if (dir >= 0)
-		holder_look_at_maps(search);
-	return holder_report(search);
+	if (ret >= 0)
+		return ret;
+	holder_note_unseen(search, ret);
+	return 0;
 }
 
 /* ------------------------------------------------------------ all processes */
@@ -267,10 +385,11 @@ static int holder_look_at_process(const char *name, void *arg)
 int dp_lock_holder_list(const struct dp_lock_files *files, dp_lock_use_fn *fn,
 			void *arg, struct dp_lock_unseen *ret_unseen)
 {
-	struct search search = { .files = files, .fn = fn, .arg = arg };
+	struct search search = { .files = files, .fn = fn, .arg = arg,
+				 .text_size = TEXT_SIZE };
 	int proc, ret = -ENOMEM;
 
-	search.text = malloc(TEXT_SIZE);
+	search.text = malloc(search.text_size);
 	proc = dp_os_open(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY, 0);
 	if (search.text)
 		ret = proc < 0 ? proc : dp_os_list(proc, holder_look_at_process,
@@ -306,8 +425,9 @@ int dp_lock_holder_find(int fd, dev_t dev, ino_t ino)
 
 bool dp_lock_holder_is_dead(int pid)
 {
-	char path[PATH_SIZE], text[512];
+	char path[PATH_SIZE], text[512], state;
 	const char *rest;
+	int threads;
 
 	if (!dp_os_pid_exists(pid))
 		return true;
@@ -316,5 +436,9 @@ bool dp_lock_holder_is_dead(int pid)
 		return false;
 	/* The name in between may hold anything: the last ')' ends it. */
 	rest = strrchr(text, ')');
-	return rest && (rest[2] == 'Z' || rest[2] == 'X');
+	if (!rest || sscanf(rest, ") %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d",
+			    &state, &threads) != 2)
+		return false;
+	/* It is a zombie, too, if only its main thread has exited. */
+	return (state == 'Z' || state == 'X') && threads <= 1;
 }

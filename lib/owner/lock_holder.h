@@ -33,10 +33,11 @@ enum dp_lock_use_kind {
 	DP_LOCK_USES,
 };
 
-/* All uses of one kind in one process. */
+/* All uses of one kind in one process, or by a thread with its own descriptors. */
 struct dp_lock_use {
 	enum dp_lock_use_kind kind;
 	int pid;
+	int thread;			/* that has the descriptors; pid: any */
 	int fd;				/* of the first one; -1: a mapping */
 	uint32_t count;
 	uint32_t file;			/* index of the first one */
@@ -45,13 +46,17 @@ struct dp_lock_use {
 /* What could not be examined. */
 struct dp_lock_unseen {
 	uint32_t processes;
+	int pid;			/* of the first of them, and why */
+	int error;
+	uint32_t cut;			/* processes with a list of mappings, or a file
+					   table of a ring, that was read in part */
 	uint32_t rings;			/* their file tables, also of other programs */
 };
 
 typedef int dp_lock_use_fn(const struct dp_lock_use *use, void *arg);
 
 /*
- * Call fn for each use by a process, until it returns non-zero, which is returned. Of
+ * Call fn for each use by a process, until it returns 1, which is returned. Of
  * the calling process descriptors do not count, but its mappings and its rings do,
  * since a forked child inherits them with the pool. -ENOMEM, or the error of /proc.
  */
@@ -61,7 +66,7 @@ int dp_lock_holder_list(const struct dp_lock_files *files, dp_lock_use_fn *fn,
 /* By the same rules: the pid of a process that keeps the file of fd, or 0. */
 int dp_lock_holder_find(int fd, dev_t dev, ino_t ino);
 
-/* True if the process does not exist, or if its main thread has exited (a zombie). */
+/* True if the process does not exist, or if all its threads have exited (a zombie). */
 bool dp_lock_holder_is_dead(int pid);
 
 #endif

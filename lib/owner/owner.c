@@ -24,6 +24,7 @@
  */
 #include <errno.h>
 #include "os/os.h"
+#include "os/process.h"
 #include "owner/owner.h"
 #include "owner/place.h"
 #include "owner/rdma_devices.h"

@@ -26,6 +26,7 @@
 #include <linux/magic.h>
 #include <stdlib.h>
 #include "os/os.h"
+#include "os/process.h"
 #include "owner/lock_holder.h"
 #include "owner/place.h"
 

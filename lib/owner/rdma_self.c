@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "os/os.h"
+#include "os/process.h"
 #include "owner/netlink.h"
 #include "owner/rdma_devices.h"
 #include "owner/rdma_netlink.h"

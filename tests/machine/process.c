@@ -10,6 +10,7 @@
 #include "handle.h"
 #include "machine.h"
 #include "os/os.h"
+#include "os/process.h"
 
 int dp_os_flock(int fd, int operation)
 {
@@ -110,6 +111,11 @@ int dp_os_thread(void)
 bool dp_os_is_own_thread(int thread)
 {
 	return thread == machine.pid;
+}
+
+bool dp_os_share_files(int thread, int other)
+{
+	return thread == other;
 }
 
 int dp_os_netlink(int protocol)

@@ -26,6 +26,7 @@ CHECK_SLABS = ['tests/unit/check_slabs']
 DEFRAG = ['tests/unit/pool_defrag']
 SHUTDOWNS = ['tests/unit/media_shutdowns']
 HOLDER = ['tests/unit/owner_lock_holder']
+LEFTOVERS = ['tests/unit/check_leftovers']
 POLLED = ['tests/unit/os_short_lock']
 WINDOW = ['tests/unit/rdma_window']
 OWNER = ['tests/unit/owner_owner']
@@ -1457,6 +1458,37 @@ int dp_segments_open(''',
      '''			holder_note(search, DP_LOCK_USE_RING, atoi(fd), index);''',
      '''			continue;''',
      'a_ring_obtained_by_pidfd_getfd_keeps_the_lock'),
+    ('threads-are-one', LEFTOVERS, 'lib/owner/lock_holder.c',
+     'W18: a thread is taken to have the descriptors of the main thread',
+     '''	if (search->table && dp_os_share_files(search->table, search->thread))''',
+     '''	if (search->table)''',
+     'descriptors_of_a_thread_alone_are_found'),
+    ('ended-main-thread-is-the-end', LEFTOVERS, 'lib/owner/lock_holder.c',
+     'W18: a process whose main thread has ended counts as dead',
+     '''(state == 'Z' || state == 'X') && threads <= 1;''',
+     '''(state == 'Z' || state == 'X') && threads;''',
+     'an_owner_whose_main_thread_ended_is_alive'),
+    ('long-lists-are-cut', LEFTOVERS, 'lib/owner/lock_holder.c',
+     'W18: the list of mappings is read up to 256 KiB',
+     '''(64u << 20)''', '''(256u << 10)''',
+     'mappings_after_many_others_are_found'),
+    ('a-cut-list-is-whole', LEFTOVERS, 'lib/owner/lock_holder.c',
+     'W11: a list that was read in part does not count as unknown',
+     '''	search->unseen.cut += !search->is_cut;''',
+     '''	search->unseen.cut += search->is_cut;''',
+     'mappings_after_many_others_are_found'),
+    ('unread-process-is-empty', LEFTOVERS, 'lib/owner/lock_holder.c',
+     'W11: a process that may not be examined does not count as unknown',
+     '''	    (is_refused && !holder_has_memory(search)))''',
+     '''	    (is_refused && holder_has_memory(search)))''',
+     'a_process_that_may_not_be_examined_is_unknown'),
+    ('netlink-refused-is-none', LEFTOVERS, 'lib/check/leftovers.c',
+     'W11: verbs contexts that netlink does not list do not count as unknown',
+     '''	if (ret)
+		leftovers_add_unknown(leftovers, text);''',
+     '''	if (ret > 0)
+		leftovers_add_unknown(leftovers, text);''',
+     'verbs_contexts_are_unknown_if_netlink_is_refused'),
     ('own-lock-is-not-named', FORK, 'lib/owner/lock_holder.c',
      'a process that inherited the lock is not found',
      '''	if (search->pid <= 0)

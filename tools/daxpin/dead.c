@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* daxpin holds --dead: daxpin_leftovers(3), and ublk devices, which the library does
  * not know. */
+#include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <daxpin-status.h>
@@ -26,6 +28,7 @@ struct dead {
 	struct show show;
 	struct daxpin_leftover *leftover;	/* with strings of their own */
 	int count, unknown;
+	bool no_memory;			/* the list has not all */
 	uint32_t pid;			/* of the owner; 0: it closed the pool */
 };
 
@@ -36,16 +39,19 @@ static void dead_add(const struct daxpin_leftover *leftover, void *arg)
 	struct dead *dead = arg;
 	size_t count = (size_t)dead->count + 1;
 	struct daxpin_leftover *all = realloc(dead->leftover, count * sizeof(*all));
+	struct daxpin_leftover *one;
 
-	if (!all)
-		abort();
+	if (!all) {
+		dead->no_memory = true;
+		return;
+	}
 	dead->leftover = all;
-	all[dead->count] = *leftover;
-	all[dead->count].device = strdup(leftover->device);
-	all[dead->count].sentence = strdup(leftover->sentence);
-	if (!all[dead->count].device || !all[dead->count].sentence)
-		abort();
-	dead->count++;
+	one = &all[dead->count++];
+	*one = *leftover;
+	one->device = strdup(leftover->device);
+	one->sentence = strdup(leftover->sentence);
+	if (!one->device || !one->sentence)
+		dead->no_memory = true;
 	dead->unknown += leftover->kind >= DAXPIN_LEFTOVER_UNKNOWN;
 }
 
@@ -91,9 +97,15 @@ static int dead_collect(struct dead *dead)
 				       dead_add, dead, &dead->pid);
 	if (show->error < 0)
 		return -1;
+	show->error = 0;
 	if (dead->pid)
 		dead_look_at_ublk(dead);
-	return 0;
+	if (!dead->no_memory)
+		return 0;
+	show->error = -ENOMEM;
+	snprintf(show->errmsg, sizeof(show->errmsg),
+		 "memory ran out while what is left was listed, so what is left is unknown: run this again with more memory");
+	return -1;
 }
 
 /* -------------------------------------------------------------- the output */

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include <errno.h>
+#include <linux/kcmp.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "os/process.h"
+
+int dp_os_pid_exists(int pid)
+{
+	return !kill(pid, 0) || errno != ESRCH;
+}
+
+int dp_os_thread(void)
+{
+	return (int)syscall(SYS_gettid);
+}
+
+bool dp_os_is_own_thread(int thread)
+{
+	return !syscall(SYS_tgkill, getpid(), thread, 0);
+}
+
+bool dp_os_share_files(int thread, int other)
+{
+	return !syscall(SYS_kcmp, thread, other, KCMP_FILES, 0, 0);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* System calls about processes and threads. A simulation replaces them, as those of
+ * os.h. */
+#ifndef DP_PROCESS_H
+#define DP_PROCESS_H
+
+#include <stdbool.h>
+
+/* 1: a process, or a thread of one, with that pid exists. */
+int dp_os_pid_exists(int pid);
+/* The calling thread's id, and whether a thread is one of this process's. */
+int dp_os_thread(void);
+bool dp_os_is_own_thread(int thread);
+/* Have these threads the same file descriptors? False also if the kernel does not
+ * answer. */
+bool dp_os_share_files(int thread, int other);
+
+#endif
