@@ -43,6 +43,7 @@ static const struct {
 	[SUBJECT_PINNED_MR] = { "pinned_mr", "pinned region" },
 	[SUBJECT_ODP] = { "odp", "on-demand region" },
 	[SUBJECT_WINDOWS] = { "memory_windows", "memory windows" },
+	[SUBJECT_FABRIC] = { "fabric", "fabric" },
 };
 
 static const char *const verdict_name[] = {
@@ -147,6 +148,7 @@ static void begin_json(struct doctor *doctor, const char *path)
 	json_object(&doctor->json, NULL);
 	json_string(&doctor->json, "path", path);
 	json_string(&doctor->json, "rdma", doctor->rdma);
+	json_string(&doctor->json, "fabric", doctor->fabric);
 	json_array(&doctor->json, "answers");
 }
 
@@ -157,6 +159,7 @@ static void end_json(struct doctor *doctor, enum exit_status status,
 	const struct place *place = &doctor->place;
 
 	json_end_array(json);
+	doctor_fabric_json(doctor);
 	json_string(json, "source",
 		    place->source ? doctor_source_name(place->source) : NULL);
 	json_bool(json, "in_use", place->in_use);
@@ -175,6 +178,7 @@ static void end_text(const struct doctor *doctor, enum exit_status status,
 		printf("%s: %s\n", path, status_name[status]);
 		return;
 	}
+	doctor_fabric_table(doctor);
 	printf("%s: %s", path, status_name[status]);
 	if (doctor->wrong || doctor->unknown)
 		printf(": %u no, %u unknown", doctor->wrong, doctor->unknown);
@@ -193,11 +197,12 @@ static void look(struct doctor *doctor)
 	doctor_uring(doctor);
 	doctor_container(doctor);
 	doctor_rdma(doctor);
+	doctor_fabric(doctor);
 	testbed_close(&doctor->testbed);
 }
 
 struct doctor_values {
-	const char *rdma;
+	const char *rdma, *fabric;
 	int json;
 };
 
@@ -214,6 +219,7 @@ static int run(int argc, char **argv)
 		return EXIT_UNKNOWN;
 	path = argv[1];
 	doctor.rdma = values.rdma;
+	doctor.fabric = values.fabric;
 	doctor.as_json = values.json;
 	if (doctor.as_json)
 		begin_json(&doctor, path);
@@ -236,6 +242,9 @@ static int run(int argc, char **argv)
 static const struct tool_option options[] = {
 	{ "rdma", "DEVICE", OPTION_TEXT, offsetof(struct doctor_values, rdma),
 	  "try this RDMA device, too, for example mlx5_0" },
+	{ "fabric", "PROVIDER", OPTION_TEXT,
+	  offsetof(struct doctor_values, fabric),
+	  "try what ends a peer's access on this provider of libfabric, for example tcp, or on all" },
 	{ "json", NULL, OPTION_FLAG, offsetof(struct doctor_values, json),
 	  "print the report as one JSON object" },
 	{ .name = NULL },

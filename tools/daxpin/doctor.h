@@ -49,6 +49,7 @@ enum subject {
 	SUBJECT_PINNED_MR,
 	SUBJECT_ODP,
 	SUBJECT_WINDOWS,
+	SUBJECT_FABRIC,
 };
 
 enum verdict { VERDICT_YES, VERDICT_NO, VERDICT_UNKNOWN };
@@ -93,6 +94,7 @@ struct testbed {
 
 struct doctor {
 	const char *rdma;		/* --rdma, or NULL */
+	const char *fabric;		/* --fabric, or NULL */
 	bool as_json;
 	struct json json;
 	struct place place;
@@ -155,5 +157,11 @@ void doctor_container(struct doctor *doctor);
 
 /* doctor_rdma.c, or doctor_no_rdma.c */
 void doctor_rdma(struct doctor *doctor);
+
+/* doctor_fabric.c, or doctor_no_fabric.c. The table and the array of JSON are of the
+ * providers that doctor_fabric() has tried. */
+void doctor_fabric(struct doctor *doctor);
+void doctor_fabric_table(const struct doctor *doctor);
+void doctor_fabric_json(struct doctor *doctor);
 
 #endif
