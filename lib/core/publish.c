@@ -66,15 +66,14 @@ static const struct dp_table *publish_table(const struct daxpin_pool *pool,
 				dp_segment_of(pool, block, ret_block));
 }
 
-/* D19: a KEEP marks the page of its word as used before the word is stored, or
- * committed in a lane. */
-static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
+/* Compute the value of a descriptor word; block: in the table's segment. D19: a KEEP
+ * marks the page of its word as used before the word is stored, or committed in a
+ * lane. */
+static int step_compute_word(struct daxpin_pool *pool, struct step *step,
+			     const struct dp_table *table, uint32_t block)
 {
 	struct dp_word word = { DP_KIND_FREE, 1, 0, 0 };
 	uint64_t gen = step->handle.generation + 1;
-	uint32_t block;
-	const struct dp_table *table = publish_table(pool, step->handle.block,
-						     &block);
 	int ret = 0;
 
 	if (step->op->type == DAXPIN_OP_KEEP) {
@@ -93,15 +92,6 @@ static int step_change_descriptor(struct daxpin_pool *pool, struct step *step)
 	if (!ret)
 		step->change.value = dp_table_value(table, block, word);
 	return ret;
-}
-
-/* The address of a block's descriptor word, which a KEEP or RETIRE changes. */
-static inline uint64_t step_descriptor_addr(struct daxpin_pool *pool, uint64_t block)
-{
-	uint32_t in_segment;
-	const struct dp_table *table = publish_table(pool, block, &in_segment);
-
-	return dp_table_word_addr(table, in_segment);
 }
 
 static struct dp_root_word step_root_word(const struct step *step)
@@ -130,6 +120,14 @@ static struct step *batch_claim_of(struct batch *batch, uint64_t block)
 	return NULL;
 }
 
+/* Begin to fetch the cache line of a word that will be stored, as dp_lane_fetch() does.
+ * The address may be invalid: this never faults. */
+static inline void batch_fetch(const struct batch *batch, uint64_t addr)
+{
+	__builtin_prefetch((void *)((uintptr_t)batch->pool->media.geometry.base + addr),
+			   1);
+}
+
 /* ------------------------------------------------------------ claim, release */
 
 static int step_claim_slot(struct batch *batch, struct step *step)
@@ -151,10 +149,10 @@ static int step_claim_slot(struct batch *batch, struct step *step)
 	return 0;
 }
 
-/* Does an earlier SET of the batch change this word? */
+/* Does a SET before the step that was begun last change this word? */
 static bool batch_has_set(const struct batch *batch, uint64_t addr)
 {
-	for (size_t i = 0; i < batch->begun; i++)
+	for (size_t i = 0; i + 1 < batch->begun; i++)
 		if (batch->step[i].op->type == DAXPIN_OP_SET &&
 		    batch->step[i].change.addr == addr)
 			return true;
@@ -177,19 +175,42 @@ static int batch_choose_lock(struct batch *batch, uint64_t addr)
 	return 0;
 }
 
-static int step_find_object(struct batch *batch, struct step *step)
+static int step_begin_object(struct batch *batch, struct step *step)
 {
 	const struct daxpin_op *op = step->op;
+	int ret;
 
 	if (!dp_object_find(&batch->pool->objects, op->extent.addr, &step->object))
 		return -EINVAL;
 	batch->first |= op->type == DAXPIN_OP_OBJECT_KEEP &&
 			!(op->flags & DAXPIN_OP_PERSISTED);
-	return batch_choose_lock(batch, dp_object_bits_addr(step->object));
+	ret = batch_choose_lock(batch, dp_object_bits_addr(step->object));
+	return ret ? ret : dp_step_claim_object(batch, step);
 }
 
-/* Find the address of the step's word; for a ROOT this claims its slot. */
-static int step_find_word(struct batch *batch, struct step *step)
+/* Claim the extent of a KEEP or RETIRE. */
+static int step_claim_extent(struct batch *batch, struct step *step)
+{
+	struct daxpin_pool *pool = batch->pool;
+	bool keep = step->op->type == DAXPIN_OP_KEEP;
+	uint32_t block;
+	const struct dp_table *table = publish_table(pool, step->handle.block, &block);
+	int ret;
+
+	step->change.addr = dp_table_word_addr(table, block);
+	batch_fetch(batch, step->change.addr);
+	ret = dp_state_claim(&pool->states, step->handle.block, step->handle.generation,
+			     keep ? DP_STATE_RESERVED : DP_STATE_LIVE,
+			     keep && !(step->op->flags & DAXPIN_OP_WRITERS));
+	if (ret)
+		return batch_claim_of(batch, step->handle.block) ? -EINVAL : ret;
+	step->has = HAS_CLAIM;
+	batch->first |= keep && !(step->op->flags & DAXPIN_OP_PERSISTED);
+	return step_compute_word(pool, step, table, block);
+}
+
+/* Find the step's word, and claim what depends on no other step. */
+static int step_begin(struct batch *batch, struct step *step)
 {
 	const struct daxpin_op *op = step->op;
 
@@ -200,55 +221,34 @@ static int step_find_word(struct batch *batch, struct step *step)
 		step->change = (struct dp_lane_entry) {
 			op->extent.addr + op->offset, op->value
 		};
+		batch_fetch(batch, step->change.addr);
 		return batch_choose_lock(batch, step->change.addr);
 	case DAXPIN_OP_OBJECT_KEEP:
 	case DAXPIN_OP_OBJECT_FREE:
-		return step_find_object(batch, step);
+		return step_begin_object(batch, step);
 	default:
-		step->change.addr = step_descriptor_addr(batch->pool,
-							 step->handle.block);
-		batch->first |= op->type == DAXPIN_OP_KEEP &&
-				!(op->flags & DAXPIN_OP_PERSISTED);
-		return 0;
+		return step_claim_extent(batch, step);
 	}
 }
 
-/* Initialize every step, with the address of its word. */
+/* Begin the steps. One that fails counts as begun: it may have something to release. */
 static int batch_begin(struct batch *batch, const struct daxpin_op *ops)
 {
 	int ret = 0;
 
 	while (!ret && batch->begun < batch->count) {
 		const struct daxpin_op *op = &ops[batch->begun];
-		struct step *step = &batch->step[batch->begun];
+		struct step *step = &batch->step[batch->begun++];
 
 		step->op = op;
 		step->handle = dp_handle_of(batch->pool, op->extent);
 		step->has = 0;
 		batch->types |= TYPE(op->type);
-		ret = step_find_word(batch, step);
+		ret = step_begin(batch, step);
 		if (ret)
 			batch->failed = op;
-		else
-			batch->begun++;
 	}
 	return ret;
-}
-
-static int step_claim_extent(struct batch *batch, struct step *step)
-{
-	bool keep = step->op->type == DAXPIN_OP_KEEP;
-	struct dp_states *states = &batch->pool->states;
-	int ret;
-
-	ret = dp_state_claim(states, step->handle.block,
-			     step->handle.generation,
-			     keep ? DP_STATE_RESERVED : DP_STATE_LIVE,
-			     keep && !(step->op->flags & DAXPIN_OP_WRITERS));
-	if (ret)
-		return batch_claim_of(batch, step->handle.block) ? -EINVAL : ret;
-	step->has = HAS_CLAIM;
-	return step_change_descriptor(batch->pool, step);
 }
 
 /* Returns 1 if this batch keeps the step's extent, 0 if the batch does not claim it,
@@ -359,14 +359,6 @@ static int step_check_roots(struct batch *batch, const struct step *step)
 	return left ? -EBUSY : 0;
 }
 
-static int step_claim(struct batch *batch, struct step *step)
-{
-	if (TYPE(step->op->type) & TYPES_OBJECT)
-		return dp_step_claim_object(batch, step);
-	return TYPE(step->op->type) & TYPES_CLAIMED ?
-	       step_claim_extent(batch, step) : 0;
-}
-
 /* Claim what depends on the other claims of the batch. */
 static int step_claim_target(struct batch *batch, struct step *step)
 {
@@ -401,8 +393,6 @@ static int batch_claim(struct batch *batch, const struct daxpin_op *ops)
 {
 	int ret = batch_begin(batch, ops);
 
-	if (!ret && batch->types & TYPES_CLAIMED)
-		ret = batch_for_each(batch, step_claim);
 	if (!ret && batch->types & ~TYPES_KEEP)
 		ret = batch_for_each(batch, step_claim_target);
 	return ret;
@@ -505,6 +495,31 @@ static int batch_persist_first(struct batch *batch)
 	return ret;
 }
 
+/*
+ * D2, D18: the batch has claimed what each step's word depends on. A SET has no hold of
+ * its own if the batch keeps its extent, or holds it for another SET.
+ */
+static void step_assert_claimed(const struct step *step)
+{
+	switch (step->op->type) {
+	case DAXPIN_OP_KEEP:
+	case DAXPIN_OP_RETIRE:
+		assert(step->has == HAS_CLAIM);
+		break;
+	case DAXPIN_OP_OBJECT_KEEP:
+	case DAXPIN_OP_OBJECT_FREE:
+		assert(step->has == HAS_OBJECT);
+		break;
+	case DAXPIN_OP_SET:
+		assert(step->has == HAS_HOLD || step->has == HAS_SHARED ||
+		       step->has == HAS_OBJECT);
+		break;
+	default:
+		assert((step->has & ~(uint32_t)(HAS_OBJECT | HAS_SHARED)) ==
+		       (HAS_SLOT | (step->handle.block ? HAS_ROOT : 0u)));
+	}
+}
+
 /* The words to write. Objects whose bits share a word have one entry. */
 static uint32_t batch_entries(struct batch *batch, struct dp_lane_entry *entry)
 {
@@ -515,6 +530,7 @@ static uint32_t batch_entries(struct batch *batch, struct dp_lane_entry *entry)
 	for (size_t i = 0; i < batch->count; i++) {
 		const struct step *step = &batch->step[i];
 
+		step_assert_claimed(step);
 		if (TYPE(step->op->type) & TYPES_OBJECT)
 			count += dp_step_object_entry(batch, step, &entry[count]);
 		else
@@ -528,9 +544,14 @@ static int batch_write(struct batch *batch)
 {
 	struct dp_lanes *lanes = &batch->pool->lanes;
 	struct dp_lane_entry entry[DP_LANE_ENTRIES];
-	uint32_t lane, count = batch_entries(batch, entry);
+	uint32_t lane, count;
 	int ret;
 
+	if (batch->count == 1 && !(batch->types & TYPES_OBJECT)) {
+		step_assert_claimed(&batch->step[0]);
+		return dp_write_word(batch->pool, batch->step[0].change);
+	}
+	count = batch_entries(batch, entry);
 	if (count == 1)
 		return dp_write_word(batch->pool, entry[0]);
 	lane = dp_lane_take(lanes, dp_thread_slot());
@@ -586,40 +607,12 @@ static void batch_settle(struct batch *batch)
 
 /* ----------------------------------------------------------------- the whole */
 
-/*
- * D2, D18: the batch has claimed what each step's word depends on. A SET has no hold of
- * its own if the batch keeps its extent, or holds it for another SET.
- */
-static int step_assert_claimed(struct batch *batch, struct step *step)
-{
-	(void)batch;
-	switch (step->op->type) {
-	case DAXPIN_OP_KEEP:
-	case DAXPIN_OP_RETIRE:
-		assert(step->has == HAS_CLAIM);
-		break;
-	case DAXPIN_OP_OBJECT_KEEP:
-	case DAXPIN_OP_OBJECT_FREE:
-		assert(step->has == HAS_OBJECT);
-		break;
-	case DAXPIN_OP_SET:
-		assert(step->has == HAS_HOLD || step->has == HAS_SHARED ||
-		       step->has == HAS_OBJECT);
-		break;
-	default:
-		assert((step->has & ~(uint32_t)(HAS_OBJECT | HAS_SHARED)) ==
-		       (HAS_SLOT | (step->handle.block ? HAS_ROOT : 0u)));
-	}
-	return 0;
-}
-
 /* Write the words and settle; everything is claimed. If a word cannot be written, the
  * claims are kept until the close. If a payload or a name cannot, they are released. */
 static int batch_write_and_settle(struct batch *batch)
 {
 	int ret;
 
-	batch_for_each(batch, step_assert_claimed);
 	ret = batch_persist_first(batch);
 	if (ret) {
 		batch_for_each(batch, step_release);
@@ -628,9 +621,7 @@ static int batch_write_and_settle(struct batch *batch)
 	batch_for_each_lock(batch, dp_polled_lock_take);
 	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
-		ret = batch->count > 1 || batch->types & TYPES_OBJECT ?
-		      batch_write(batch) :
-		      dp_write_word(batch->pool, batch->step[0].change);
+		ret = batch_write(batch);
 	batch_for_each_lock(batch, dp_polled_lock_release);
 	/* After a failure, the kept error prevents later publishes from writing. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));
@@ -647,6 +638,8 @@ static int batch_run(struct batch *batch, const struct daxpin_op *ops)
 
 	if (ret)
 		return ret;
+	if (batch->count > 1)
+		dp_lane_fetch(&batch->pool->lanes, dp_thread_slot(), batch->count);
 	ret = batch_claim(batch, ops);
 	if (ret) {
 		batch_for_each(batch, step_release);

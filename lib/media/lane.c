@@ -310,6 +310,16 @@ int dp_lanes_recover(struct dp_lanes *lanes, uint64_t epoch)
 
 /* ----------------------------------------------------------------- in use */
 
+void dp_lane_fetch(const struct dp_lanes *lanes, uint32_t near, uint32_t count)
+{
+	const char *lane = (const char *)lane_on_media(lanes, near % DP_LANES);
+	uint64_t size = offsetof(struct dp_lane, entry) +
+			count * sizeof(struct dp_lane_entry);
+
+	for (uint64_t at = 0; at < size; at += DP_CACHE_LINE)
+		__builtin_prefetch(lane + at, 1);
+}
+
 uint32_t dp_lane_take(struct dp_lanes *lanes, uint32_t near)
 {
 	near %= DP_LANES;
@@ -338,15 +348,16 @@ static int lane_commit(struct dp_lanes *lanes, uint32_t index,
 	struct dp_lane lane;
 	int ret;
 
-	/* Fill in the whole header, but only `count` entries. */
+	dp_persist_copy(lanes->persist, to->entry, entries, size);
+	ret = dp_persist_flush(lanes->persist, to->entry, size);
+	/* The check is computed while the entries are written back. Fill in the whole
+	 * header, but only `count` entries. */
 	lane.sequence = lanes->lane[index].done + 1;
 	lane.epoch = lanes->batch_epoch;
 	lane.count = count;
 	lane.zero_0 = 0;
 	memcpy(lane.entry, entries, size);
 	lane.check = dp_lane_check(lanes->seed, index, &lane);
-	dp_persist_copy(lanes->persist, to->entry, entries, size);
-	ret = dp_persist_flush(lanes->persist, to->entry, size);
 	if (!ret)
 		ret = lane_write_header(lanes, index, &lane);
 	dp_persist_fence(lanes->persist);

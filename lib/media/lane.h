@@ -84,6 +84,9 @@ int dp_lanes_recover(struct dp_lanes *lanes, uint64_t epoch);
 /* Take a lane for one batch; waits if all are in use. near: the lane to try first,
  * different for each thread. */
 uint32_t dp_lane_take(struct dp_lanes *lanes, uint32_t near);
+/* Begin to fetch the cache lines that a batch of `count` words will write in that lane:
+ * some CPUs remove a line from their caches when they write it back. */
+void dp_lane_fetch(const struct dp_lanes *lanes, uint32_t near, uint32_t count);
 void dp_lane_release(struct dp_lanes *lanes, uint32_t index);
 
 /*

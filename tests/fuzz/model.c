@@ -1025,33 +1025,6 @@ static int check_bits(const struct daxpin_op *ops, uint32_t i)
 	return 0;
 }
 
-/* Names are looked up and SETs compared in the order of the operations. */
-static int check_words(const struct daxpin_op *ops, uint32_t count)
-{
-	uint32_t roots = count_roots();
-
-	for (uint32_t i = 0; i < count; i++) {
-		bool known = false;
-
-		if (moves(&ops[i]))
-			continue;
-		if (moves_object(&ops[i]) && check_bits(ops, i))
-			return -EINVAL;
-		if (moves_object(&ops[i]))
-			continue;
-		if (is_second(ops, i))
-			return -EINVAL;
-		if (ops[i].type != DAXPIN_OP_ROOT)
-			continue;
-		known = find_root(model.root, ops[i].name);
-		if (!known && clears(&ops[i]))
-			return -ENOENT;
-		if (!known && roots++ == M_ROOTS)
-			return -ENOSPC;
-	}
-	return 0;
-}
-
 static int claim(const struct daxpin_op *op)
 {
 	bool keep = op->type == DAXPIN_OP_KEEP;
@@ -1088,6 +1061,30 @@ static int claim_object(const struct daxpin_op *op)
 		return -EBUSY;
 	return object->state == (keep ? DAXPIN_STATE_RESERVED : DAXPIN_STATE_LIVE) ?
 	       0 : -EINVAL;
+}
+
+/* A name must exist if it is cleared; otherwise there must be room for it. roots: how
+ * many there will be. */
+static int claim_name(const struct daxpin_op *op, uint32_t *roots)
+{
+	if (find_root(model.root, op->name))
+		return 0;
+	if (clears(op))
+		return -ENOENT;
+	return (*roots)++ == M_ROOTS ? -ENOSPC : 0;
+}
+
+/* What does not depend on later operations: the word, which no earlier one may change,
+ * and the claim of the extent, object or name. */
+static int check_begin(const struct daxpin_op *ops, uint32_t i, uint32_t *roots)
+{
+	if ((moves_object(&ops[i]) && check_bits(ops, i)) || is_second(ops, i))
+		return -EINVAL;
+	if (moves(&ops[i]))
+		return claim(&ops[i]);
+	if (moves_object(&ops[i]))
+		return claim_object(&ops[i]);
+	return ops[i].type == DAXPIN_OP_ROOT ? claim_name(&ops[i], roots) : 0;
 }
 
 /* The object must be live, or be kept by this batch. */
@@ -1186,10 +1183,12 @@ static int check_last(const struct daxpin_op *ops, uint32_t count,
 	return 0;
 }
 
-/* Checks in stages. If one stage finds two mistakes, either may be reported. */
+/* Checks in stages. The last one may find several mistakes and report any of them; each
+ * other one reports the first. */
 static struct m_errors check(const struct daxpin_op *ops, uint32_t count)
 {
 	struct m_errors errors = { .count = 0 };
+	uint32_t roots = count_roots();
 
 	for (uint32_t i = 0; !errors.count && i < count; i++) {
 		may(&errors, check_op(&ops[i]));
@@ -1198,16 +1197,8 @@ static struct m_errors check(const struct daxpin_op *ops, uint32_t count)
 	}
 	if (!errors.count && model.failed)
 		may(&errors, -EIO);
-	if (!errors.count)
-		may(&errors, check_words(ops, count));
-	if (errors.count)
-		return errors;
-	for (uint32_t i = 0; i < count; i++)
-		if (moves(&ops[i]))
-			may(&errors, is_second(ops, i) ? -EINVAL : claim(&ops[i]));
-		else if (moves_object(&ops[i]))
-			may(&errors, is_second(ops, i) ? -EINVAL :
-				     claim_object(&ops[i]));
+	for (uint32_t i = 0; !errors.count && i < count; i++)
+		may(&errors, check_begin(ops, i, &roots));
 	for (uint32_t i = 0, before = errors.count; !before && i < count; i++)
 		may(&errors, check_last(ops, count, &ops[i]));
 	return errors;

@@ -215,7 +215,7 @@ inline settle_retired()
 	atomic { word = next_generation(word); check() }
 }
 
-/* RETIRE, and perhaps ROOT b -> nothing, in one batch. */
+/* RETIRE, and perhaps ROOT b -> nothing before or behind it, in one batch. */
 active proctype retire()
 {
 	short w, left;
@@ -236,6 +236,14 @@ active proctype retire()
 #else
 	claim();
 	assert(!ret);		/* only this thread retires it */
+	if
+	:: true
+	:: !has_slot -> claim_slot(B);
+	   if
+	   :: ret -> word = word & ~PUBLISHING; goto end
+	   :: else -> has_slot = true
+	   fi
+	fi;
 	count_roots();
 #endif
 	if

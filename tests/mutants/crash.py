@@ -46,8 +46,8 @@ MUTANTS = [
      '''	return (void)media, 0;'''),
     ('object-without-lock', OBJECTS_TOGETHER, 'lib/core/publish.c',
      'two publishers change one word of a slab at once',
-     '	return batch_choose_lock(batch, dp_object_bits_addr(step->object));',
-     '	return 0;'),
+     '	ret = batch_choose_lock(batch, dp_object_bits_addr(step->object));',
+     '	ret = 0;'),
     ('slab-with-objects-is-closed', OBJECTS, 'lib/extent/slab.c',
      'a close frees slabs that have live objects',
      '''		if (atomic_load_explicit(&slab->bits[i], memory_order_relaxed))
@@ -87,12 +87,8 @@ int dp_lane_run''',
 int dp_lane_run'''),
     ('entries-not-flushed', SIM, 'lib/media/lane.c',
      'the header is committed without what it commits',
-     '''	ret = dp_persist_flush(lanes->persist, to->entry, size);
-	if (!ret)
-		ret = lane_write_header''',
-     '''	ret = 0;
-	if (!ret)
-		ret = lane_write_header'''),
+     '	ret = dp_persist_flush(lanes->persist, to->entry, size);',
+     '	ret = 0;'),
     ('lane-check-without-entries', SIM, 'lib/media/layout.c',
      'a torn lane passes for a committed one',
      '''	return XXH3_64bits_withSeed(lane->entry,
@@ -148,9 +144,7 @@ int dp_lane_run'''),
      '''		if (!addr && entry->addr - addr < size)'''),
     ('half-a-batch', SIM, 'lib/core/publish.c',
      'each operation of a batch becomes durable separately',
-     '''		ret = batch->count > 1 || batch->types & TYPES_OBJECT ?
-		      batch_write(batch) :
-		      dp_write_word(batch->pool, batch->step[0].change);''',
+     '''		ret = batch_write(batch);''',
      '''		for (size_t i = 0; !ret && i < batch->count; i++)
 			ret = dp_write_word(batch->pool, batch->step[i].change);
 	(void)batch_write;'''),
@@ -187,9 +181,7 @@ int dp_lane_run'''),
      'RETIRED is visible, and the blocks are reused, before the word is durable',
      '''	ret = dp_persist_error(&batch->pool->media.persist);
 	if (!ret)
-		ret = batch->count > 1 || batch->types & TYPES_OBJECT ?
-		      batch_write(batch) :
-		      dp_write_word(batch->pool, batch->step[0].change);
+		ret = batch_write(batch);
 	batch_for_each_lock(batch, dp_polled_lock_release);
 	/* After a failure, the kept error prevents later publishes from writing. */
 	assert(!ret || dp_persist_error(&batch->pool->media.persist));
@@ -199,26 +191,21 @@ int dp_lane_run'''),
 		batch_settle(batch);
 	return ret;''',
      '''	batch_settle(batch);
-	ret = batch->count > 1 ? batch_write(batch) :
-	      publish_write_one(batch->pool, batch->step[0].change);
+	ret = batch_write(batch);
 	batch_for_each_lock(batch, dp_polled_lock_release);
 	(void)step_drop_hold;
 	return ret;'''),
     ('claim-dropped-early', SIM, 'lib/core/publish.c',
      'an extent can be published again before the first publish is durable',
      '''	if (!ret)
-		ret = batch->count > 1 || batch->types & TYPES_OBJECT ?
-		      batch_write(batch) :
-		      dp_write_word(batch->pool, batch->step[0].change);
+		ret = batch_write(batch);
 ''',
      '''	for (size_t i = 0; !ret && i < batch->count; i++)
 		if (batch->step[i].has & HAS_CLAIM)
 			dp_state_unclaim(&batch->pool->states,
 					 batch->step[i].handle.block);
 	if (!ret)
-		ret = batch->count > 1 || batch->types & TYPES_OBJECT ?
-		      batch_write(batch) :
-		      dp_write_word(batch->pool, batch->step[0].change);
+		ret = batch_write(batch);
 	for (size_t i = 0; i < batch->count; i++)
 		if (batch->step[i].has & HAS_CLAIM)
 			dp_state_claim(&batch->pool->states,
@@ -382,9 +369,9 @@ int dp_lane_run'''),
 	return dp_word_unpack'''),
     ('slot-not-transposed', SIM, 'lib/core/publish.c',
      'one function computes the place of a word differently',
-     '''	return dp_table_word_addr(table, in_segment);''',
-     '''	return (table->first_block << DP_BLOCK_SHIFT) + table->offset +
-	       in_segment * 8;'''),
+     '''	step->change.addr = dp_table_word_addr(table, block);''',
+     '''	step->change.addr = (table->first_block << DP_BLOCK_SHIFT) +
+			    table->offset + block * 8;'''),
 
     # ------------------------------------------------------------ page bitmap
     ('page-not-formatted', PAGE, 'lib/media/pages.c',

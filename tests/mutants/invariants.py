@@ -1335,9 +1335,9 @@ int dp_segments_open(''',
      'an_extent_kept_twice_is_found_in_a_batch_of_any_size'),
     ('a-set-is-not-found', PUBLISH, 'lib/core/publish.c',
      'a large batch may set one word twice',
-     '''	for (size_t i = 0; i < batch->begun; i++)
+     '''	for (size_t i = 0; i + 1 < batch->begun; i++)
 		if (batch->step[i].op->type == DAXPIN_OP_SET &&''',
-     '''	for (size_t i = 0; i < batch->begun && i < STEPS_ON_STACK; i++)
+     '''	for (size_t i = 0; i + 1 < batch->begun && i < STEPS_ON_STACK; i++)
 		if (batch->step[i].op->type == DAXPIN_OP_SET &&''',
      'a_word_set_twice_is_found_in_a_batch_of_any_size'),
     ('polled-lock-of-two', POLLED, 'lib/os/short_lock.h',
