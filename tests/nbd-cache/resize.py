@@ -1,4 +1,4 @@
-"""Grow and shrink of a cache's pool under fio, with kills of the server.
+"""Kills of the server under fio, also while the pool grows and shrinks.
 
 In each round fio and a client with a shadow write to the volume. The limit of the cache
 falls and rises again, so that memory is given back and taken. The server is killed in
@@ -6,6 +6,7 @@ the middle of that, or after it. Then `daxpin grow` adds a segment to the pool t
 dead server has left, and `daxpin shrink` removes it, or the next server uses it.
 DAXPIN_TEST_RESIZES is the number of rounds.
 """
+import contextlib
 import os
 import pathlib
 import random
@@ -102,20 +103,26 @@ def change_until_killed(m, draw):
     thread.join()
 
 
-def run_round(m, shadow, number, draw, full):
+@contextlib.contextmanager
+def loads(m, shadow, number):
+    """Both loads, until the end of the block, which kills the server."""
     fio, load = Fio(m, number), Load(m, shadow)
     while load.is_alive() and shadow.next < 100 * (number + 1):
         time.sleep(0.005)
+    yield
+    load.join()
+    fio.end()
+    if load.fault:
+        raise load.fault
+
+
+def change_and_kill(m, number, draw, full):
     for percent in draw.choice((20, 40, 60)), 100:
         change_limit(m, percent, full)
     if number % 2 == 0:
         change_until_killed(m, draw)
     else:
         m.kill()
-    load.join()
-    fio.end()
-    if load.fault:
-        raise load.fault
 
 
 def use_two_segments(m, shadow, options):
@@ -144,6 +151,15 @@ def check(m, shadow, options):
     return client
 
 
+def end(m, shadow, rounds):
+    m.stop()
+    with open(m.disk, 'rb') as disk:
+        disk.seek(FIO)
+        shadow.verify(lambda block: disk.read(BLOCK))
+    print(f'# {rounds} rounds, {shadow.next} operations, {shadow.compared} blocks '
+          'compared', flush=True)
+
+
 def test_resizes_under_fio_with_kills(m):
     if is_device(m.pool):
         raise Skip('a device has no holes')
@@ -155,16 +171,27 @@ def test_resizes_under_fio_with_kills(m):
     m.start(*options)
     full = memory(m)
     for number in range(rounds):
-        run_round(m, shadow, number, draw, full)
+        with loads(m, shadow, number):
+            change_and_kill(m, number, draw, full)
         grow_and_shrink(m)
         if number % 10 == 0:
             check(m, shadow, options)
             m.kill()
             use_two_segments(m, shadow, options)
         check(m, shadow, options)
-    m.stop()
-    with open(m.disk, 'rb') as disk:
-        disk.seek(FIO)
-        shadow.verify(lambda block: disk.read(BLOCK))
-    print(f'# {rounds} rounds, {shadow.next} operations, {shadow.compared} blocks '
-          'compared', flush=True)
+    end(m, shadow, rounds)
+
+
+def test_kills_under_fio(m):
+    """In each place for a pool, a device as well."""
+    needs('fio')
+    rounds = m.kills or 2
+    options = ('low=0', 'high=1' if is_device(m.pool) else 'high=30')
+    shadow = Shadow(BLOCKS, seed=18)
+    m.make_disk(FIO + BLOCKS * BLOCK)
+    m.start(*options)
+    for number in range(rounds):
+        with loads(m, shadow, number):
+            m.kill()
+        check(m, shadow, options)
+    end(m, shadow, rounds)
