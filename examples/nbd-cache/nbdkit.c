@@ -5,6 +5,7 @@
  */
 #include "control.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,50 +15,40 @@
 #define THREAD_MODEL NBDKIT_THREAD_MODEL_PARALLEL
 #define REQUEST_MAX	(32u << 20)
 
+/* Parameters that are numbers. */
+enum { SIZE, POOL_SIZE, BLOCK, LOW, HIGH, LIMIT, WAIT, NUMBERS };
+
+static struct number {
+	const char *name;
+	int64_t min, max, value;
+} numbers[NUMBERS] = {
+	[SIZE] = { "size", 1, INT64_MAX, 0 },
+	[POOL_SIZE] = { "pool-size", 1, INT64_MAX, 0 },
+	[BLOCK] = { "block", CACHE_BLOCK_MIN, CACHE_BLOCK_MAX, 0 },
+	[LOW] = { "low", 0, 100, 45 },
+	[HIGH] = { "high", 0, 100, 50 },
+	[LIMIT] = { "limit", 1, 100, 0 },
+	[WAIT] = { "wait", 0, UINT32_MAX / 1000, 10 },
+};
 static char *pool, *disk, *control;
-static struct cache_options options = { .low = 45, .high = 50, .wait_ms = 10000 };
+static struct cache_options options;
 static struct cache *cache;
 
 /* -------------------------------------------------------------------- parameters */
 
-static int parse_size(const char *name, const char *value, uint64_t *ret_size)
+static int parse_number(struct number *number, const char *value)
 {
-	int64_t size = nbdkit_parse_size(value);
+	int64_t parsed = nbdkit_parse_size(value);
 
-	if (size < 0)
+	if (parsed < 0)
 		return -1;
-	if (!size) {
-		nbdkit_error("%s must not be 0", name);
+	if (parsed < number->min || parsed > number->max) {
+		nbdkit_error("%s=%s must be a number from %" PRId64 " to %" PRId64,
+			     number->name, value, number->min, number->max);
 		return -1;
 	}
-	*ret_size = size;
+	number->value = parsed;
 	return 0;
-}
-
-static int parse_block(const char *value)
-{
-	uint64_t size;
-
-	if (parse_size("block", value, &size))
-		return -1;
-	if (size < CACHE_BLOCK_MIN || size > CACHE_BLOCK_MAX || size & (size - 1)) {
-		nbdkit_error("block=%s must be a power of two from 4K to 1M", value);
-		return -1;
-	}
-	options.block = size;
-	return 0;
-}
-
-static int parse_percent(const char *name, const char *value, uint32_t least,
-			 uint32_t *ret_percent)
-{
-	if (nbdkit_parse_uint32_t(name, value, ret_percent))
-		return -1;
-	if (*ret_percent >= least && *ret_percent <= 100)
-		return 0;
-	nbdkit_error("%s=%s must be a percentage of the pool, from %u to 100", name,
-		     value, least);
-	return -1;
 }
 
 static int parse_yes(const char *value, bool *ret_yes)
@@ -75,36 +66,15 @@ static int parse_path(const char *value, char **path)
 	return *path ? 0 : -1;
 }
 
-static int parse_wait(const char *value)
-{
-	unsigned int seconds;
-
-	if (nbdkit_parse_unsigned("wait", value, &seconds))
-		return -1;
-	options.wait_ms = seconds > UINT32_MAX / 1000 ? UINT32_MAX : seconds * 1000;
-	return 0;
-}
-
 static int config(const char *key, const char *value)
 {
+	for (struct number *number = numbers; number < numbers + NUMBERS; number++)
+		if (!strcmp(key, number->name))
+			return parse_number(number, value);
 	if (!strcmp(key, "pool"))
 		return parse_path(value, &pool);
 	if (!strcmp(key, "disk"))
 		return parse_path(value, &disk);
-	if (!strcmp(key, "size"))
-		return parse_size(key, value, &options.size);
-	if (!strcmp(key, "pool-size"))
-		return parse_size(key, value, &options.pool_size);
-	if (!strcmp(key, "block"))
-		return parse_block(value);
-	if (!strcmp(key, "low"))
-		return parse_percent(key, value, 0, &options.low);
-	if (!strcmp(key, "high"))
-		return parse_percent(key, value, 0, &options.high);
-	if (!strcmp(key, "limit"))
-		return parse_percent(key, value, 1, &options.limit);
-	if (!strcmp(key, "wait"))
-		return parse_wait(value);
 	if (!strcmp(key, "control"))
 		return parse_path(value, &control);
 	if (!strcmp(key, "accept-disk"))
@@ -117,17 +87,27 @@ static int config(const char *key, const char *value)
 
 static int config_complete(void)
 {
-	if (!pool) {
+	int64_t block = numbers[BLOCK].value;
+	int64_t low = numbers[LOW].value, high = numbers[HIGH].value;
+
+	if (!pool)
 		nbdkit_error("pool=PATH is missing: a directory on a DAX filesystem or tmpfs, or a device-dax node");
+	else if (block & (block - 1))
+		nbdkit_error("block=%" PRId64 " must be a power of two", block);
+	else if (low > high)
+		nbdkit_error("low=%" PRId64 " must not be above high=%" PRId64, low,
+			     high);
+	if (!pool || block & (block - 1) || low > high)
 		return -1;
-	}
-	if (options.low > options.high) {
-		nbdkit_error("low=%u must not be above high=%u", options.low,
-			     options.high);
-		return -1;
-	}
 	options.pool = pool;
 	options.disk = disk;
+	options.size = numbers[SIZE].value;
+	options.pool_size = numbers[POOL_SIZE].value;
+	options.block = block;
+	options.low = low;
+	options.high = high;
+	options.limit = numbers[LIMIT].value;
+	options.wait_ms = numbers[WAIT].value * 1000;
 	return 0;
 }
 
