@@ -12,6 +12,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
+#include <ucontext.h>
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static unsigned int users;		/* caches that are open */
@@ -20,19 +21,22 @@ static _Thread_local sigjmp_buf *volatile copying;
 
 static void on_sigbus(int signal, siginfo_t *info, void *context)
 {
+	const ucontext_t *interrupted = context;
+
 	(void)signal;
 	(void)info;
-	(void)context;
-	if (copying)
+	if (copying) {
+		/* The jump does not do that, and SIGBUS would remain blocked. */
+		pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
 		siglongjmp(*copying, 1);
+	}
 	sigaction(SIGBUS, &before, NULL);	/* the load is repeated */
 }
 
 void copy_start(void)
 {
-	/* After a jump the signal must not remain blocked. */
 	struct sigaction action = {
-		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER,
+		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO,
 	};
 
 	pthread_mutex_lock(&mutex);
