@@ -51,6 +51,7 @@ class Fio(threading.Thread):
     def __init__(self, m, number):
         super().__init__()
         self.words, self.status, self.seed, self.m = '', 0, number * 1000, m
+        self.passes = 0		# each compares what it wrote
         self.start()
 
     def run(self):
@@ -63,6 +64,7 @@ class Fio(threading.Thread):
                  f'--randseed={self.seed}', '--output-format=terse'],
                 cwd=self.m.top, capture_output=True, text=True)
             self.status, self.words = done.returncode, done.stderr
+            self.passes += not self.status
 
     def end(self):
         self.join()
@@ -105,9 +107,12 @@ def change_until_killed(m, draw):
 
 @contextlib.contextmanager
 def loads(m, shadow, number):
-    """Both loads, until the end of the block, which kills the server."""
+    """Both loads, until the end of the block, which kills the server. It begins when
+    fio has compared its first checksums."""
     fio, load = Fio(m, number), Load(m, shadow)
     while load.is_alive() and shadow.next < 100 * (number + 1):
+        time.sleep(0.005)
+    while fio.is_alive() and not fio.passes:
         time.sleep(0.005)
     yield
     load.join()
