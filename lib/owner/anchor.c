@@ -49,7 +49,7 @@ static int anchor_refused(int error, uint32_t count,
 			       (unsigned long long)dp_os_descriptor_limit());
 	case -EWOULDBLOCK:
 		return dp_fail(errmsg, -ENOMEM,
-			       "the socket that keeps the pool's %u files locked is full: raise net.core.wmem_default",
+			       "the socket that keeps the pool's files locked has no room for %u more: raise net.core.wmem_default and open the pool again; the room is for some hundred calls that grow the pool while it is open, of any size",
 			       count);
 	default:
 		return dp_fail(errmsg, error,

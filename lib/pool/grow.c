@@ -231,20 +231,12 @@ static int grow_format(struct dp_pool *pool, uint32_t segments,
 }
 
 /* Keep the new files locked as long as a ring has the anchor (W3). */
-static int grow_add_to_anchor(struct dp_pool *pool, uint32_t segments,
-			      const struct dp_errmsg *errmsg)
+static int grow_add_to_anchor(struct dp_pool *pool, const struct dp_errmsg *errmsg)
 {
-	int ret = 0;
-
 	if (dp_anchor_fd(&pool->anchor) < 0)
 		return 0;
-	for (uint32_t i = pool->geometry.segments; !ret && i < segments; i++) {
-		int fd = dp_segment_fd(&pool->segments, i);
-
-		if (fd >= 0)
-			ret = dp_anchor_add(&pool->anchor, &fd, 1, errmsg);
-	}
-	return ret;
+	return dp_segments_add_to_anchor(&pool->segments, pool->geometry.segments,
+					 &pool->anchor, errmsg);
 }
 
 int dp_pool_grow_prepare(struct dp_pool *pool, uint32_t segments,
@@ -256,7 +248,7 @@ int dp_pool_grow_prepare(struct dp_pool *pool, uint32_t segments,
 	if (!ret)
 		ret = grow_format(pool, segments, errmsg);
 	if (!ret)
-		ret = grow_add_to_anchor(pool, segments, errmsg);
+		ret = grow_add_to_anchor(pool, errmsg);
 	if (ret)
 		dp_pool_grow_undo(pool);
 	return ret;

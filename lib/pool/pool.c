@@ -323,7 +323,7 @@ int dp_pool_open_segments(struct dp_pool *pool, struct dp_pool_request *request,
 	if (ret || pool->source.kind == DP_SOURCE_DISK)
 		return ret;
 	ret = dp_anchor_open(&pool->anchor, request->errmsg);
-	return ret ? ret : dp_segments_add_to_anchor(segments, &pool->anchor,
+	return ret ? ret : dp_segments_add_to_anchor(segments, 0, &pool->anchor,
 						     request->errmsg);
 }
 

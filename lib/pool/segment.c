@@ -229,20 +229,21 @@ int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 	return ret;
 }
 
-int dp_segments_add_to_anchor(const struct dp_segments *segments,
+int dp_segments_add_to_anchor(const struct dp_segments *segments, uint32_t first,
 			      struct dp_anchor *anchor, const struct dp_errmsg *errmsg)
 {
+	uint32_t count = segments->opened - first;
 	int device = dp_file_fd(segments->first), ret;
 	int *fd;
 
 	if (segments->source->kind == DP_SOURCE_DEVDAX)
-		return dp_anchor_add(anchor, &device, 1, errmsg);
-	fd = calloc(segments->opened, sizeof(*fd));
+		return first ? 0 : dp_anchor_add(anchor, &device, 1, errmsg);
+	fd = calloc(count, sizeof(*fd));
 	if (!fd)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < segments->opened; i++)
-		fd[i] = dp_segment_fd(segments, i);
-	ret = dp_anchor_add(anchor, fd, segments->opened, errmsg);
+	for (uint32_t i = 0; i < count; i++)
+		fd[i] = dp_segment_fd(segments, first + i);
+	ret = dp_anchor_add(anchor, fd, count, errmsg);
 	free(fd);
 	return ret;
 }

@@ -156,8 +156,8 @@ int dp_segments_open(struct dp_segments *segments, struct dp_file *first,
 		     const struct dp_geometry *geometry, bool create,
 		     struct dp_wait_policy *policy,
 		     const struct dp_errmsg *errmsg);
-/* Put all files, which are open and locked, into the anchor (W3). */
-int dp_segments_add_to_anchor(const struct dp_segments *segments,
+/* Put the files from that segment on, all open and locked, into the anchor (W3). */
+int dp_segments_add_to_anchor(const struct dp_segments *segments, uint32_t first,
 			      struct dp_anchor *anchor, const struct dp_errmsg *errmsg);
 /*
  * Reserve the addresses of all segments and map them; sets geometry->base. A device

@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include "media.h"
 #include "os/os.h"
+#include "pool/grow.h"
 #include "resize.h"
 
 #define SEGMENT		(32 * MIB)
@@ -75,12 +76,13 @@ int __wrap_dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg
 	return __real_dp_os_list(dir, fn, arg);
 }
 
-/* Descriptors that were put into the pool's anchor. */
-static uint32_t anchored;
+/* Descriptors that were put into the pool's anchor, and the messages that took. */
+static uint32_t anchored, anchor_messages;
 
 int __wrap_dp_os_send_descriptors(int socket, const int *fd, uint32_t count)
 {
 	anchored += count;
+	anchor_messages++;
 	return __real_dp_os_send_descriptors(socket, fd, count);
 }
 
@@ -171,9 +173,11 @@ static void rings_keep_the_new_files_locked(void **state)
 {
 	struct fixture *f = *state;
 
-	anchored = 0;
+	anchored = anchor_messages = 0;
 	assert_int_equal(grow(f, 5), 0);
 	assert_int_equal(anchored, 3);
+	/* The socket has room for some hundred messages, of 253 files each. */
+	assert_int_equal(anchor_messages, 1);
 }
 
 /* A reserve that failed is followed by an event. */
@@ -192,6 +196,34 @@ static void a_grow_ends_a_lack_of_space(void **state)
 }
 
 /* ------------------------------------------------------------- what it refuses */
+
+/* Only the geometry of a pool is looked at, so none with 16383 files is needed. */
+static void the_most_is_16_tib_in_segments_of_1_gib(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t gib = 1024 * MIB;
+	const struct dp_errmsg errmsg = { f->errmsg, sizeof(f->errmsg) };
+	struct dp_pool pool = {
+		.geometry = {
+			.segment_size = gib, .short_size = gib, .segments = 16383,
+			.most = 16384,
+		},
+		.source.path = f->path, .in_set = 16384,
+	};
+	uint32_t count = 0;
+
+	assert_int_equal(dp_pool_grow_check(&pool, 16384 * gib, &count, &errmsg), 0);
+	assert_int_equal(count, 16384);
+	assert_int_equal(dp_pool_grow_check(&pool, 16384 * gib + 1, &count, &errmsg),
+			 -EINVAL);
+	assert_non_null(strstr(f->errmsg, "at most 17592186044416"));
+	assert_int_equal(dp_pool_grow_check(&pool, UINT64_MAX, &count, &errmsg),
+			 -EINVAL);
+	pool.geometry.segments = 16384;
+	assert_int_equal(dp_pool_grow_check(&pool, 16384 * gib, &count, &errmsg),
+			 -EINVAL);
+	assert_non_null(strstr(f->errmsg, "must be larger"));
+}
 
 static void sizes_that_are_no_growth_are_refused(void **state)
 {
@@ -796,6 +828,7 @@ int main(void)
 		TEST(an_extent_in_a_new_segment_survives),
 		TEST(rings_keep_the_new_files_locked),
 		TEST(a_grow_ends_a_lack_of_space),
+		TEST(the_most_is_16_tib_in_segments_of_1_gib),
 		TEST(sizes_that_are_no_growth_are_refused),
 		TEST(a_grow_past_the_addresses_names_the_option),
 		TEST(a_pool_that_is_only_read_or_degraded_does_not_grow),
