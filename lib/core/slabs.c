@@ -43,12 +43,16 @@ int dp_slabs_init(struct daxpin_pool *pool)
 
 /* ------------------------------------------------------------------ at an open */
 
-static int slab_fail(const struct dp_slab_extent *extent, uint32_t word,
+static int slab_fail(const struct dp_slab_extent *extent,
+		     const struct dp_slab_shape *shape, uint32_t word,
 		     const struct dp_errmsg *errmsg)
 {
+	uint32_t first = word * DP_SLAB_WORD_OBJECTS;
+	uint32_t last = dp_min(first + DP_SLAB_WORD_OBJECTS, shape->objects) - 1;
+
 	return dp_fail(errmsg, -EUCLEAN,
-		       "segment %u, slab at block %u, word %u of its objects' bits: the word fails its check" DP_UNTOUCHED,
-		       extent->segment, extent->block, word);
+		       "segment %u, slab at block %u, objects %u to %u of %u bytes: the word of their bits fails its check, and so it is unknown which of these objects are live" DP_UNTOUCHED,
+		       extent->segment, extent->block, first, last, shape->size);
 }
 
 /* Copy the words of a slab, as they will be when the pending lanes are applied. */
@@ -81,7 +85,7 @@ static int slab_restore(struct daxpin_pool *pool, const struct dp_slab_extent *e
 
 		if (!dp_slab_decode(pool->media.seed, at, words[i], &bits) ||
 		    bits & ~dp_slab_word_mask(shape, i))
-			return slab_fail(extent, i, errmsg);
+			return slab_fail(extent, shape, i, errmsg);
 		dp_slab_restore(slab, i, bits);
 	}
 	return 0;

@@ -124,6 +124,28 @@ static void end(struct loan *loan)
 	assert_int_equal(daxpin_ofi_peer_close(loan->peer), 0);
 }
 
+static void no_peer_gets_access_to_an_object(void **state)
+{
+	const struct daxpin_ofi_peer_options how = { .size = sizeof(how) };
+	const struct daxpin_ofi_grant_options options = {
+		.size = sizeof(options), .access = FI_REMOTE_WRITE,
+		.errmsg = fix->errmsg, .errmsg_size = sizeof(fix->errmsg),
+	};
+	struct daxpin_ofi_grant *grant = NULL;
+	struct daxpin_ofi_peer *peer;
+	struct daxpin_extent object = { 0, 0 };
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	assert_int_equal(daxpin_ofi_peer_open(ofi, &how, &peer), 0);
+	assert_int_equal(daxpin_object_reserve(fix->pool, 64, 0, &object.addr), 0);
+	assert_int_equal(daxpin_ofi_grant(peer, object, &options, &grant), -EINVAL);
+	assert_non_null(strstr(fix->errmsg, "no device may access a small object"));
+	assert_null(grant);
+	assert_int_equal(daxpin_object_cancel(fix->pool, object.addr), 0);
+	assert_int_equal(daxpin_ofi_peer_close(peer), 0);
+}
+
 static void tell(struct loan *loan, uint32_t type, unsigned char value)
 {
 	loan->order.type = type;
@@ -432,6 +454,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(
 			a_revoke_in_the_middle_of_a_write_lets_no_byte_arrive_late),
 		cmocka_unit_test(without_the_end_of_the_access_bytes_arrive_late),
+		cmocka_unit_test(no_peer_gets_access_to_an_object),
 		cmocka_unit_test(the_key_of_an_ended_grant_reaches_no_later_grant),
 		cmocka_unit_test(a_grant_that_a_trusted_peer_returns_ends_alone),
 		cmocka_unit_test(a_peer_that_dies_in_a_write_is_revoked),

@@ -615,8 +615,10 @@ static void open_refuses_a_slab_whose_words_fail_their_check(void **state)
 	struct dp_word word = { DP_KIND_SLAB, DP_SLAB_BLOCKS, 0, 5 };
 
 	write_raw(f, 0, 600, dp_word_encode(seed, 600, word));
-	assert_open_fails(f, -EUCLEAN, "slab at block 600, word 0");
+	assert_open_fails(f, -EUCLEAN, "slab at block 600, objects 0 to 46 of 96 bytes");
 	assert_says(f, "segment 0");
+	assert_says(f, "unknown which of these objects are live");
+	assert_says(f, "left untouched: `daxpin check` shows what can be repaired");
 	/* A degraded open has everything else. */
 	f->options.flags = DAXPIN_POOL_DEGRADED;
 	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);

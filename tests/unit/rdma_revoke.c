@@ -413,6 +413,35 @@ static void an_excess_drop_is_reported_by_the_grant(void **state)
 	fake.reg_allowed = ALWAYS;
 }
 
+/* Neither a live object nor its slab, with any gen. */
+static void no_device_gets_access_to_an_object(void **state)
+{
+	struct daxpin_grant_options options = {
+		.size = sizeof(options), .access = WRITE, .errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
+	};
+	struct daxpin_grant *grant = NULL;
+	uint64_t addr;
+
+	(void)state;
+	assert_int_equal(daxpin_object_reserve(f->pool, 64, 0, &addr), 0);
+	assert_int_equal(daxpin_rdma_grant(rdma, (struct daxpin_extent) { addr, 0 },
+					   &options, &grant), -EINVAL);
+	assert_non_null(strstr(f->errmsg, "no device may access a small object"));
+	for (uint64_t at = addr / 65536 * 65536; at <= addr; at += 64) {
+		const struct daxpin_extent forged = { at, extent.gen };
+
+		assert_int_not_equal(daxpin_rdma_grant(rdma, forged, &options, &grant),
+				     0);
+		assert_non_null(strstr(f->errmsg, "cannot be held"));
+	}
+	assert_null(grant);
+	assert_int_equal(counts().grants, 0);
+	/* And the reverse. */
+	assert_int_equal(daxpin_object_cancel(f->pool, extent.addr), -EINVAL);
+	assert_int_equal(daxpin_object_cancel(f->pool, addr), 0);
+}
+
 static void a_grant_that_the_device_refuses_leaves_no_hold(void **state)
 {
 	struct daxpin_grant_options options = {
@@ -660,6 +689,7 @@ int main(void)
 #define TEST(name, how) \
 	cmocka_unit_test_setup_teardown(name, how, teardown)
 	const struct CMUnitTest tests[] = {
+		TEST(no_device_gets_access_to_an_object, setup),
 		TEST(the_hold_is_dropped_after_the_device_ended_the_region, setup),
 		TEST(a_refused_deregistration_succeeds_after_the_queue_pair_stops,
 		     setup),

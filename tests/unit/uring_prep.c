@@ -176,6 +176,31 @@ static void a_vector_with_a_bad_piece_takes_no_hold(void **state)
 	assert_int_equal(info_of(w->uring).in_flight, 0);
 }
 
+/* Its address as an extent: alone, and as a piece of a vector. */
+static void a_request_into_an_object_is_refused(void **state)
+{
+	struct world *w = *state;
+	struct daxpin_uring_io io = { .uring = NULL };
+	struct daxpin_extent extent[PIECES], object = { 0, 0 };
+	struct io_uring_sqe sqe;
+	struct pieces pieces;
+
+	assert_int_equal(attach(w, 0), 0);
+	pieces = live_pieces(w, extent);
+	assert_int_equal(daxpin_object_reserve(w->f.pool, 64, 0, &object.addr), 0);
+	assert_int_equal(daxpin_uring_prep_read(w->uring, &io, &sqe, w->pipe[0], object,
+						0, 64, 0), -EINVAL);
+	assert_int_equal(sqe.opcode, IORING_OP_NOP);
+	assert_int_equal(daxpin_uring_prep_write(w->uring, &io, &sqe, w->pipe[1],
+						 object, 0, 64, 0), -EINVAL);
+	pieces.vec[1].extent = object;
+	assert_int_equal(prep_pieces(w, &io, w->pipe[0], &pieces, true), -EINVAL);
+	for (uint32_t i = 0; i < PIECES; i++)
+		assert_int_equal(daxpin_idle(w->f.pool, extent[i]), 1);
+	assert_int_equal(info_of(w->uring).in_flight, 0);
+	assert_int_equal(daxpin_object_cancel(w->f.pool, object.addr), 0);
+}
+
 static void a_cancelled_vector_ends_its_holds_at_the_cqe(void **state)
 {
 	struct world *w = *state;
@@ -974,6 +999,7 @@ int main(int argc, char **argv)
 		TEST(a_vector_in_one_segment_is_fixed_if_the_kernel_supports_it),
 		TEST(a_vector_in_two_segments_is_plain),
 		TEST(a_vector_with_a_bad_piece_takes_no_hold),
+		TEST(a_request_into_an_object_is_refused),
 		TEST(a_cancelled_vector_ends_its_holds_at_the_cqe),
 		TEST(an_aborted_vector_leaves_no_hold),
 		TEST(an_excess_drop_is_reported_at_the_end_of_the_request),
