@@ -19,6 +19,8 @@
  *			the resident memory of the malloc
  *	tables		PEER -: the library's own memory in percent of the pool, after
  *			each block was an extent once
+ *	objects		PEER -: bytes in blocks that are not free, and the library's own
+ *			memory, for each byte of --live N live objects of --size BYTES
  */
 #include "workload.h"
 
@@ -407,6 +409,43 @@ static void tables(void)
 	       info_of_pool().media_bytes);
 }
 
+static size_t objects_count(void)
+{
+	return bench->once ? BENCH_SMALL : bench->live ? bench->live : 1000000;
+}
+
+static void keep_objects(size_t count)
+{
+	static struct daxpin_op ops[DAXPIN_OPS_MAX];
+
+	for (size_t i = 0; i < count; i++) {
+		ops[i] = (struct daxpin_op) { .type = DAXPIN_OP_OBJECT_KEEP };
+		must(daxpin_object_reserve(pool, bench->size, 0, &ops[i].extent.addr),
+		     "reserve of an object");
+	}
+	must(daxpin_publish(pool, ops, count, NULL, NULL), "keep of objects");
+}
+
+static void objects(void)
+{
+	const size_t count = objects_count();
+	struct daxpin_pool_info info;
+	uint64_t own;
+
+	for (size_t left = count, batch; left; left -= batch) {
+		batch = left < DAXPIN_OPS_MAX ? left : DAXPIN_OPS_MAX;
+		keep_objects(batch);
+	}
+	own = resident_bytes() - resident_before;
+	info = info_of_pool();
+	printf("objects=%zu blocks=%.4f own_memory=%.4f\n", count,
+	       (double)(info.usable_bytes - info.free_bytes) / count / bench->size,
+	       (double)own / count / bench->size);
+	printf("%s unit=x daxpin_is=%.4f\n", bench->test,
+	       (double)(info.usable_bytes - info.free_bytes + own) / count /
+	       bench->size);
+}
+
 /* ------------------------------------------------------------------ churn */
 
 static void empty_to(uint64_t goal)
@@ -474,7 +513,16 @@ static const struct test {
 	/* 10000 extents take 1.9 GiB, and replacing them needs free space. */
 	{ "blocks", blocks, UINT64_C(3) << 30 },
 	{ "chunks", chunks, UINT64_C(3) << 30 },
+	{ "objects", objects, 0 },
 };
+
+static uint64_t space_of(const struct test *test)
+{
+	if (bench->once)
+		return 1;
+	/* An eighth is the waste of their sizes; the rest is for their slabs. */
+	return test->space ? test->space : objects_count() * bench->size * 5 / 4;
+}
 
 int main(int argc, char **argv)
 {
@@ -489,7 +537,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
 		if (strcmp(bench->test, tests[i].name))
 			continue;
-		pool = bench_pool(bench, bench->once ? 1 : tests[i].space);
+		pool = bench_pool(bench, space_of(&tests[i]));
 		tests[i].run();
 		return 0;
 	}

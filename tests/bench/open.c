@@ -6,6 +6,7 @@
  *		extents of 4 KiB was killed. pmemobj does not read its heap at open, so
  *		its time includes the first allocation and a walk over its objects,
  *		which have 256 bytes
+ *	crash-objects	PEER pmemobj: the same with --live N objects of --size BYTES
  *	create	PEER pmemobj: create a pool of --size BYTES with all blocks allocated
  *		PEER floor: allocate a file of that size, map it, create all pages
  *	clean	PEER -: open an empty pool of --size BYTES that was closed, in ms for
@@ -29,11 +30,11 @@
 
 #define TIB		((double)(UINT64_C(1) << 40))
 #define MS		1e6		/* ns */
-#define OBJECT_BYTES	256
 
 static struct bench arguments;
 static struct bench *const bench = &arguments;
 static size_t live;
+static uint64_t object_bytes = 256;	/* of the peer's; of ours in crash-objects */
 static struct rounds rounds;
 static char path[256], object_path[256];
 static char errmsg[512];
@@ -136,16 +137,60 @@ static double recover_pool(void)
 	return ms;
 }
 
+static void keep_small(struct daxpin_pool *pool, size_t count)
+{
+	static struct daxpin_op ops[DAXPIN_OPS_MAX];
+
+	for (size_t i = 0; i < count; i++) {
+		ops[i] = (struct daxpin_op) { .type = DAXPIN_OP_OBJECT_KEEP };
+		must(daxpin_object_reserve(pool, object_bytes, 0, &ops[i].extent.addr),
+		     "reserve of an object");
+	}
+	must(daxpin_publish(pool, ops, count, NULL, NULL), "keep of objects");
+}
+
+static void own_small(void)
+{
+	uint64_t segment = bench->once ? DAXPIN_SEGMENT_MIN :
+					 DAXPIN_SEGMENT_DEFAULT;
+	uint64_t bytes = live * object_bytes * 5 / 4;
+	struct daxpin_pool *pool;
+
+	bytes = (bytes / (segment - DAXPIN_CHUNK_SIZE) + 1) * segment;
+	pool = create(bytes, segment);
+	for (size_t left = live, batch; left; left -= batch) {
+		batch = left < DAXPIN_OPS_MAX ? left : DAXPIN_OPS_MAX;
+		keep_small(pool, batch);
+	}
+}
+
+static double recover_small(void)
+{
+	struct stopwatch watch = stopwatch_start();
+	struct daxpin_pool *pool = open_pool();
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	double ms;
+
+	keep_small(pool, 1);
+	ms = stopwatch_ns(&watch) / MS;
+	must(daxpin_pool_info(pool, &info), "info");
+	if (info.objects != live + 1)
+		bench_die("%llu objects of %zu", (unsigned long long)info.objects,
+			  live);
+	must(daxpin_pool_close(pool), "close");
+	return ms;
+}
+
 #ifdef HAVE_PMEMOBJ
 static void own_objects(void)
 {
-	uint64_t bytes = live * (OBJECT_BYTES * 5 / 4 + 128);
+	uint64_t bytes = live * (object_bytes * 5 / 4 + 128);
 	PMEMobjpool *pool = object_pool(object_path,
 					bytes + (UINT64_C(64) << 20));
 	PMEMoid made;
 
 	for (size_t i = 0; i < live; i++)
-		if (pmemobj_alloc(pool, &made, OBJECT_BYTES, 1, NULL, NULL))
+		if (pmemobj_alloc(pool, &made, object_bytes, 1, NULL, NULL))
 			bench_die("pmemobj_alloc: %s", pmemobj_errormsg());
 }
 
@@ -157,7 +202,7 @@ static double recover_objects(void)
 	size_t count = 0;
 	double ms;
 
-	if (!pool || pmemobj_alloc(pool, &walk, OBJECT_BYTES, 1, NULL, NULL))
+	if (!pool || pmemobj_alloc(pool, &walk, object_bytes, 1, NULL, NULL))
 		bench_die("pmemobj_open: %s", pmemobj_errormsg());
 	for (walk = pmemobj_first(pool); !OID_IS_NULL(walk);
 	     walk = pmemobj_next(walk))
@@ -207,14 +252,14 @@ static void compare(double (*theirs)(void), double (*ours)(void), int i)
 		rounds.daxpin[i] = ours();
 }
 
-static void crash(void)
+static void crash(void (*own)(void), double (*recover)(void))
 {
 	uint64_t begin_ns = turns_clock_ns(CLOCK_MONOTONIC);
 
 	while (turns_go_on(bench, &rounds, 3, begin_ns)) {
-		in_killed_child(own_pool);
+		in_killed_child(own);
 		in_killed_child(own_objects);
-		compare(recover_objects, recover_pool, rounds.count++);
+		compare(recover_objects, recover, rounds.count++);
 	}
 	turns_print(bench, "ms", &rounds);
 }
@@ -373,10 +418,14 @@ int main(int argc, char **argv)
 	snprintf(object_path, sizeof(object_path), "%s",
 		 bench_path(bench, "objects"));
 	is_objects = !strcmp(bench->peer, "pmemobj");
+	if (!strcmp(bench->test, "crash-objects"))
+		object_bytes = bench->size;
 	if (is_objects)
 		object_require(bench);
 	if (is_objects && !strcmp(bench->test, "crash"))
-		crash();
+		crash(own_pool, recover_pool);
+	else if (is_objects && !strcmp(bench->test, "crash-objects"))
+		crash(own_small, recover_small);
 	else if (is_objects && !strcmp(bench->test, "create"))
 		create_by_turns(create_objects);
 	else if (!strcmp(bench->peer, "floor") && !strcmp(bench->test, "create"))
