@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include "child.h"
 #include "fixture.h"
-#include "kv.h"
+#include "table.h"
 
 struct store {
 	struct fixture *f;
@@ -570,6 +570,71 @@ static void a_shrink_waits_for_a_held_value(void **state)
 	assert_spread(s, keys);
 }
 
+/* What is locked while kv_move() copies an item. */
+static struct {
+	struct kv *kv;			/* that moves; NULL: do not look */
+	uint32_t copies;
+	uint32_t unlocked;		/* while no shard was locked for writing */
+} moving;
+
+static bool a_shard_is_locked_for_writing(struct kv *kv)
+{
+	for (uint32_t i = 0; i < SHARDS; i++) {
+		if (pthread_rwlock_tryrdlock(&kv->shard[i].lock))
+			return true;
+		pthread_rwlock_unlock(&kv->shard[i].lock);
+	}
+	return false;
+}
+
+int __real_daxpin_object_read(struct daxpin_pool *pool, uint64_t addr, uint64_t offset,
+			      uint64_t length, void *to);
+int __wrap_daxpin_object_read(struct daxpin_pool *pool, uint64_t addr, uint64_t offset,
+			      uint64_t length, void *to);
+
+int __wrap_daxpin_object_read(struct daxpin_pool *pool, uint64_t addr, uint64_t offset,
+			      uint64_t length, void *to)
+{
+	if (moving.kv) {
+		moving.copies++;
+		moving.unlocked += !a_shard_is_locked_for_writing(moving.kv);
+	}
+	return __real_daxpin_object_read(pool, addr, offset, length, to);
+}
+
+static void a_move_takes_the_head_and_all_tables(void **state)
+{
+	struct store *s = *state;
+	uint64_t head = s->kv->head.addr, table[SHARDS];
+
+	put_static_keys(s);
+	for (uint32_t i = 0; i < SHARDS; i++)
+		table[i] = s->kv->shard[i].table.addr;
+	assert_int_equal(kv_move(s->kv, 0), 0);
+	assert_int_not_equal(s->kv->head.addr, head);
+	for (uint32_t i = 0; i < SHARDS; i++)
+		assert_int_not_equal(s->kv->shard[i].table.addr, table[i]);
+	store_reopen(s);
+	assert_int_not_equal(s->kv->head.addr, head);
+	assert_static_keys(s);
+}
+
+/* A thread that reads an item has its shard locked for reading, and the move frees the
+ * item. */
+static void items_move_while_their_shard_is_locked_for_writing(void **state)
+{
+	struct store *s = *state;
+
+	put_static_keys(s);
+	memset(&moving, 0, sizeof(moving));
+	moving.kv = s->kv;
+	assert_int_equal(kv_move(s->kv, 0), 0);
+	moving.kv = NULL;
+	assert_true(moving.copies);
+	assert_int_equal(moving.unlocked, 0);
+	assert_static_keys(s);
+}
+
 struct shrinker {
 	struct kv *kv;
 	int ret;			/* only the main thread may assert */
@@ -733,6 +798,8 @@ int main(void)
 		TEST(a_store_moves_itself_when_the_pool_shrinks),
 		TEST(a_store_that_does_not_fit_stays_as_it_is),
 		TEST(a_shrink_waits_for_a_held_value),
+		TEST(a_move_takes_the_head_and_all_tables),
+		TEST(items_move_while_their_shard_is_locked_for_writing),
 		TEST(threads_put_while_the_pool_shrinks),
 		TEST(a_kill_while_the_pool_shrinks_loses_nothing),
 	};

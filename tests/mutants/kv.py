@@ -10,7 +10,7 @@ MUTANTS = [
 	if (shard->table.addr >= from)''',
      '''	pthread_rwlock_rdlock(&shard->lock);
 	if (shard->table.addr >= from)''',
-     'threads_put_while_the_pool_shrinks'),
+     'items_move_while_their_shard_is_locked_for_writing'),
     ('kv-moves-nothing', KV, 'examples/kv/move.c',
      'a store moves nothing, and the shrink waits for it',
      'shrink->error = kv_move(shrink->kv, shrink->from);',
@@ -20,12 +20,12 @@ MUTANTS = [
      'the head stays in a segment that leaves',
      'if (kv->head.addr >= from)',
      'if (kv->head.addr >= from && 0)',
-     'a_store_moves_itself_when_the_pool_shrinks'),
+     'a_move_takes_the_head_and_all_tables'),
     ('kv-table-stays', KV, 'examples/kv/move.c',
      'the table of a shard stays in a segment that leaves',
      'if (shard->table.addr >= from)',
      'if (shard->table.addr >= from && 0)',
-     'a_store_moves_itself_when_the_pool_shrinks'),
+     'a_move_takes_the_head_and_all_tables'),
     ('kv-slot-keeps-its-word', KV, 'examples/kv/move.c',
      'a slot names the item that was freed',
      'op[1] = shard_set(shard, index, slot_encode(&to, slot_tag(word)));',
@@ -39,9 +39,4 @@ MUTANTS = [
      '''	ret = kv_publish(kv, op, 2);
 	if (ret)
 		item_cancel(kv->pool, &to);'''),
-    ('kv-copy-is-not-cancelled', KV, 'examples/kv/move.c',
-     'a copy that did not become live stays reserved',
-     '''	if (ret)
-		item_cancel(kv->pool, &to);''',
-     ''),
 ]
