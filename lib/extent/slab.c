@@ -91,18 +91,33 @@ uint32_t dp_slab_live_count(const struct dp_slab *slab)
 	return count;
 }
 
+/* Bit i of the lower half becomes bit 2 * i. */
+static uint64_t slab_spread(uint64_t bits)
+{
+	bits = (bits | bits << 16) & 0x0000ffff0000ffff;
+	bits = (bits | bits << 8) & 0x00ff00ff00ff00ff;
+	bits = (bits | bits << 4) & 0x0f0f0f0f0f0f0f0f;
+	bits = (bits | bits << 2) & 0x3333333333333333;
+	return (bits | bits << 1) & 0x5555555555555555;
+}
+
+/* No other thread knows the slab, so no locked operation is needed. */
 void dp_slab_restore(struct dp_slab *slab, uint32_t word, uint64_t bits)
 {
-	uint32_t first = word * DP_OBJECTS_PER_BITS;
+	uint32_t index = word * DP_OBJECTS_PER_BITS;
 
+	assert(!bits || index + 63 - __builtin_clzll(bits) < slab->count);
 	atomic_store_explicit(&slab->bits[word], bits, memory_order_relaxed);
-	for (; bits; bits &= bits - 1) {
-		uint32_t index = first + __builtin_ctzll(bits);
+	while (bits) {
+		uint32_t at = index / 32, first = index % 32;
+		uint64_t live = slab_spread((uint32_t)(bits << first));
 
-		assert(index < slab->count);
-		atomic_fetch_or_explicit(&slab->state[index / 32],
-					 (uint64_t)DP_OBJECT_LIVE << index * 2 % 64,
-					 memory_order_relaxed);
+		static_assert(DP_OBJECT_LIVE == 2, "the upper bit of a state");
+		atomic_store_explicit(&slab->state[at], live << 1 |
+				      dp_slab_read_states(slab, at),
+				      memory_order_relaxed);
+		bits >>= 32 - first;
+		index += 32 - first;
 	}
 }
 

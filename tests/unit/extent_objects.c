@@ -143,6 +143,36 @@ static void objects_of_every_size_are_found(void **state)
 	}
 }
 
+/* A word on media has 47 objects, a word of states 32. */
+static void the_objects_of_an_open_are_live_or_free(void **state)
+{
+	const struct dp_object_class of = { 64, 1013, 192 };
+	struct dp_slab *slab = dp_slab_make(0, &of);
+	uint64_t random = 88172645463325252ull, live[22];
+
+	(void)state;
+	assert_non_null(slab);
+	dp_slab_begin(slab, 0);
+	for (uint32_t i = 0; i < 22; i++) {
+		random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+		live[i] = i % 5 ? random & DP_SLAB_BITS : i % 2 ? 0 : DP_SLAB_BITS;
+		if (i == 21)	/* the last one has 26 objects */
+			live[i] = (1ull << 26) - 2;
+		dp_slab_restore(slab, i, live[i]);
+	}
+	for (uint32_t i = 0; i < of.count; i++) {
+		struct dp_object object = { slab, i };
+		bool is_live = live[i / 47] >> i % 47 & 1;
+
+		assert_int_equal(dp_object_state(object),
+				 is_live ? DP_OBJECT_LIVE : DP_OBJECT_FREE);
+		assert_int_equal(dp_object_is_on_media(object), is_live);
+	}
+	assert_false(dp_slab_is_full(slab));
+	assert_int_equal(dp_slab_live_count(slab) + dp_slab_free_count(slab), of.count);
+	free(slab);
+}
+
 /* --------------------------------------------------------------------- states */
 
 static void each_state_allows_its_changes_only(void **state)
@@ -441,6 +471,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(only_addresses_of_objects_are_found),
 		TEST(objects_of_every_size_are_found),
+		TEST(the_objects_of_an_open_are_live_or_free),
 		TEST(each_state_allows_its_changes_only),
 		TEST(a_slab_has_its_count_of_objects),
 		TEST(a_full_slab_is_used_again_when_an_object_was_freed),
