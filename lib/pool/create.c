@@ -172,6 +172,20 @@ static int create_choose_size(const struct dp_pool *pool,
 	return 0;
 }
 
+/* The size that was given is rounded, so both are named. */
+static int create_fail_size(const struct dp_pool_request *request, uint64_t size)
+{
+	char given[64] = "";
+
+	if (request->pool_size && request->pool_size != size)
+		snprintf(given, sizeof(given), " (pool_size is %llu)",
+			 (unsigned long long)request->pool_size);
+	return dp_fail(request->errmsg, -EINVAL,
+		       "a pool of %llu bytes%s is impossible with segments of %llu bytes: the size must be a multiple of 2 MiB, from 32 MiB to %u segments",
+		       (unsigned long long)size, given,
+		       (unsigned long long)request->segment_size, DP_SEGMENTS_MAX);
+}
+
 static int create_check_geometry(struct dp_pool *pool,
 				 struct dp_pool_request *request,
 				 uint64_t *ret_size)
@@ -196,11 +210,7 @@ static int create_check_geometry(struct dp_pool *pool,
 	pool->geometry = dp_geometry_of(size, request->segment_size);
 	if (size < DP_SEGMENT_SIZE_MIN || size % DP_CHUNK_SIZE ||
 	    pool->geometry.segments > DP_SEGMENTS_MAX)
-		return dp_fail(request->errmsg, -EINVAL,
-			       "a pool of %llu bytes is impossible with segments of %llu bytes: the size must be a multiple of 2 MiB, from 32 MiB to %u segments",
-			       (unsigned long long)size,
-			       (unsigned long long)request->segment_size,
-			       DP_SEGMENTS_MAX);
+		return create_fail_size(request, size);
 	*ret_size = size;
 	return 0;
 }

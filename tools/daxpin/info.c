@@ -38,6 +38,8 @@ static void info_print(const struct show *show)
 	info_bytes("bad", info->bad_bytes);
 	info_bytes("quarantined", info->quarantined_bytes);
 	info_bytes("largest extent", info->largest_extent);
+	info_bytes("slabs", info->slab_bytes);
+	info_count("objects in them", info->objects);
 	info_count("epoch", info->epoch);
 	if (!show->status) {
 		printf("  %-16s %s\n", "last close",
@@ -84,6 +86,8 @@ static void info_json(const struct show *show)
 	json_number(&json, "bad_bytes", info->bad_bytes);
 	json_number(&json, "quarantined_bytes", info->quarantined_bytes);
 	json_number(&json, "largest_extent", info->largest_extent);
+	json_number(&json, "slab_bytes", info->slab_bytes);
+	json_number(&json, "objects", info->objects);
 	json_number(&json, "registrations", info->registrations);
 	json_number(&json, "held_extents", show->about.held_extents);
 	json_number(&json, "labelled_holds", show->about.labelled_holds);

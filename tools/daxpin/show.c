@@ -35,10 +35,38 @@ static void show_end_line(void)
 	show_line_open = 0;
 }
 
-int show_fail(const struct show *show, int json)
+/* The library's sentences name its options. The commands that have them name theirs. */
+static const struct {
+	const char *words, *option, *commands;
+} show_names[] = {
+	{ "the overwrite flag", "--overwrite", "create" },
+	{ "pool_size", "--size", "create" },
+	{ "segment_size", "--segment-size", "create" },
+	{ "mode 0", "--mode 0", "create" },
+	{ "a later deadline", "--wait SECONDS", "create remove grow shrink" },
+};
+
+static void show_replace(struct show *show, const char *words, const char *option)
+{
+	char rest[sizeof(show->errmsg)];
+	char *at = strstr(show->errmsg, words);
+	const char *end = show->errmsg + sizeof(show->errmsg);
+
+	while (at) {
+		snprintf(rest, sizeof(rest), "%s", at + strlen(words));
+		snprintf(at, (size_t)(end - at), "%s%s", option, rest);
+		at += strnlen(at, strlen(option));
+		at = strstr(at, words);
+	}
+}
+
+int show_fail(struct show *show, int json)
 {
 	struct json out = { .out = stdout };
 
+	for (size_t i = 0; i < sizeof(show_names) / sizeof(show_names[0]); i++)
+		if (strstr(show_names[i].commands, show->command))
+			show_replace(show, show_names[i].words, show_names[i].option);
 	show_end_line();
 	if (!json) {
 		fprintf(stderr, "daxpin %s: %s\n", show->command, show->errmsg);
@@ -51,6 +79,45 @@ int show_fail(const struct show *show, int json)
 	json_string(&out, "message", show->errmsg);
 	json_end_object(&out);
 	json_end_object(&out);
+	return -1;
+}
+
+static void show_ignore(const struct daxpin_leftover *leftover, void *arg)
+{
+	(void)leftover;
+	(void)arg;
+}
+
+/*
+ * A new owner that may not replace the page of a dead one, for example in /run/daxpin,
+ * keeps none. Then the figures are not those of the pool.
+ */
+static int show_check_page(struct show *show)
+{
+	size_t length;
+
+	if (show->about.alive != DAXPIN_NO ||
+	    daxpin_leftovers(show->path, show->errmsg, sizeof(show->errmsg),
+			     show_ignore, NULL, NULL) != -EBUSY)
+		return 0;
+	length = strlen(show->errmsg);
+	snprintf(show->errmsg + length, sizeof(show->errmsg) - length,
+		 "; its status page is that of process %" PRIu32 ", which died, because the new owner may not replace it: remove the file (`status` in the pool's directory, or that of the device in /run/daxpin), and open the pool again",
+		 show->about.pid);
+	return -EBUSY;
+}
+
+static int show_read_page(struct show *show)
+{
+	show->about.size = sizeof(show->about);
+	show->info.size = sizeof(show->info);
+	daxpin_status_info(show->status, &show->about);
+	daxpin_status_pool(show->status, &show->info);
+	show->error = show_check_page(show);
+	if (!show->error)
+		return 0;
+	daxpin_status_close(show->status);
+	show->status = NULL;
 	return -1;
 }
 
@@ -81,13 +148,8 @@ int show_open(struct show *show, const char *command, const char *path, int json
 	*show = (struct show) { .path = path, .command = command };
 	show->error = daxpin_status_open(path, show->errmsg, sizeof(show->errmsg),
 					 &show->status);
-	if (!show->error) {
-		show->about.size = sizeof(show->about);
-		show->info.size = sizeof(show->info);
-		daxpin_status_info(show->status, &show->about);
-		daxpin_status_pool(show->status, &show->info);
-		return 0;
-	}
+	if (!show->error)
+		return show_read_page(show) ? show_fail(show, json) : 0;
 	if (show->error == -ENOENT || show->error == -ENODEV)
 		return show_fail(show, json);
 	memcpy(no_page, show->errmsg, sizeof(no_page));

@@ -33,7 +33,7 @@ int show_progress(const struct daxpin_wait *wait, void *arg);
 void show_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void show_close(struct show *show);
 /* Report an error in the same form. Returns -1. */
-int show_fail(const struct show *show, int json);
+int show_fail(struct show *show, int json);
 /* EXIT_UNKNOWN if stdout failed, otherwise `status`. */
 int show_end(const char *command, int status);
 
