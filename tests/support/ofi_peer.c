@@ -60,8 +60,8 @@ static int line_open(struct line *line, struct fi_info *info, void *source,
 	    fi_ep_bind(line->ep, &line->av->fid, 0) ||
 	    fi_ep_bind(line->ep, &line->cq->fid, FI_TRANSMIT | FI_RECV) ||
 	    fi_enable(line->ep) ||
-	    fi_mr_reg(line->domain, source, SOURCE_BYTES, FI_WRITE, 0, 1, 0,
-		      &line->mr, NULL) ||
+	    fi_mr_reg(line->domain, source, SOURCE_BYTES, FI_WRITE | FI_READ, 0, 1,
+		      0, &line->mr, NULL) ||
 	    fi_av_insert(line->av, order->name, 1, &line->to, 0, NULL) != 1)
 		return -EIO;
 	return 0;
@@ -108,8 +108,18 @@ static bool line_is_called(int fd)
 	return poll(&poll_fd, 1, 0) != 0;
 }
 
-static int line_write(struct line *line, struct fi_info *info, void *source,
-		      const struct ofi_order *order, int fd)
+static ssize_t line_send(struct line *line, const struct fi_msg_rma *message,
+			 const struct ofi_order *order)
+{
+	if (order->type == OFI_READ)
+		return fi_readmsg(line->ep, message, FI_COMPLETION);
+	return fi_writemsg(line->ep, message, FI_COMPLETION |
+			   (order->type == OFI_WRITE_DELIVERED ?
+			    FI_DELIVERY_COMPLETE : 0));
+}
+
+static int line_post(struct line *line, struct fi_info *info, void *source,
+		     const struct ofi_order *order, int fd)
 {
 	struct daxpin_ofi_key key;
 	struct iovec iov = { source, 0 };
@@ -129,15 +139,27 @@ static int line_write(struct line *line, struct fi_info *info, void *source,
 	desc = fi_mr_desc(line->mr);
 	message.desc = &desc;
 	message.addr = line->to;
-	memset(source, order->value, key.length);
+	memset(source, order->type == OFI_READ ? ~order->value : order->value,
+	       key.length);
 	do {
-		ret = fi_writemsg(line->ep, &message, FI_COMPLETION |
-				  (order->type == OFI_WRITE_DELIVERED ?
-				   FI_DELIVERY_COMPLETE : 0));
+		ret = line_send(line, &message, order);
 		if (ret == -FI_EAGAIN)
 			line_step(line);
 	} while (ret == -FI_EAGAIN && !line_is_called(fd));
 	return (int)ret;
+}
+
+static int line_compare(const unsigned char *source, const struct ofi_order *order,
+			const struct fi_info *info)
+{
+	struct daxpin_ofi_key key;
+	int ret = daxpin_ofi_import(order->descriptor, sizeof(order->descriptor),
+				    info, &key);
+
+	for (uint64_t i = 0; !ret && i < key.length; i++)
+		if (source[i] != order->value)
+			return -EILSEQ;
+	return ret;
 }
 
 static int peer_do(struct line *line, struct fi_info *info, void *source,
@@ -157,11 +179,13 @@ static int peer_do(struct line *line, struct fi_info *info, void *source,
 			return ret;
 	}
 	line->result = -EINPROGRESS;
-	ret = line_write(line, info, source, order, fd);
-	if (ret || order->type != OFI_WRITE_DELIVERED)
+	ret = line_post(line, info, source, order, fd);
+	if (ret || (order->type != OFI_WRITE_DELIVERED && order->type != OFI_READ))
 		return ret;
 	while (line->result == -EINPROGRESS && !line_is_called(fd))
 		line_step(line);
+	if (order->type == OFI_READ && !line->result)
+		return line_compare(source, order, info);
 	return line->result;
 }
 

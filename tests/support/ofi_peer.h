@@ -17,13 +17,15 @@ struct child;
 enum ofi_order_type {
 	OFI_WRITE = 1,		/* open an endpoint, post a write, reply at once */
 	OFI_WRITE_DELIVERED,	/* the same, and reply when it was delivered */
+	OFI_READ,		/* open an endpoint, read all, reply when that is over:
+				   -EILSEQ if a byte is not `value` */
 	OFI_WRITE_AGAIN,	/* post a write on the open endpoint, reply at once */
 	OFI_STOP,		/* close the endpoint, reply with the write's result */
 };
 
 struct ofi_order {
 	uint32_t type;
-	unsigned char value;	/* each byte of what is written */
+	unsigned char value;	/* each byte of what is written or read */
 	unsigned char descriptor[DAXPIN_OFI_DESCRIPTOR_SIZE];
 	unsigned char name[256];
 	size_t name_size;

@@ -451,6 +451,48 @@ static void a_grant_over_the_limit_of_regions_changes_nothing(void **state)
 	assert_int_equal(daxpin_ofi_detach(ofi), 0);
 }
 
+/* Two pools, and two attachments to one of them. */
+static void an_attachment_knows_only_its_own_grants(void **state)
+{
+	struct daxpin_ofi_grant *one = NULL, *more = NULL;
+	struct daxpin_ofi_peer *peer, *strange;
+	struct daxpin_ofi *ofi, *others[2];
+	struct fixture *f = *state, *g;
+	struct daxpin_extent extent;
+	struct daxpin_ofi_key key;
+	void *second = NULL;
+	int done = 0;
+
+	SKIP_WITHOUT_PROVIDER();
+	assert_int_equal(fixture_setup(&second), 0);
+	g = second;
+	ofi = attach(f);
+	others[0] = attach(g);
+	others[1] = attach(f);
+	peer = open_peer(ofi);
+	extent = reserve(f, BYTES);
+	assert_int_equal(give(f, peer, extent, &done, &one), 0);
+	daxpin_ofi_grant_key(one, &key);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(daxpin_ofi_returned(others[i], &key), -ESTALE);
+	/* The extent of one pool in the other: the generation differs. */
+	strange = open_peer(others[0]);
+	assert_int_not_equal(give(g, strange, extent, &done, &more), 0);
+	assert_null(more);
+	assert_int_equal(daxpin_ofi_peer_close(strange), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(daxpin_ofi_detach(others[i]), 0);
+	assert_int_equal(done, 0);
+	assert_int_equal(daxpin_idle(f->pool, extent), 0);
+	assert_int_equal(daxpin_ofi_returned(ofi, &key), 0);
+	assert_int_equal(daxpin_ofi_service(ofi), 0);
+	assert_int_equal(done, 1);
+	assert_int_equal(daxpin_ofi_peer_close(peer), 0);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	assert_int_equal(daxpin_ofi_detach(ofi), 0);
+	assert_int_equal(fixture_teardown(&second), 0);
+}
+
 /* ------------------------------------------------------------- the program */
 
 static int setup(void **state)
@@ -498,6 +540,7 @@ int main(void)
 		TEST(a_region_that_is_neither_opened_nor_closed_is_quarantined),
 		TEST(an_endpoint_neither_opened_nor_closed_delays_the_detach),
 		TEST(a_grant_over_the_limit_of_regions_changes_nothing),
+		TEST(an_attachment_knows_only_its_own_grants),
 		TEST(what_a_probe_refuses),
 		cmocka_unit_test_setup_teardown(
 			memory_of_a_trial_that_does_not_end_remains_held, setup,

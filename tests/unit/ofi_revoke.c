@@ -17,6 +17,7 @@
 #define BYTES		(8u << 20)
 #define NEXT		0x77		/* what the next owner stores */
 #define OWNER_PAUSE_MS	20		/* for bytes that arrive late */
+#define READ_PAUSE_MS	2000		/* for a read that must not succeed */
 #define ROUNDS		6
 #define LIMIT_MS	300000		/* only ends what hangs */
 
@@ -90,7 +91,8 @@ static void give(struct loan *loan, const struct daxpin_ofi_grant_options *more)
 	struct daxpin_ofi_grant_options options = *more;
 
 	options.size = sizeof(options);
-	options.access = FI_REMOTE_WRITE;
+	if (!options.access)
+		options.access = FI_REMOTE_WRITE;
 	options.label = "peer";
 	options.errmsg = fix->errmsg;
 	options.errmsg_size = sizeof(fix->errmsg);
@@ -372,6 +374,83 @@ static void a_grant_that_a_trusted_peer_returns_ends_alone(void **state)
 	end(&loan);
 }
 
+/* The key is valid in the domain of its own peer's endpoint only. */
+static void a_key_works_on_the_endpoint_of_its_peer_only(void **state)
+{
+	struct loan mine, other;
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	begin(&mine, 0);
+	begin(&other, 0);
+	memcpy(other.order.descriptor, mine.order.descriptor,
+	       sizeof(mine.order.descriptor));
+	assert_int_equal(ask(&other, OFI_WRITE, 0x66), 0);
+	owner_works();
+	assert_int_not_equal(ask(&other, OFI_STOP, 0), 0);
+	assert_int_equal(count(mine.memory, 0), BYTES);
+	assert_int_equal(count(other.memory, 0), BYTES);
+	/* On its own endpoint it works. */
+	assert_int_equal(ask(&mine, OFI_WRITE_DELIVERED, 0x66), 0);
+	assert_int_equal(count(mine.memory, 0x66), BYTES);
+	ask(&mine, OFI_STOP, 0);
+	assert_int_equal(daxpin_ofi_revoke(mine.grant), 0);
+	assert_int_equal(daxpin_ofi_revoke(other.grant), 0);
+	end(&mine);
+	end(&other);
+}
+
+/* Another grant to the same peer: of reads of the bytes that are there. */
+static void give_reads(struct loan *loan, uint32_t flags)
+{
+	assert_int_equal(daxpin_ofi_revoke(loan->grant), 0);
+	end(loan);
+	*loan = (struct loan){ 0 };
+	assert_int_equal(daxpin_ofi_peer_open(ofi, NULL, &loan->peer), 0);
+	give(loan, &(struct daxpin_ofi_grant_options){
+		.access = FI_REMOTE_READ, .flags = flags });
+}
+
+/* A read on an endpoint that was closed may never complete, so the peer is called off
+ * after a while. Neither the old bytes nor the next owner's may arrive. */
+static bool reads_something(struct loan *loan)
+{
+	struct pollfd poll_fd = { .fd = peer_process.fd, .events = POLLIN };
+	const uint64_t deadline = daxpin_deadline_ms(READ_PAUSE_MS);
+	int ret;
+
+	tell(loan, OFI_READ, NEXT);
+	while (!poll(&poll_fd, 1, 0) && daxpin_deadline_ms(0) < deadline)
+		owner_step();
+	tell(loan, OFI_STOP, 0);
+	ret = hear();
+	hear();
+	return !ret || ret == -EILSEQ;
+}
+
+static void a_peer_reads_a_grant_until_it_is_revoked(void **state)
+{
+	struct loan loan;
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	begin(&loan, 0);
+	give_reads(&loan, DAXPIN_GRANT_EXPOSE);
+	memset(loan.memory, 0x3c, BYTES);
+	assert_int_equal(ask(&loan, OFI_READ, 0x3c), 0);
+	assert_int_equal(ask(&loan, OFI_READ, 0x3d), -EILSEQ);
+	/* It may not write. */
+	assert_int_equal(ask(&loan, OFI_WRITE, 0x11), 0);
+	owner_works();
+	assert_int_not_equal(ask(&loan, OFI_STOP, 0), 0);
+	assert_int_equal(count(loan.memory, 0x3c), BYTES);
+	assert_int_equal(ask(&loan, OFI_READ, 0x3c), 0);
+	assert_int_equal(daxpin_ofi_revoke(loan.grant), 0);
+	memset(loan.memory, NEXT, BYTES);
+	assert_false(reads_something(&loan));
+	end(&loan);
+}
+
 /* A killed process leaves the files of its endpoints on shm in /dev/shm. */
 static void remove_files_of(pid_t pid)
 {
@@ -457,6 +536,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(no_peer_gets_access_to_an_object),
 		cmocka_unit_test(the_key_of_an_ended_grant_reaches_no_later_grant),
 		cmocka_unit_test(a_grant_that_a_trusted_peer_returns_ends_alone),
+		cmocka_unit_test(a_key_works_on_the_endpoint_of_its_peer_only),
+		cmocka_unit_test(a_peer_reads_a_grant_until_it_is_revoked),
 		cmocka_unit_test(a_peer_that_dies_in_a_write_is_revoked),
 	};
 
