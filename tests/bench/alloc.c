@@ -90,7 +90,9 @@ static uint64_t two_adds(struct worker *worker)
  * The floor has a word for each block, and memory of its own. A take stores a word, and
  * a give replaces it by a CAS, because another thread may have the handle. A thread
  * gets the block that it gave last. In `mixed` it gets a random one: extents of many
- * lengths that fill their blocks without gaps begin anywhere.
+ * lengths that fill their blocks without gaps begin anywhere. In `passed` the other
+ * thread gives the blocks, so all are taken in turn: one is taken again when its place
+ * in the ring is free.
  */
 static struct floor {
 	_Alignas(LINE) uint32_t *blocks;	/* that can be taken; NULL: anywhere */
@@ -103,6 +105,7 @@ static struct {
 	_Atomic uint64_t *word;
 	char *memory;
 	uint32_t part;			/* blocks for each thread */
+	bool in_turn;
 } floor_all;
 
 /* Returns a number for each thread, from 0. */
@@ -116,11 +119,18 @@ static size_t thread_number(void)
 	return number - 1;
 }
 
+ALWAYS_INLINE uint32_t floor_choose(struct floor *mine)
+{
+	if (mine->blocks)
+		return mine->blocks[--mine->count];
+	if (floor_all.in_turn)
+		return mine->count++ % RING;
+	return mine->first + bench_below(&mine->random, floor_all.part);
+}
+
 ALWAYS_INLINE void floor_take(struct slot *slot, size_t size)
 {
-	struct floor *mine = &floors[thread_number()];
-	uint32_t block = mine->blocks ? mine->blocks[--mine->count] :
-			 mine->first + bench_below(&mine->random, floor_all.part);
+	uint32_t block = floor_choose(&floors[thread_number()]);
 	uint64_t word = atomic_load_explicit(&floor_all.word[block],
 					     memory_order_relaxed);
 
@@ -159,6 +169,7 @@ static void floor_begin(const struct bench *bench)
 	uint32_t step = bench->size / DAXPIN_BLOCK_SIZE;
 
 	floor_all.part = blocks / bench->threads;
+	floor_all.in_turn = !strcmp(bench->test, "passed");
 	floor_all.word = floor_memory(blocks * sizeof(*floor_all.word));
 	floor_all.memory = floor_memory(blocks * DAXPIN_BLOCK_SIZE);
 	for (int i = 0; i < bench->threads; i++) {
@@ -166,7 +177,7 @@ static void floor_begin(const struct bench *bench)
 
 		one->first = i * floor_all.part;
 		one->random = 88172645463325252 + i;
-		if (!strcmp(bench->test, "mixed"))
+		if (floor_all.in_turn || !strcmp(bench->test, "mixed"))
 			continue;
 		one->blocks = calloc(work.live, sizeof(*one->blocks));
 		while (one->blocks && one->count < work.live) {
