@@ -599,6 +599,39 @@ static void a_hold_shows_the_direction_of_its_request(void **state)
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
+/* A domain that is prepared pins no segment, even if it had regions in each of them. */
+static void a_reclaim_waits_for_holds_only(void **state)
+{
+	struct daxpin_job_summary summary = { .size = sizeof(summary) };
+	struct daxpin_job_options options = {
+		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
+	};
+	struct daxpin_ofi_io io = { 0 };
+	struct daxpin_ofi_local *local;
+	struct fixture *f = *state;
+	struct daxpin_extent extent;
+	struct daxpin_job *job;
+	struct pair pair;
+
+	SKIP_WITHOUT_PROVIDER();
+	extent = reserve(f, BYTES);
+	open_pair(&pair, NULL);
+	local = open_local(f, &pair, true);
+	assert_int_equal(daxpin_ofi_prep(local, &io, extent, 0, BYTES,
+					 DAXPIN_HOLD_WRITE), 0);
+	assert_int_equal(daxpin_ofi_abort(&io), 0);
+	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
+	options.deadline_ns = daxpin_deadline_ms(LIMIT_MS);
+	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
+	assert_int_equal(daxpin_job_wait(job, options.deadline_ns), 0);
+	assert_int_equal(daxpin_job_report(job, NULL, NULL, &summary), 0);
+	assert_int_equal(daxpin_job_end(job), 0);
+	assert_int_equal(summary.result, 0);
+	assert_int_equal(pool_info(f).free_bytes, 0);
+	assert_int_equal(daxpin_ofi_local_close(local), 0);
+	close_pair(&pair);
+}
+
 static int use_in_child(struct daxpin_ofi_local *local, struct daxpin_ofi_io *io,
 			struct daxpin_extent extent)
 {
@@ -792,6 +825,7 @@ int main(int argc, char **argv)
 		TEST(a_region_that_stays_open_keeps_the_hold),
 		TEST(requests_of_two_pools_on_one_domain_are_kept_apart),
 		TEST(a_hold_shows_the_direction_of_its_request),
+		TEST(a_reclaim_waits_for_holds_only),
 		TEST(in_a_child_of_fork_every_call_is_refused),
 		TEST(a_domain_whose_requests_outlive_the_process_is_refused),
 		TEST(two_threads_overwrite_nothing_that_is_in_flight),
