@@ -41,7 +41,9 @@
 #define ENOUGH		3		/* rounds with a write in progress */
 #define PARTIAL_MIN	2		/* rounds, to rely on the close of a region */
 #define BEGIN_MS	2000		/* until the first byte arrives */
-#define CONTROL_MS	5000		/* without a byte: the control has failed */
+/* Without a byte or a connection for so long the control has failed. On a machine with
+ * a load of 30 on 2 CPUs 5 seconds were not enough. */
+#define CONTROL_MS	20000
 #define STEP_MS		5		/* of progress, between two counts */
 #define QUIET_MS	100		/* without a byte: no more are expected */
 #define SETTLE_MS	20		/* the same after the completion */
@@ -195,9 +197,9 @@ static int trial_close(struct trial *t)
 
 /* ----------------------------------------------------------------- one write */
 
-static int trial_post(struct trial *t, unsigned char value)
+static int trial_post(struct trial *t, unsigned char value, uint64_t limit_ms)
 {
-	uint64_t end = daxpin_deadline_ms(BEGIN_MS);
+	uint64_t end = daxpin_deadline_ms(limit_ms);
 	uint64_t addr = t->info->domain_attr->mr_mode & FI_MR_VIRT_ADDR ?
 				(uintptr_t)t->memory : 0;
 	ssize_t ret;
@@ -270,7 +272,7 @@ static bool trial_failed(const struct dp_endpoint_result *result)
 static void trial_use_old_key(struct trial *t, struct trial_round *round)
 {
 	struct dp_endpoint_result result = { 0 };
-	int ret = trial_post(t, SECOND);
+	int ret = trial_post(t, SECOND, BEGIN_MS);
 
 	if (!ret)
 		trial_await_end(t, &result, SECOND);
@@ -287,7 +289,7 @@ static int trial_write(struct trial *t, bool wait, bool endpoint,
 	int ret;
 
 	memset(t->memory, 0, t->length);
-	ret = trial_post(t, FIRST);
+	ret = trial_post(t, FIRST, BEGIN_MS);
 	if (ret)
 		return ret;
 	if (wait)
@@ -313,7 +315,7 @@ static int trial_write_whole(struct trial *t, uint64_t *ret_arrived)
 	int ret;
 
 	memset(t->memory, 0, t->length);
-	ret = trial_post(t, FIRST);
+	ret = trial_post(t, FIRST, CONTROL_MS);
 	*ret_arrived = ret ? 0 : trial_await_all(t, FIRST);
 	return ret == -FI_EAGAIN ? 0 : ret;	/* it was never connected */
 }
@@ -483,7 +485,7 @@ static int trial_write_alone(struct trial *t, struct trial_writer *found)
 
 	if (ret || arrived < t->length)
 		return ret;
-	ret = trial_post(t, SECOND);
+	ret = trial_post(t, SECOND, BEGIN_MS);
 	end = daxpin_deadline_ms(QUIET_MS);
 	while (!ret && daxpin_deadline_ms(0) < end)
 		dp_endpoint_progress(&t->writer, &result);
