@@ -479,7 +479,7 @@ static unsigned int count_missing(struct cache *cache, const struct run *run)
 static int fetch(struct cache *cache, struct run *run, char *to)
 {
 	struct change change[RUN];
-	int ret, error = 0;
+	int ret, error = 0, copied = 0;
 	unsigned int done = read_disk(cache, run, run->count, &error);
 
 	for (unsigned int i = 0; i < done; i++)
@@ -488,11 +488,10 @@ static int fetch(struct cache *cache, struct run *run, char *to)
 			.fresh = run->extent[i],
 		};
 	ret = cache_exchange(cache, change, done);
-	for (unsigned int i = 0; !ret && i < done; i++) {
+	for (unsigned int i = 0; !ret && !copied && i < done; i++) {
 		uint32_t count, at = run_piece(cache, run, i, &count);
 
-		memcpy(to, (char *)daxpin_ptr(cache->pool, run->extent[i], 0) + at,
-		       count);
+		copied = copy_out(cache, run->extent[i], at, count, to);
 		to += count;
 	}
 	if (error && cache_is_bad(cache, run->extent[done]))
@@ -500,6 +499,7 @@ static int fetch(struct cache *cache, struct run *run, char *to)
 	run_cancel(cache, run, ret ? 0 : done);
 	cache->misses += done;
 	run_cut(cache, run, done);
+	ret = ret ? ret : copied;
 	return ret ? ret : error;
 }
 

@@ -28,11 +28,12 @@ static int object_reserve_slowly(struct daxpin_pool *pool, uint64_t size,
 				  flags & DAXPIN_RESERVE_ZERO, ret_addr);
 }
 
-/* A thread has a current slab only in a pool that it may write. */
+/* A close that failed makes the pool read-only, while threads have current slabs. */
 DP_EXPORT int daxpin_object_reserve(struct daxpin_pool *pool, uint64_t size,
 				    uint32_t flags, uint64_t *ret_addr)
 {
-	if (dp_enter(pool) || size - 1 >= DAXPIN_OBJECT_MAX || flags || !ret_addr)
+	if (dp_enter(pool) || size - 1 >= DAXPIN_OBJECT_MAX || flags || !ret_addr ||
+	    pool->media.readonly)
 		return object_reserve_slowly(pool, size, flags, ret_addr);
 	if (dp_object_try(&pool->objects, dp_objects_class(&pool->objects, size),
 			  ret_addr))

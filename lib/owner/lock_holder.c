@@ -17,7 +17,7 @@
 #include "owner/lock_holder.h"
 
 #define PATH_SIZE	80
-#define LINK_SIZE	512
+#define LINK_SIZE	4096	/* PATH_MAX */
 #define TEXT_SIZE	(256u << 10)	/* of fdinfo or maps, at first */
 #define TEXT_SIZE_MAX	(64u << 20)
 #define TABLE_ATTEMPTS	20u
@@ -41,14 +41,16 @@ struct search {
 /* --------------------------------------------------- what cannot be examined */
 
 /* Kernel threads have no descriptors, and nor do processes that have died. Anyone may
- * read that a command line is empty. */
+ * read that a command line is empty, unless /proc is mounted with hidepid. */
 static bool holder_has_memory(const struct search *search)
 {
 	char path[PATH_SIZE], text[8];
+	int length;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/cmdline", search->pid,
 		 search->thread);
-	return dp_os_read_file(path, text, sizeof(text)) > 0;
+	length = dp_os_read_file(path, text, sizeof(text));
+	return length && length != -ENOENT && length != -ESRCH;
 }
 
 /* Count a process once. One that has ended in the meantime keeps nothing. */
@@ -72,7 +74,8 @@ static void holder_note_cut(struct search *search)
 	search->is_cut = true;
 }
 
-/* Double the memory for a text. False: it is large enough, or memory ran out. */
+/* Double the memory for a text. False: it is as large as it may be, or memory ran
+ * out. */
 static bool holder_grow(struct search *search)
 {
 	char *text = NULL;
@@ -194,13 +197,25 @@ static char *holder_read_table(struct search *search, const char *fd)
 	return NULL;
 }
 
+/* Has the process this process's mounts, so that a path names the same file? */
+static bool holder_shares_mounts(const struct search *search)
+{
+	char path[PATH_SIZE], own[LINK_SIZE], theirs[LINK_SIZE];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/ns/mnt", search->pid,
+		 search->thread);
+	return dp_os_readlink("/proc/self/ns/mnt", own, sizeof(own)) > 0 &&
+	       dp_os_readlink(path, theirs, sizeof(theirs)) > 0 && !strcmp(own, theirs);
+}
+
 /* Is it a path that leads to a file? Otherwise it has no directories, or they are of
  * another mount namespace, and which file it is cannot be seen. */
-static bool holder_is_visible(const char *path)
+static bool holder_is_visible(const struct search *search, const char *path)
 {
 	struct stat stat;
 
-	return path[0] == '/' && !dp_os_stat(path, &stat);
+	return path[0] == '/' && holder_shares_mounts(search) &&
+	       !dp_os_stat(path, &stat);
 }
 
 /*
@@ -225,11 +240,12 @@ static void holder_look_at_ring(struct search *search, const char *fd)
 		file = strstr(line, ": ");
 		if (!file)
 			continue;
-		index = holder_find_file(search, file + 2, file + 2);
-		if (index >= 0)
+		index = holder_index(search, file + 2);
+		if (index < 0)
+			continue;
+		if (holder_find_file(search, file + 2, file + 2) >= 0)
 			holder_note(search, DP_LOCK_USE_RING, atoi(fd), index);
-		else if (search->files->patient && !holder_is_visible(file + 2) &&
-			 (index = holder_index(search, file + 2)) >= 0)
+		else if (search->files->patient && !holder_is_visible(search, file + 2))
 			holder_note(search, DP_LOCK_USE_RING_PERHAPS, atoi(fd), index);
 	}
 }

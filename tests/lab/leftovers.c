@@ -178,6 +178,9 @@ static void note(const struct daxpin_leftover *leftover, void *arg)
 		      leftover->sentence);
 	if (leftover->kind == DAXPIN_LEFTOVER_CONTEXT)
 		found->context = !strcmp(leftover->device, rdma_device);
+	else if (!leftover->pid)
+		/* Requests; of the taker, if the kernel does not show its ring. */
+		found->others += leftover->certain;
 	else if (leftover->pid == child)
 		found->child |= bit;
 	else if (leftover->pid == taker.pid)

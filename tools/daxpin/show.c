@@ -102,7 +102,7 @@ static int show_check_page(struct show *show)
 		return 0;
 	length = strlen(show->errmsg);
 	snprintf(show->errmsg + length, sizeof(show->errmsg) - length,
-		 "; its status page is that of process %" PRIu32 ", which died, because the new owner may not replace it: remove the file (`status` in the pool's directory, or that of the device in /run/daxpin), and open the pool again",
+		 "; its status page is still that of process %" PRIu32 ", which died: the new owner is opening the pool, so run this again, or it may not replace the page: then remove the file (`status` in the pool's directory, or that of the device in /run/daxpin), and open the pool again",
 		 show->about.pid);
 	return -EBUSY;
 }
