@@ -47,12 +47,11 @@ enum daxpin_ofi_ends {
  * 1. DEVICE, if the provider says so: info->nic is not NULL, or its mr_mode has
  *    FI_MR_ALLOCATED or FI_MR_PROV_KEY.
  * 2. PROCESS, if this process has no device file open, nor mapped, while endpoints and
- *    regions of the provider are open. Memory, terminals and device-dax do not count.
- * 3. Otherwise a device of the process may be the provider's. DEVICE, if the open of a
- *    region makes the kernel's count of pinned memory (VmPin) larger by the region.
- *    PROCESS, if the provider has FI_PROGRESS_MANUAL for data, and no byte of a write
- *    arrives while only the writer makes progress, and all of it when the target does.
- * 4. UNKNOWN in all other cases.
+ *    regions of the provider are open. /dev/null, zero, full, random, urandom and
+ *    kmsg, terminals and device-dax do not count; what cannot be examined counts.
+ * 3. UNKNOWN otherwise: the device may be the provider's, or of another part of the
+ *    program, and nothing that a trial sees tells these apart. Attach before the
+ *    program opens it, or in a process without it.
  */
 enum daxpin_ofi_writer {
 	DAXPIN_OFI_WRITER_UNKNOWN,	/* `writer_what` says how to find out */
@@ -85,15 +84,21 @@ struct daxpin_ofi_options {
 /*
  * Attach a provider, which fabric and info name: info is a result of fi_getinfo() for
  * endpoints of type FI_EP_RDM with FI_RMA, and is copied; fabric must exist until the
- * detach. options may be NULL, and is copied. The call writes to up to 8 MiB of free
- * space of the pool, through endpoints that it opens and closes, to find out what
- * ends a peer's access. That takes three seconds as a rule, and at most a minute. The
- * attach pins nothing. ofi belongs to the library until the detach, and the pool
- * cannot be closed before.
+ * detach. options may be NULL, and is copied. If a process stores the peer's bytes, the
+ * call writes to up to 8 MiB of free space of the pool, through endpoints that it opens
+ * and closes, to find out what ends a peer's access. That takes three seconds as a
+ * rule. There is no upper limit: a write is given up when no byte of it has arrived for
+ * 20 seconds, and a call of the provider may take any time. The attach pins nothing.
+ * ofi belongs to the library until the detach, and the pool cannot be closed before.
+ *
+ * If the provider refuses to close an object of the trial, or bytes arrived after all
+ * was closed (DAXPIN_OFI_ENDS_NOTHING), the attach fails, and the space that it used
+ * remains held: the pool cannot be closed until the process ends. The sentence in
+ * errmsg says so, and daxpin_holds() reports the hold.
  *
  * -E2BIG	options has a tail that is not zero and that this library does
  *		not know
- * -EINVAL	an argument is NULL; an unknown flag
+ * -EINVAL	an argument is NULL; an unknown flag; info is not complete
  * -ENOMEM	out of memory
  * -ENOSPC	the pool has no free run of 1 MiB for the trial
  * -EOPNOTSUPP	the provider has no RMA, or needs a mode that this library does not
@@ -113,8 +118,9 @@ int daxpin_ofi_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
  * Make the trial of daxpin_ofi_attach() without a pool, and store the report whatever
  * the verdict is, also for a provider that an attach refuses: a device, or one on which
  * nothing ends access. Up to 8 MiB of memory, which has length bytes, at least 1 MiB,
- * are written to. Set ret_report->size first. It takes as long as the trial of an
- * attach.
+ * are written to. With DAXPIN_OFI_ENDS_NOTHING more bytes may arrive: do not use the
+ * memory again, nor unmap it. Set ret_report->size first. It takes as long as the trial
+ * of an attach.
  *
  * -EBUSY	the provider refused to close an object of the trial, so a peer could
  *		still write: do not use the memory again, nor unmap it
@@ -418,7 +424,9 @@ int daxpin_ofi_grant_info(struct daxpin_ofi_grant *grant,
  * The program's own requests out of a pool and into it: fi_send(), fi_recv(),
  * fi_write() and fi_read() on endpoints of the program, for which the memory of an
  * extent is the local buffer. Each holds its extent until the program has read its
- * completion or error entry. These calls need no attachment, and make no trial.
+ * completion or error entry. These calls need no attachment. daxpin_ofi_local_open()
+ * opens and closes two endpoints to find out whether a device could store bytes (enum
+ * daxpin_ofi_writer), and writes none.
  *
  * A hold never ends with the close of an endpoint: libfabric does not report when what
  * was in progress ends then, and its providers can crash in such a close (tcp;ofi_rxm
@@ -449,7 +457,7 @@ struct daxpin_ofi_local_options {
  *
  * -E2BIG	options has a tail that is not zero and that this library does
  *		not know
- * -EINVAL	an argument is NULL; an unknown flag
+ * -EINVAL	an argument is NULL; an unknown flag; info is not complete
  * -ENOMEM	out of memory
  * -EOPNOTSUPP	a device stores the bytes, or that cannot be found out, for
  *		example because info has no FI_RMA or its endpoints are not FI_EP_RDM;

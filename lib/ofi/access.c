@@ -11,6 +11,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <rdma/fi_errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "grant/memory.h"
@@ -138,7 +139,7 @@ static int access_open(struct daxpin_ofi_grant *grant,
 		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "%s refused a memory region of %" PRIu64 " bytes: %s%s",
 			       ofi->info->fabric_attr->prov_name,
-			       grant->key.length, strerror(-ret),
+			       grant->key.length, fi_strerror(-ret),
 			       grant->region ? "; nor could the region be closed, so its extent is quarantined until daxpin_ofi_peer_close() of this peer succeeds" : "");
 	grant->key.key = fi_mr_key(grant->region);
 	if (grant->key.is_virtual)

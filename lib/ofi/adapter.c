@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Owns struct daxpin_ofi: which providers are accepted, the trial on free space of the
- * pool, and the registration, which prevents a close of the pool and pins nothing.
+ * pool, and the registration, which prevents a close of the pool and pins nothing. No
+ * provider gets memory of the pool before it is known that a process stores the bytes.
  *
  *  - Nothing of a dead process may write to a pool. What a CPU copies for a process
  *    ends with it, so a provider is accepted if that is shown (daxpin_ofi_writer).
@@ -12,6 +13,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <rdma/fi_errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "ofi/ending.h"
@@ -62,16 +64,6 @@ static int adapter_check_info(const struct fi_info *info,
 	return adapter_check_modes(info, errmsg);
 }
 
-/* What the provider says itself; the trial finds out the rest. */
-static int adapter_check_writer(const struct fi_info *info,
-				const struct dp_errmsg *errmsg)
-{
-	char what[DAXPIN_OFI_WHAT_MAX];
-
-	return dp_provider_names_device(info, what, sizeof(what)) ?
-		       dp_fail(errmsg, -EOPNOTSUPP, "%s", what) : 0;
-}
-
 /* ---------------------------------------------------------------- the trial */
 
 static int adapter_reserve(struct daxpin_pool *pool, uint64_t *ret_length,
@@ -89,27 +81,36 @@ static int adapter_reserve(struct daxpin_pool *pool, uint64_t *ret_length,
 	return ret;
 }
 
+#define REMAINS_HELD \
+	"the %" PRIu64 " bytes of the pool that the trial used remain held, and the pool cannot be closed, until this process ends"
+
 /* *ret_kept: the extent remains reserved and held. */
 static int adapter_try_held(struct daxpin_ofi *ofi, struct daxpin_extent extent,
 			    uint64_t length, const struct dp_errmsg *errmsg,
 			    bool *ret_kept)
 {
+	const char *name = ofi->info->fabric_attr->prov_name;
 	void *memory = daxpin_ptr(ofi->pool, extent, 0);
 	int ret;
 
 	assert(memory);
 	ret = dp_trial(ofi->fabric, ofi->info, memory, length, &ofi->report,
 		       ret_kept);
+	if (*ret_kept)
+		return dp_fail(errmsg, ret ? ret : -EIO,
+			       "%s failed to close an object of the trial: %s; " REMAINS_HELD,
+			       name, fi_strerror(ret ? -ret : EIO), length);
 	if (ret)
-		return dp_fail(errmsg, ret, "the trial of %s failed%s: %s",
-			       ofi->info->fabric_attr->prov_name,
-			       *ret_kept ? ", and it does not release the memory, which remains held" : "",
-			       strerror(-ret));
-	if (ofi->report.writer != DAXPIN_OFI_WRITER_PROCESS)
-		return dp_fail(errmsg, -EOPNOTSUPP, "%s", ofi->report.writer_what);
+		return dp_fail(errmsg, ret, "the trial of %s failed: %s", name,
+			       fi_strerror(-ret));
 	if (ofi->report.ends == DAXPIN_OFI_ENDS_REGION ||
 	    ofi->report.ends == DAXPIN_OFI_ENDS_ENDPOINT)
 		return 0;
+	/* Bytes arrived after all was closed: more may. */
+	*ret_kept = ofi->report.ends == DAXPIN_OFI_ENDS_NOTHING;
+	if (*ret_kept)
+		return dp_fail(errmsg, -EOPNOTSUPP, "%s; " REMAINS_HELD,
+			       ofi->report.what, length);
 	return dp_fail(errmsg, -EOPNOTSUPP, "%s", ofi->report.what);
 }
 
@@ -128,7 +129,7 @@ static int adapter_try(struct daxpin_ofi *ofi, const struct dp_errmsg *errmsg)
 	if (!ret) {
 		ret = adapter_try_held(ofi, extent, length, errmsg, &kept);
 		if (kept)
-			return ret ? ret : -EIO;
+			return ret;
 		end_ret = daxpin_drop(ofi->pool, extent);
 		ret = ret ? ret : end_ret;
 	}
@@ -217,6 +218,7 @@ static int adapter_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
 			  const struct daxpin_ofi_options *o,
 			  struct daxpin_ofi **ret_ofi)
 {
+	struct daxpin_ofi_report report = { 0 };
 	struct daxpin_ofi *ofi = NULL;
 	int ret;
 
@@ -225,11 +227,12 @@ static int adapter_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
 			       o->flags);
 	ret = adapter_check_info(info, DP_ERRMSG_OF(o));
 	if (!ret)
-		ret = adapter_check_writer(info, DP_ERRMSG_OF(o));
+		ret = dp_trial_check_writer(info, fabric, &report, DP_ERRMSG_OF(o));
 	if (!ret)
 		ret = adapter_create(pool, fabric, info, &ofi);
 	if (ret)
 		return ret;
+	ofi->report = report;
 	ret = adapter_start(ofi, o);
 	if (ret)
 		adapter_destroy(ofi);
@@ -260,20 +263,14 @@ static int adapter_probe(struct fid_fabric *fabric, const struct fi_info *info,
 			 struct daxpin_ofi_report *report)
 {
 	const struct dp_errmsg none = { 0 };
-	struct fi_info *copy;
 	bool kept = false;
 	int ret = adapter_check_info(info, &none);
 
-	if (ret)
-		return ret;
-	copy = fi_dupinfo(info);
-	if (!copy)
-		return -ENOMEM;
-	ret = dp_trial(fabric, copy, memory, length, report, &kept);
-	if (kept)
-		return -EBUSY;
-	fi_freeinfo(copy);
-	return ret;
+	if (!ret)
+		ret = dp_trial_find_writer(info, fabric, report);
+	if (!ret)
+		ret = dp_trial(fabric, info, memory, length, report, &kept);
+	return kept ? -EBUSY : ret;
 }
 
 DP_EXPORT int daxpin_ofi_probe(struct fid_fabric *fabric,

@@ -71,6 +71,8 @@ static bool local_needs_regions(const struct fi_info *info)
 static int local_check_info(const struct fi_info *info,
 			    const struct dp_errmsg *errmsg)
 {
+	struct daxpin_ofi_report report = { 0 };
+
 	if (!info->ep_attr || !info->domain_attr || !info->fabric_attr ||
 	    !info->fabric_attr->prov_name)
 		return dp_fail(errmsg, -EINVAL,
@@ -80,7 +82,7 @@ static int local_check_info(const struct fi_info *info,
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s needs FI_MR_LOCAL and FI_MR_ENDPOINT, so a region would be of one endpoint: pass only one of the two to fi_getinfo()",
 			       info->fabric_attr->prov_name);
-	return dp_trial_check_writer(info, NULL, errmsg);
+	return dp_trial_check_writer(info, NULL, &report, errmsg);
 }
 
 static struct daxpin_ofi_local *local_create(struct daxpin_pool *pool,

@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <rdma/fi_cm.h>
+#include <rdma/fi_errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "ofi/ending.h"
@@ -65,7 +66,8 @@ static int peer_make(struct daxpin_ofi *ofi,
 	if (ret)
 		return dp_fail(DP_ERRMSG_OF(o), ret,
 			       "%s refused an endpoint: %s",
-			       ofi->info->fabric_attr->prov_name, strerror(-ret));
+			       ofi->info->fabric_attr->prov_name,
+			       fi_strerror(-ret));
 	*ret_peer = peer;
 	return 0;
 }

@@ -4,7 +4,8 @@
  * driver that bypasses the kernel through a device file: /dev/infiniband/uverbs0 for
  * verbs and EFA, others elsewhere. So in a process that has no such file open, nor
  * mapped, all copies are made by CPUs, in code or system calls of processes, and end
- * with these. That a process has one does not show that the provider uses it.
+ * with these. That a process has one does not show that the provider uses it. What
+ * cannot be examined counts as a device.
  */
 #include "ofi/provider.h"
 
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 /* Of the kernel's list (Documentation/admin-guide/devices.txt). */
-#define MAJOR_MEMORY		1	/* null, zero, random, ... */
+#define MAJOR_MEMORY		1
 #define MAJOR_CONSOLE		4
 #define MAJOR_TERMINAL		5
 #define MAJOR_PTS_FIRST		136
@@ -68,14 +69,24 @@ static bool provider_is_dax(const struct statx *st)
 	return name && !strcmp(name, "/dax");
 }
 
+/* Not /dev/mem and /dev/port, which reach the registers of devices. */
+static bool provider_is_plain_memory(unsigned int minor)
+{
+	return minor == 3 ||				/* null */
+	       minor == 5 || minor == 7 ||		/* zero, full */
+	       minor == 8 || minor == 9 ||		/* random, urandom */
+	       minor == 11;				/* kmsg */
+}
+
 static bool provider_is_harmless(const struct statx *st)
 {
 	const unsigned int number = st->stx_rdev_major;
 
 	if (!S_ISCHR(st->stx_mode))
 		return true;
-	if (number == MAJOR_MEMORY || number == MAJOR_CONSOLE ||
-	    number == MAJOR_TERMINAL ||
+	if (number == MAJOR_MEMORY)
+		return provider_is_plain_memory(st->stx_rdev_minor);
+	if (number == MAJOR_CONSOLE || number == MAJOR_TERMINAL ||
 	    (number >= MAJOR_PTS_FIRST && number <= MAJOR_PTS_LAST))
 		return true;
 	return provider_is_dax(st);
@@ -123,46 +134,62 @@ static int provider_find_open(char *name, size_t size)
 	return ret;
 }
 
-/* A file that was closed may still be mapped. The path begins at the first '/'. One
- * below /dev that cannot be examined counts as a device. */
+/* A path that cannot be examined, with " (deleted)" behind it if it was removed: the
+ * kernel shows shared memory without a name so, too. */
+static bool provider_is_harmless_path(const char *path, int error)
+{
+	static const char deleted[] = " (deleted)";
+	const size_t length = strlen(path), tail = sizeof(deleted) - 1;
+
+	if (error != ENOENT || length < tail || strcmp(path + length - tail, deleted))
+		return false;
+	return strncmp(path, "/dev/", 5) || !strncmp(path, "/dev/shm/", 9) ||
+	       !strcmp(path, "/dev/zero (deleted)");
+}
+
+/* A file that was closed may still be mapped. The path begins at the first '/'. */
 static bool provider_is_mapped_device(char *line)
 {
 	const char *path = strchr(line, '/');
 	struct statx st;
 
 	line[strcspn(line, "\n")] = '\0';
-	if (!path || strstr(path, " (deleted)"))
+	if (!path)
 		return false;
-	if (!provider_stat(AT_FDCWD, path, &st))
-		return !provider_is_harmless(&st);
-	return !strncmp(path, "/dev/", 5);
+	if (provider_stat(AT_FDCWD, path, &st))
+		return !provider_is_harmless_path(path, errno);
+	return !provider_is_harmless(&st);
 }
 
-static int provider_find_mapped(char *name, size_t size)
+int dp_provider_find_mapped(FILE *maps, char *name, size_t size)
 {
-	FILE *maps = fopen("/proc/self/maps", "re");
 	size_t room = 0;
 	char *line = NULL;
 	int found = 0;
 
-	if (!maps)
-		return -errno;
 	while (!found && getline(&line, &room, maps) >= 0) {
 		if (!provider_is_mapped_device(line))
 			continue;
 		snprintf(name, size, "%s", strchr(line, '/'));
 		found = 1;
 	}
-	if (!found && ferror(maps))
+	if (!found && !feof(maps))
 		found = -EIO;
 	free(line);
-	fclose(maps);
 	return found;
 }
 
 int dp_provider_find_device(char *name, size_t size)
 {
 	int ret = provider_find_open(name, size);
+	FILE *maps;
 
-	return ret ? ret : provider_find_mapped(name, size);
+	if (ret)
+		return ret;
+	maps = fopen("/proc/self/maps", "re");
+	if (!maps)
+		return -errno;
+	ret = dp_provider_find_mapped(maps, name, size);
+	fclose(maps);
+	return ret;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Can a device of a provider write to memory by itself, also after the death of the
- * process? What the provider and the kernel answer; trial.c tries the rest.
+ * process? What the provider and the kernel answer.
  */
 #ifndef DP_OFI_PROVIDER_H
 #define DP_OFI_PROVIDER_H
@@ -11,6 +11,7 @@
 #include <rdma/fi_domain.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* The end of a sentence. */
 #define DP_PROVIDER_CURE \
@@ -26,5 +27,7 @@ bool dp_provider_names_device(const struct fi_info *info, char *what, size_t siz
  * can access memory on behalf of this process. -errno: /proc cannot be read.
  */
 int dp_provider_find_device(char *name, size_t size);
+/* The part of it that reads the lines of /proc/self/maps. */
+int dp_provider_find_mapped(FILE *maps, char *name, size_t size);
 
 #endif

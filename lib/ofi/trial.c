@@ -15,8 +15,11 @@
  *  - What stores the bytes is found out first, by the rule of enum daxpin_ofi_writer.
  *  - The close of the region is relied on only if, in all rounds, the writer's request
  *    failed after it, and a second write with the same key failed too, and if parts of
- *    two writes had arrived. A wrong verdict here would let bytes arrive late, a wrong
- *    one elsewhere costs an endpoint.
+ *    two writes had arrived. After a wrong verdict REGION or ENDPOINT bytes of a peer
+ *    would arrive in blocks that were reused; a wrong UNKNOWN or NOTHING only refuses
+ *    the provider.
+ *  - How long bytes may still arrive is counted in steps of progress as well as in
+ *    time: a thread that does not run makes none, and its clock goes on.
  */
 #include "ofi/trial.h"
 
@@ -33,7 +36,6 @@
 #include "grant/retry.h"
 #include "ofi/endpoint.h"
 #include "ofi/provider.h"
-#include "util/memlock.h"
 
 #define ROUNDS_MAX	8
 /* If the provider has threads, they may have copied all before this one runs again. */
@@ -47,21 +49,24 @@
 #define STEP_MS		5		/* of progress, between two counts */
 #define QUIET_MS	100		/* without a byte: no more are expected */
 #define SETTLE_MS	20		/* the same after the completion */
+#define STEPS_MIN	1000		/* of progress, in each of these times */
 #define FIRST		0x5a
 #define SECOND		0xa5
 #define SHM_PREFIX	"fi_shm://"
 #define TARGET_KEY	7
 #define WRITER_KEY	8
 
+/* Remains allocated if the provider may still use a part of it: a request that is not
+ * over uses its context and its source. */
 struct trial {
-	struct fi_info *info;
+	struct fi_info *info;		/* a copy */
 	struct dp_endpoint target, writer;
 	struct fid_mr *region, *source_region;
 	fi_addr_t to;
 	uint64_t key;
 	unsigned char *memory, *source;
 	uint64_t length;
-	struct fi_context2 context;
+	struct fi_context2 first_context, second_context;
 };
 
 /* What a round has shown. */
@@ -69,8 +74,26 @@ struct trial_round {
 	bool was_partial;	/* at the close something had arrived, but not all */
 	bool in_progress;	/* at the close not all had arrived */
 	bool was_refused;	/* the writer's requests failed after the close */
+	bool was_closed;	/* the close succeeded */
+	uint64_t before;	/* bytes that had arrived at the close */
 	uint64_t late;		/* bytes that arrived after the close */
 };
+
+/* A time, and a number of steps, until both are over. */
+struct trial_wait {
+	uint64_t end;
+	unsigned int steps;
+};
+
+static struct trial_wait trial_wait_for(uint64_t ms)
+{
+	return (struct trial_wait){ daxpin_deadline_ms(ms), 0 };
+}
+
+static bool trial_waits(struct trial_wait *wait)
+{
+	return wait->steps++ < STEPS_MIN || daxpin_deadline_ms(0) < wait->end;
+}
 
 /* How many bytes of the memory have this value, counted by words where possible. */
 static uint64_t trial_count(const struct trial *t, unsigned char value)
@@ -199,7 +222,8 @@ static int trial_close(struct trial *t)
 
 static int trial_post(struct trial *t, unsigned char value, uint64_t limit_ms)
 {
-	uint64_t end = daxpin_deadline_ms(limit_ms);
+	void *context = value == FIRST ? &t->first_context : &t->second_context;
+	struct trial_wait wait = trial_wait_for(limit_ms);
 	uint64_t addr = t->info->domain_attr->mr_mode & FI_MR_VIRT_ADDR ?
 				(uintptr_t)t->memory : 0;
 	ssize_t ret;
@@ -208,10 +232,10 @@ static int trial_post(struct trial *t, unsigned char value, uint64_t limit_ms)
 	do {
 		ret = fi_write(t->writer.ep, t->source, t->length,
 			       fi_mr_desc(t->source_region), t->to, addr, t->key,
-			       &t->context);
+			       context);
 		if (ret == -FI_EAGAIN)
 			trial_step(t, NULL);
-	} while (ret == -FI_EAGAIN && daxpin_deadline_ms(0) < end);
+	} while (ret == -FI_EAGAIN && trial_waits(&wait));
 	return (int)ret;
 }
 
@@ -219,10 +243,9 @@ static void trial_await_first_byte(struct trial *t,
 				   struct dp_endpoint_result *result,
 				   unsigned char value)
 {
-	uint64_t end = daxpin_deadline_ms(BEGIN_MS);
+	struct trial_wait wait = trial_wait_for(BEGIN_MS);
 
-	while (!trial_has_begun(t, value) && !result->is_over &&
-	       daxpin_deadline_ms(0) < end)
+	while (!trial_has_begun(t, value) && !result->is_over && trial_waits(&wait))
 		trial_step(t, result);
 }
 
@@ -230,11 +253,12 @@ static void trial_await_first_byte(struct trial *t,
 static void trial_await_end(struct trial *t, struct dp_endpoint_result *result,
 			    unsigned char value)
 {
-	uint64_t count, before = trial_count(t, value), end;
+	uint64_t count, before = trial_count(t, value);
+	struct trial_wait wait;
 
 	for (;;) {
-		end = daxpin_deadline_ms(result->is_over ? SETTLE_MS : QUIET_MS);
-		while (daxpin_deadline_ms(0) < end)
+		wait = trial_wait_for(result->is_over ? SETTLE_MS : QUIET_MS);
+		while (trial_waits(&wait))
 			trial_step(t, result);
 		count = trial_count(t, value);
 		if (count == before)
@@ -268,6 +292,18 @@ static bool trial_failed(const struct dp_endpoint_result *result)
 	return result->is_over && result->error;
 }
 
+/* The second write may lie over bytes of the first. */
+static void trial_count_late(const struct trial *t, struct trial_round *round)
+{
+	const uint64_t first = trial_count(t, FIRST);
+	uint64_t late = trial_count(t, SECOND);
+
+	assert(round->was_closed);
+	if (first > round->before)
+		late += first - round->before;
+	round->late = dp_max(round->late, late);
+}
+
 /* After the close: does the old key still work? Only for an open target. */
 static void trial_use_old_key(struct trial *t, struct trial_round *round)
 {
@@ -276,7 +312,7 @@ static void trial_use_old_key(struct trial *t, struct trial_round *round)
 
 	if (!ret)
 		trial_await_end(t, &result, SECOND);
-	round->late += trial_count(t, SECOND);
+	trial_count_late(t, round);
 	if (!ret && !trial_failed(&result))
 		round->was_refused = false;
 }
@@ -285,7 +321,6 @@ static int trial_write(struct trial *t, bool wait, bool endpoint,
 		       struct trial_round *round)
 {
 	struct dp_endpoint_result result = { 0 };
-	uint64_t before;
 	int ret;
 
 	memset(t->memory, 0, t->length);
@@ -299,11 +334,12 @@ static int trial_write(struct trial *t, bool wait, bool endpoint,
 		ret = trial_close_endpoint(&t->target);
 	if (ret)
 		return ret;
-	before = trial_count(t, FIRST);
-	round->in_progress = before < t->length && !result.is_over;
-	round->was_partial = round->in_progress && before > 0;
+	round->was_closed = true;
+	round->before = trial_count(t, FIRST);
+	round->in_progress = round->before < t->length && !result.is_over;
+	round->was_partial = round->in_progress && round->before > 0;
 	trial_await_end(t, &result, FIRST);
-	round->late = trial_count(t, FIRST) - before;
+	trial_count_late(t, round);
 	round->was_refused = trial_failed(&result);
 	if (!endpoint && !round->late)
 		trial_use_old_key(t, round);
@@ -321,33 +357,33 @@ static int trial_write_whole(struct trial *t, uint64_t *ret_arrived)
 }
 
 /* The write without a close: how much of it arrives? */
-static int trial_control(const struct trial *about, struct fid_fabric *fabric,
+static int trial_control(struct trial *t, struct fid_fabric *fabric,
 			 uint64_t *ret_arrived, bool *ret_kept)
 {
-	struct trial t = *about;
-	int ret = trial_open(&t, fabric), close_ret;
+	int ret = trial_open(t, fabric), close_ret;
 
 	if (!ret)
-		ret = trial_write_whole(&t, ret_arrived);
-	close_ret = trial_close(&t);
+		ret = trial_write_whole(t, ret_arrived);
+	close_ret = trial_close(t);
 	if (close_ret)
 		*ret_kept = true;
 	return ret ? ret : close_ret;
 }
 
-/* Without `wait` the close follows the post directly. */
-static int trial_round(const struct trial *about, struct fid_fabric *fabric,
-		       bool wait, bool endpoint, struct trial_round *round,
-		       bool *ret_kept)
+/* Without `wait` the close follows the post directly. What arrives when the writer is
+ * closed is late, too. */
+static int trial_round(struct trial *t, struct fid_fabric *fabric, bool wait,
+		       bool endpoint, struct trial_round *round, bool *ret_kept)
 {
-	struct trial t = *about;
-	int ret = trial_open(&t, fabric), close_ret;
+	int ret = trial_open(t, fabric), close_ret;
 
 	if (!ret)
-		ret = trial_write(&t, wait, endpoint, round);
-	close_ret = trial_close(&t);
+		ret = trial_write(t, wait, endpoint, round);
+	close_ret = trial_close(t);
 	if (close_ret)
 		*ret_kept = true;
+	if (round->was_closed)
+		trial_count_late(t, round);
 	return ret ? ret : close_ret;
 }
 
@@ -361,7 +397,7 @@ struct trial_sum {
 };
 
 /* Stop at the first late byte, or when enough writes were in progress. */
-static int trial_repeat(const struct trial *t, struct fid_fabric *fabric,
+static int trial_repeat(struct trial *t, struct fid_fabric *fabric,
 			bool endpoint, struct trial_sum *sum, bool *ret_kept)
 {
 	const bool is_auto =
@@ -396,7 +432,7 @@ static bool trial_trusts_region(const struct trial_sum *sum)
 	       sum->refused == sum->rounds;
 }
 
-static int trial_judge(const struct trial *t, struct fid_fabric *fabric,
+static int trial_judge(struct trial *t, struct fid_fabric *fabric,
 		       struct daxpin_ofi_report *report, uint64_t *ret_missing,
 		       bool *ret_kept)
 {
@@ -434,7 +470,7 @@ static void trial_describe_unknown(const char *provider, const struct trial *t,
 
 	if (missing)
 		snprintf(what, size,
-			 "%s: %" PRIu64 " of %" PRIu64 " bytes of a write that nothing ended did not arrive, so that none arrive late would show nothing: find out with fi_pingpong whether the provider works on this address, and with FI_LOG_LEVEL=warn what it reports",
+			 "%s: %" PRIu64 " of %" PRIu64 " bytes of a test write did not arrive, although nothing had been closed, so it cannot be found out what ends a peer's access: find out with fi_pingpong whether the provider works on this address, and with FI_LOG_LEVEL=warn what it reports",
 			 provider, missing, t->length);
 	else
 		snprintf(what, size,
@@ -465,145 +501,98 @@ static void trial_describe(const char *provider, struct daxpin_ofi_report *repor
 			 provider, report->endpoint_late);
 }
 
-/* ---------------------------------------------------------- who stores bytes */
+/* -------------------------------------------------------------- one trial */
 
-/* What was found out about a write with open endpoints. */
-struct trial_writer {
-	int devices;		/* dp_provider_find_device() */
-	char device[64];
-	bool pins;		/* the regions count as pinned memory */
-	bool was_tried;		/* both writes arrived, when all made progress */
-	bool by_itself;		/* bytes arrived although the target made none */
-};
-
-/* The second write: the target makes progress only after a pause. */
-static int trial_write_alone(struct trial *t, struct trial_writer *found)
+static void trial_free(struct trial *t)
 {
-	struct dp_endpoint_result result = { 0 };
-	uint64_t arrived, end;
-	int ret = trial_write_whole(t, &arrived);
-
-	if (ret || arrived < t->length)
-		return ret;
-	ret = trial_post(t, SECOND, BEGIN_MS);
-	end = daxpin_deadline_ms(QUIET_MS);
-	while (!ret && daxpin_deadline_ms(0) < end)
-		dp_endpoint_progress(&t->writer, &result);
-	found->by_itself = trial_count(t, FIRST) < t->length;
-	if (!ret)
-		found->was_tried = trial_await_all(t, SECOND) == t->length;
-	return ret == -FI_EAGAIN ? 0 : ret;
+	if (t->info)
+		fi_freeinfo(t->info);
+	free(t->source);
+	free(t);
 }
 
-static int trial_find_writer(const struct trial *about, struct fid_fabric *fabric,
-			     struct trial_writer *found, bool *ret_kept)
+static struct trial *trial_create(const struct fi_info *info, void *memory,
+				  uint64_t length)
 {
-	const int64_t pinned = dp_memlock_pinned();
-	struct trial t = *about;
-	int ret = trial_open(&t, fabric), close_ret;
+	struct trial *t = calloc(1, sizeof(*t));
 
-	if (!ret) {
-		found->devices = dp_provider_find_device(found->device,
-							 sizeof(found->device));
-		/* If the count cannot be read, the write decides. */
-		found->pins = pinned >= 0 && dp_memlock_pinned() - pinned >=
-			      (int64_t)(t.length >> 10);
-		if (found->devices > 0 && !found->pins)
-			ret = trial_write_alone(&t, found);
-	}
-	close_ret = trial_close(&t);
-	if (close_ret)
-		*ret_kept = true;
-	return ret ? ret : close_ret;
+	if (!t)
+		return NULL;
+	t->memory = memory;
+	t->length = length;
+	t->info = fi_dupinfo(info);
+	t->source = malloc(length);
+	if (t->info && t->source)
+		return t;
+	trial_free(t);
+	return NULL;
 }
 
-static void trial_judge_device(const struct fi_info *info,
-			       const struct trial_writer *found,
-			       struct daxpin_ofi_report *report)
-{
-	const char *provider = info->fabric_attr->prov_name;
-	const bool manual =
-		info->domain_attr->data_progress == FI_PROGRESS_MANUAL;
-	char *what = report->writer_what;
-	const size_t size = sizeof(report->writer_what);
-
-	if (found->pins) {
-		report->writer = DAXPIN_OFI_WRITER_DEVICE;
-		snprintf(what, size,
-			 "%s: its regions pin memory for a device, which could go on writing after this process has died: "
-			 DP_PROVIDER_CURE, provider);
-	} else if (manual && found->was_tried && !found->by_itself) {
-		report->writer = DAXPIN_OFI_WRITER_PROCESS;
-		snprintf(what, size,
-			 "%s: bytes arrive only while the owner makes progress, so its process stores them, although it has %s open",
-			 provider, found->device);
-	} else {
-		snprintf(what, size,
-			 "%s: this process has %s open, and %s, so it is unknown whether a device stores them: attach in a process without it, or "
-			 DP_PROVIDER_CURE, provider, found->device,
-			 !found->was_tried ? "a peer's bytes do not arrive" :
-			 manual ? "bytes arrive although the owner makes no progress" :
-			 "the provider has no FI_PROGRESS_MANUAL for data");
-	}
-}
-
-/* The rule is that of enum daxpin_ofi_writer. */
-static int trial_judge_writer(const struct trial *t, struct fid_fabric *fabric,
-			      struct daxpin_ofi_report *report, bool *ret_kept)
-{
-	const char *provider = t->info->fabric_attr->prov_name;
-	struct trial_writer found = { 0 };
-	char *what = report->writer_what;
-	const size_t size = sizeof(report->writer_what);
-	int ret;
-
-	if (dp_provider_names_device(t->info, what, size)) {
-		report->writer = DAXPIN_OFI_WRITER_DEVICE;
-		return 0;
-	}
-	ret = trial_find_writer(t, fabric, &found, ret_kept);
-	if (ret)
-		return ret;
-	if (found.devices < 0) {
-		snprintf(what, size,
-			 "%s: whether this process has a device open that could write cannot be read in /proc/self/fd and /proc/self/maps: %s",
-			 provider, strerror(-found.devices));
-	} else if (!found.devices) {
-		report->writer = DAXPIN_OFI_WRITER_PROCESS;
-		snprintf(what, size,
-			 "%s: this process has no device open, so nothing writes for it after its death",
-			 provider);
-	} else {
-		trial_judge_device(t->info, &found, report);
-	}
-	return 0;
-}
-
-int dp_trial(struct fid_fabric *fabric, struct fi_info *info, void *memory,
+int dp_trial(struct fid_fabric *fabric, const struct fi_info *info, void *memory,
 	     uint64_t length, struct daxpin_ofi_report *report, bool *ret_kept)
 {
-	struct trial t = { .info = info, .memory = memory, .length = length };
+	struct trial *t = trial_create(info, memory, length);
 	const char *provider = info->fabric_attr->prov_name;
 	uint64_t missing = 0;
 	int ret;
 
 	assert(report->ends == DAXPIN_OFI_ENDS_UNKNOWN);
-	t.source = malloc(length);
-	if (!t.source)
+	if (!t)
 		return -ENOMEM;
-	ret = trial_judge_writer(&t, fabric, report, ret_kept);
-	if (!ret)
-		ret = trial_judge(&t, fabric, report, &missing, ret_kept);
-	if (!*ret_kept)
-		free(t.source);
+	ret = trial_judge(t, fabric, report, &missing, ret_kept);
 	if (report->ends == DAXPIN_OFI_ENDS_UNKNOWN)
-		trial_describe_unknown(provider, &t, missing, report);
+		trial_describe_unknown(provider, t, missing, report);
 	else
 		trial_describe(provider, report);
+	/* What nothing ends still reads the source. */
+	if (!*ret_kept && report->ends != DAXPIN_OFI_ENDS_NOTHING)
+		trial_free(t);
 	return ret;
 }
 
-static int trial_judge_on(const struct trial *t, struct fid_fabric *fabric,
+/* ---------------------------------------------------------- who stores bytes */
+
+static void trial_judge_devices(const char *provider, int devices,
+				const char *device, struct daxpin_ofi_report *report)
+{
+	char *what = report->writer_what;
+	const size_t size = sizeof(report->writer_what);
+
+	if (devices < 0) {
+		snprintf(what, size,
+			 "%s: whether this process has a device open that could write cannot be read in /proc/self/fd and /proc/self/maps: %s",
+			 provider, strerror(-devices));
+	} else if (!devices) {
+		report->writer = DAXPIN_OFI_WRITER_PROCESS;
+		snprintf(what, size,
+			 "%s: this process has no device open, so nothing writes for it after its death",
+			 provider);
+	} else {
+		snprintf(what, size,
+			 "%s: this process has %s open or mapped, so it is unknown whether a device stores a peer's bytes: find out with daxpin doctor --fabric whether the provider opens it; if not, attach before the program opens it, or in a process without it; otherwise "
+			 DP_PROVIDER_CURE, provider, device);
+	}
+}
+
+/* The rule is that of enum daxpin_ofi_writer. No byte is written. */
+static int trial_judge_writer(struct trial *t, struct fid_fabric *fabric,
+			      struct daxpin_ofi_report *report, bool *ret_kept)
+{
+	int ret = trial_open(t, fabric), close_ret, devices;
+	char device[64];
+
+	if (!ret) {
+		devices = dp_provider_find_device(device, sizeof(device));
+		trial_judge_devices(t->info->fabric_attr->prov_name, devices,
+				    device, report);
+	}
+	close_ret = trial_close(t);
+	if (close_ret)
+		*ret_kept = true;
+	return ret ? ret : close_ret;
+}
+
+static int trial_judge_on(struct trial *t, struct fid_fabric *fabric,
 			  struct daxpin_ofi_report *report, bool *ret_kept)
 {
 	struct fid_fabric *own = NULL;
@@ -617,46 +606,49 @@ static int trial_judge_on(const struct trial *t, struct fid_fabric *fabric,
 	return ret ? ret : close_ret;
 }
 
-static int trial_check_writer(struct fi_info *info, struct fid_fabric *fabric,
-			      struct daxpin_ofi_report *report)
+int dp_trial_find_writer(const struct fi_info *info, struct fid_fabric *fabric,
+			 struct daxpin_ofi_report *report)
 {
-	struct trial t = { .info = info, .length = DP_TRIAL_BYTES_MIN };
+	void *memory;
+	struct trial *t;
 	bool kept = false;
-	int ret = -ENOMEM;
+	int ret;
 
-	t.memory = malloc(t.length);
-	t.source = malloc(t.length);
-	if (t.memory && t.source)
-		ret = trial_judge_on(&t, fabric, report, &kept);
-	/* What the provider did not release is never used for anything else. */
-	if (!kept) {
-		free(t.memory);
-		free(t.source);
+	assert(report->writer == DAXPIN_OFI_WRITER_UNKNOWN);
+	if (dp_provider_names_device(info, report->writer_what,
+				     sizeof(report->writer_what))) {
+		report->writer = DAXPIN_OFI_WRITER_DEVICE;
+		return 0;
 	}
+	memory = malloc(DP_TRIAL_BYTES_MIN);
+	t = memory ? trial_create(info, memory, DP_TRIAL_BYTES_MIN) : NULL;
+	ret = t ? trial_judge_on(t, fabric, report, &kept) : -ENOMEM;
+	/* What the provider did not release is never used for anything else. */
+	if (kept)
+		return ret;
+	if (t)
+		trial_free(t);
+	free(memory);
 	return ret;
 }
 
 int dp_trial_check_writer(const struct fi_info *info, struct fid_fabric *fabric,
+			  struct daxpin_ofi_report *report,
 			  const struct dp_errmsg *errmsg)
 {
 	const char *provider = info->fabric_attr->prov_name;
-	struct daxpin_ofi_report report = { 0 };
-	struct fi_info *copy;
-	int ret = -ENOMEM;
+	int ret;
 
 	if (!(info->caps & FI_RMA) || info->ep_attr->type != FI_EP_RDM)
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s: info has no FI_RMA, or its endpoints are not FI_EP_RDM, so it cannot be found out whether a device stores bytes: set caps and ep_attr->type in the hints of fi_getinfo()",
 			       provider);
-	copy = fi_dupinfo(info);
-	if (copy) {
-		ret = trial_check_writer(copy, fabric, &report);
-		fi_freeinfo(copy);
-	}
+	ret = dp_trial_find_writer(info, fabric, report);
 	if (ret)
-		return dp_fail(errmsg, ret, "%s cannot be tried: %s", provider,
-			       strerror(-ret));
-	if (report.writer == DAXPIN_OFI_WRITER_PROCESS)
+		return dp_fail(errmsg, ret,
+			       "what stores a peer's bytes cannot be found out, because %s failed: %s",
+			       provider, fi_strerror(-ret));
+	if (report->writer == DAXPIN_OFI_WRITER_PROCESS)
 		return 0;
-	return dp_fail(errmsg, -EOPNOTSUPP, "%s", report.writer_what);
+	return dp_fail(errmsg, -EOPNOTSUPP, "%s", report->writer_what);
 }

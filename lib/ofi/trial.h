@@ -12,16 +12,22 @@
 #define DP_TRIAL_BYTES_MIN	(1u << 20)
 
 /*
- * Write to `length` bytes of memory, through endpoints of its own, and fill in the
- * report. 0, or -errno if the trial could not be made. *ret_kept: an endpoint could not
- * be closed, so the memory must not be used for anything else.
+ * Find out what ends a peer's access: write to `length` bytes of memory, through
+ * endpoints of its own, and fill in what the report says of it. 0, or -errno if the
+ * trial could not be made. *ret_kept: an object could not be closed. Then, and with
+ * DAXPIN_OFI_ENDS_NOTHING, the memory must not be used for anything else.
  */
-int dp_trial(struct fid_fabric *fabric, struct fi_info *info, void *memory,
+int dp_trial(struct fid_fabric *fabric, const struct fi_info *info, void *memory,
 	     uint64_t length, struct daxpin_ofi_report *report, bool *ret_kept);
 
-/* What stores the bytes that arrive over this provider? 0: a process does. -EOPNOTSUPP
- * with a sentence, or -errno. fabric may be NULL. */
+/* What stores the bytes that arrive over this provider? Fills in writer and
+ * writer_what; uses memory of its own. 0, or -errno. fabric may be NULL. */
+int dp_trial_find_writer(const struct fi_info *info, struct fid_fabric *fabric,
+			 struct daxpin_ofi_report *report);
+
+/* The same as a check. 0: a process does. -EOPNOTSUPP with a sentence, or -errno. */
 int dp_trial_check_writer(const struct fi_info *info, struct fid_fabric *fabric,
+			  struct daxpin_ofi_report *report,
 			  const struct dp_errmsg *errmsg);
 
 #endif

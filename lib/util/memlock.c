@@ -44,15 +44,6 @@ uint64_t dp_memlock(void)
 	return limit.rlim_cur;
 }
 
-int64_t dp_memlock_pinned(void)
-{
-	DP_UNCANCELLED();
-	char status[4096];
-
-	return memlock_read_status(status, sizeof(status)) ? -1 :
-	       memlock_line(status, "\nVmPin:");
-}
-
 static void memlock_limit(char *to, size_t size)
 {
 	uint64_t limit = dp_memlock();

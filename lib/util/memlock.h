@@ -10,10 +10,6 @@
 /* RLIMIT_MEMLOCK in bytes; UINT64_MAX: none. */
 uint64_t dp_memlock(void);
 
-/* What this process has pinned by the kernel's count (VmPin), in KiB; -1: it cannot be
- * read. */
-int64_t dp_memlock_pinned(void);
-
 /*
  * Write RLIMIT_MEMLOCK and how much this process has pinned and locked, as a clause of
  * a sentence, and return it. It says so if a number cannot be read.

@@ -10,7 +10,6 @@
 
 #define KEPT_MAX	1024
 #define CLASSES		64
-#define QUEUES_MAX	16
 
 struct ofi_double ofi_double;
 
@@ -35,7 +34,6 @@ static struct fid *kept[KEPT_MAX];
 static unsigned int kept_count, regions;
 /* Each region that was opened, and the domain in which it was opened last. */
 static struct fid *region[KEPT_MAX], *region_domain[KEPT_MAX];
-static struct fid_cq *queues[QUEUES_MAX];
 static bool has_stopped;
 
 /* ----------------------------------------------------------- of every object */
@@ -73,8 +71,11 @@ static void close_kept_regions(const struct fid *domain)
 static int double_close(struct fid *fid)
 {
 	if (ofi_double.refusals && fid->fclass == ofi_double.refused_class) {
-		ofi_double.refusals--;
-		return ofi_double.refusal;
+		if (!ofi_double.accepted) {
+			ofi_double.refusals--;
+			return ofi_double.refusal;
+		}
+		ofi_double.accepted--;
 	}
 	if (keeps(fid)) {
 		if (kept_count == KEPT_MAX)
@@ -84,9 +85,6 @@ static int double_close(struct fid *fid)
 	}
 	if (fid->fclass == FI_CLASS_MR)
 		regions--;
-	for (unsigned int i = 0; i < QUEUES_MAX; i++)
-		if (queues[i] && &queues[i]->fid == fid)
-			queues[i] = NULL;
 	if (fid->fclass == FI_CLASS_DOMAIN)
 		close_kept_regions(fid);
 	return real_ops[fid->fclass]->close(fid);
@@ -131,21 +129,18 @@ static void drive(struct fid_cq *cq)
 		real_cq_ops->readerr(cq, &error, 0);
 }
 
-static void drive_others(const struct fid_cq *but)
+static void drive_kept(void)
 {
 	for (unsigned int i = 0; i < kept_count; i++)
 		if (kept[i]->fclass == FI_CLASS_CQ)
 			drive((struct fid_cq *)kept[i]);
-	for (unsigned int i = 0; ofi_double.drives_all && i < QUEUES_MAX; i++)
-		if (queues[i] && queues[i] != but)
-			drive(queues[i]);
 }
 
 static ssize_t double_read(struct fid_cq *cq, void *buf, size_t count)
 {
 	if (ofi_double.makes_no_progress || has_stopped)
 		return -FI_EAGAIN;
-	drive_others(cq);
+	drive_kept();
 	return real_cq_ops->read(cq, buf, count);
 }
 
@@ -177,11 +172,6 @@ static int double_cq_open(struct fid_domain *domain, struct fi_cq_attr *attr,
 		cq_ops.read = double_read;
 	}
 	(*cq)->ops = &cq_ops;
-	for (unsigned int i = 0; i < QUEUES_MAX; i++)
-		if (!queues[i]) {
-			queues[i] = *cq;
-			break;
-		}
 	return 0;
 }
 
@@ -291,7 +281,6 @@ int ofi_double_close(void)
 		ret = ret ? ret : one;
 	}
 	kept_count = 0;
-	memset(queues, 0, sizeof(queues));
 	fi_freeinfo(real_info);
 	one = fi_close(&real_fabric->fid);
 	return ret ? ret : one;

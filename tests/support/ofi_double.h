@@ -11,15 +11,16 @@
 
 struct ofi_double {
 	bool makes_no_progress;
-	bool drives_all;		/* a read makes the progress of all queues */
 	bool stops_at_a_post;		/* no progress after fi_write() was accepted */
 	bool keeps_regions;		/* fi_close() succeeds and does nothing, */
 	bool keeps_endpoints;		/* ... also for what belongs to them */
 	unsigned int regions_max;	/* open ones; 0: any number */
 	int bind_error;			/* of regions, with FI_MR_ENDPOINT */
 	int endpoint_error;		/* of the open of an endpoint */
-	/* What the next `refusals` closes of an object of this FI_CLASS_... return. */
+	/* What the next `refusals` closes of an object of this FI_CLASS_... return,
+	 * after `accepted` others. */
 	size_t refused_class;
+	unsigned int accepted;
 	int refusal;
 	unsigned int refusals;
 };

@@ -21,33 +21,32 @@
 static struct fi_info *info;
 static struct fid_fabric *fabric;
 static bool trial_is_real;
+static unsigned int trials;
 
-int __real_dp_trial(struct fid_fabric *f, struct fi_info *i, void *memory,
+int __real_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
 		    bool *ret_kept);
-int __wrap_dp_trial(struct fid_fabric *f, struct fi_info *i, void *memory,
+int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
 		    bool *ret_kept);
 
-int __wrap_dp_trial(struct fid_fabric *f, struct fi_info *i, void *memory,
+int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
 		    bool *ret_kept)
 {
+	trials++;
 	if (trial_is_real)
 		return __real_dp_trial(f, i, memory, length, report, ret_kept);
 	report->ends = DAXPIN_OFI_ENDS_ENDPOINT;
-	report->writer = DAXPIN_OFI_WRITER_PROCESS;
 	return 0;
 }
 
 /* Of what the kernel is asked. */
 static bool has_device;
 static int device_error;
-static int64_t pinned_kib, pinned_by_a_region;
 
 int __real_dp_provider_find_device(char *name, size_t size);
 int __wrap_dp_provider_find_device(char *name, size_t size);
-int64_t __wrap_dp_memlock_pinned(void);
 
 int __wrap_dp_provider_find_device(char *name, size_t size)
 {
@@ -69,12 +68,6 @@ uint64_t __wrap_daxpin_deadline_ms(uint64_t ms)
 {
 	skipped_ns += skip_ms * 1000000;
 	return __real_daxpin_deadline_ms(ms) + skipped_ns;
-}
-
-int64_t __wrap_dp_memlock_pinned(void)
-{
-	pinned_kib += pinned_by_a_region;
-	return pinned_kib;
 }
 
 #define SKIP_WITHOUT_PROVIDER() \
@@ -155,14 +148,32 @@ static void if_a_region_remains_the_endpoint_ends_access(void **state)
 	assert_int_equal(daxpin_ofi_detach(ofi), 0);
 }
 
-static void if_all_remains_the_attach_names_the_cure(void **state)
+/* In a child, because its pool cannot be closed. */
+static int all_remains(void *arg)
 {
-	struct fixture *f = *state;
+	void *own = NULL;
+	struct fixture *f;
+	uint64_t before;
 
-	SKIP_WITHOUT_PROVIDER();
+	(void)arg;
+	assert_int_equal(fixture_setup(&own), 0);
+	f = own;
+	before = free_bytes(f);
 	ofi_double.keeps_regions = true;
 	ofi_double.keeps_endpoints = true;
 	check_trial_refuses(f, -EOPNOTSUPP, "set FI_MR_CACHE_MAX_COUNT=0");
+	assert_non_null(strstr(f->errmsg, "remain held"));
+	assert_true(free_bytes(f) < before);
+	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
+	f->pool = NULL;
+	return fixture_teardown(&own);
+}
+
+static void if_all_remains_the_memory_stays_held(void **state)
+{
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	assert_int_equal(run_child(all_remains, NULL), 0);
 }
 
 /* ------------------------------------------------------ what stores the bytes */
@@ -179,8 +190,9 @@ static void check_writer(const char *words)
 {
 	char text[512] = "";
 	const struct dp_errmsg errmsg = { text, sizeof(text) };
+	struct daxpin_ofi_report report = { 0 };
 
-	assert_int_equal(dp_trial_check_writer(info, fabric, &errmsg),
+	assert_int_equal(dp_trial_check_writer(info, fabric, &report, &errmsg),
 			 words ? -EOPNOTSUPP : 0);
 	if (words && !strstr(text, words))
 		fail_msg("\"%s\" does not say \"%s\"", text, words);
@@ -208,36 +220,18 @@ static void a_process_without_a_device_stores_the_bytes(void **state)
 	check_writer("FI_MR_ALLOCATED");
 }
 
-static void with_a_device_open_the_owner_must_be_needed(void **state)
+/* Nothing shows whether the provider uses it. */
+static void with_a_device_open_no_memory_of_the_pool_is_used(void **state)
 {
-	(void)state;
-	SKIP_WITHOUT_PROVIDER();
-	has_device = true;
-	check_writer(NULL);
-	ofi_double.drives_all = true;
-	check_writer("makes no progress");
-	ofi_double.drives_all = false;
-	info->domain_attr->data_progress = FI_PROGRESS_AUTO;
-	check_writer("no FI_PROGRESS_MANUAL");
-}
+	struct fixture *f = *state;
+	const uint64_t before = free_bytes(f);
 
-static void with_a_device_open_bytes_must_arrive(void **state)
-{
-	(void)state;
 	SKIP_WITHOUT_PROVIDER();
 	has_device = true;
-	ofi_double.makes_no_progress = true;
-	skip_ms = 20;
-	check_writer("do not arrive");
-}
-
-static void a_region_that_pins_its_memory_is_of_a_device(void **state)
-{
-	(void)state;
-	SKIP_WITHOUT_PROVIDER();
-	has_device = true;
-	pinned_by_a_region = 1 << 10;
-	check_writer("pin memory");
+	check_trial_refuses(f, -EOPNOTSUPP, "/dev/infiniband/uverbs0");
+	assert_non_null(strstr(f->errmsg, "a process without it"));
+	assert_int_equal(trials, 0);
+	assert_int_equal(free_bytes(f), before);
 }
 
 static void an_attach_is_refused_if_the_devices_cannot_be_listed(void **state)
@@ -247,6 +241,7 @@ static void an_attach_is_refused_if_the_devices_cannot_be_listed(void **state)
 	SKIP_WITHOUT_PROVIDER();
 	device_error = -EMFILE;
 	check_trial_refuses(f, -EOPNOTSUPP, "cannot be read");
+	assert_int_equal(trials, 0);
 }
 
 /* A file of a driver that any user may open, and that is neither memory nor a
@@ -269,6 +264,56 @@ static void an_open_device_file_is_found(void **state)
 	assert_int_equal(strncmp(name, "/dev/", 5), 0);
 	close(fd);
 	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 0);
+}
+
+/* What is found in one line of /proc/self/maps. */
+static int find_mapped(const char *path, char *name, size_t size)
+{
+	char text[256];
+	FILE *maps;
+	int ret;
+
+	snprintf(text, sizeof(text),
+		 "7f00-7f01 rw-s 00000000 00:05 12    %s\n7f01-7f02 rw-p 00000000 00:00 0\n",
+		 path);
+	maps = fmemopen(text, strlen(text), "r");
+	assert_non_null(maps);
+	ret = dp_provider_find_mapped(maps, name, size);
+	fclose(maps);
+	return ret;
+}
+
+static void a_mapped_device_is_found(void **state)
+{
+	static const struct { const char *path; int found; } cases[] = {
+		{ "/dev/null", 0 }, { "/dev/zero", 0 }, { "/dev/full", 0 },
+		{ "/dev/zero (deleted)", 0 }, { "/dev/shm/pool (deleted)", 0 },
+		{ "/memfd:pool (deleted)", 0 }, { "/proc/self/exe", 0 },
+		{ "[heap]", 0 }, { "/usr/lib/old.so (deleted)", 0 },
+		{ "/dev/infiniband/uverbs99 (deleted)", 1 },
+		{ "/dev/zero0 (deleted)", 1 }, { "/dev/no-such-device", 1 },
+		{ "/no-such-directory/file", 1 }, { "/proc/self/exe/file", 1 },
+	};
+	char name[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		if (find_mapped(cases[i].path, name, sizeof(name)) != cases[i].found)
+			fail_msg("%s", cases[i].path);
+		if (cases[i].found)
+			assert_string_equal(name, cases[i].path);
+	}
+}
+
+static void unreadable_mappings_are_not_none(void **state)
+{
+	FILE *maps = fopen("/dev/null", "we");
+	char name[128];
+
+	(void)state;
+	assert_non_null(maps);
+	assert_int_equal(dp_provider_find_mapped(maps, name, sizeof(name)), -EIO);
+	fclose(maps);
 }
 
 static void what_a_probe_refuses(void **state)
@@ -418,10 +463,16 @@ static int trial_does_not_end(void *arg)
 	f = own;
 	before = free_bytes(f);
 	refuse_closes(FI_CLASS_MR, 1000);
-	check_trial_refuses(f, -FI_EIO, "remains held");
+	/* Those before the trial: no memory of the pool is concerned. */
+	check_trial_refuses(f, -FI_EIO, "cannot be found out");
+	assert_int_equal(trials, 0);
+	assert_int_equal(free_bytes(f), before);
+	ofi_double.accepted = 2;
+	check_trial_refuses(f, -FI_EIO, "remain held");
 	assert_true(free_bytes(f) < before);
 	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
 	trial_is_real = true;
+	ofi_double.accepted = 2;
 	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
 					  &report), -EBUSY);
 	f->pool = NULL;
@@ -518,7 +569,7 @@ static int setup(void **state)
 {
 	has_device = false;
 	device_error = 0;
-	pinned_by_a_region = 0;
+	trials = 0;
 	skip_ms = 0;
 	info = ofi_find(PROVIDER, 0);
 	if (info) {
@@ -550,13 +601,13 @@ int main(void)
 		TEST(a_provider_without_progress_has_no_verdict),
 		TEST(a_provider_that_stops_after_a_post_has_no_verdict),
 		TEST(if_a_region_remains_the_endpoint_ends_access),
-		TEST(if_all_remains_the_attach_names_the_cure),
+		TEST(if_all_remains_the_memory_stays_held),
 		TEST(a_process_without_a_device_stores_the_bytes),
-		TEST(with_a_device_open_the_owner_must_be_needed),
-		TEST(with_a_device_open_bytes_must_arrive),
-		TEST(a_region_that_pins_its_memory_is_of_a_device),
+		TEST(with_a_device_open_no_memory_of_the_pool_is_used),
 		TEST(an_attach_is_refused_if_the_devices_cannot_be_listed),
 		TEST(an_open_device_file_is_found),
+		TEST(a_mapped_device_is_found),
+		TEST(unreadable_mappings_are_not_none),
 		TEST(a_region_that_is_neither_opened_nor_closed_is_quarantined),
 		TEST(an_endpoint_neither_opened_nor_closed_delays_the_detach),
 		TEST(a_grant_over_the_limit_of_regions_changes_nothing),

@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <rdma/fi_domain.h>
 #include <rdma/fi_endpoint.h>
+#include <rdma/fi_errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,12 +24,13 @@
 #define NAME_SIZE	64u
 #define FABRICS_MAX	32u
 #define TRIAL_BYTES	(8u << 20)
-#define LIMIT_MS	300000		/* a trial takes at most a minute */
+#define LIMIT_MS	300000		/* a trial takes three seconds as a rule */
 #define LOOPBACK	"127.0.0.1"
 
 struct fabric {
 	char name[NAME_SIZE];		/* of the provider, as libfabric reports it */
-	int error;			/* 0, or why there was no trial: -errno */
+	int error;			/* 0, or why there was no trial: -errno, */
+	char error_text[80];		/* ... in words, if libfabric was loaded */
 	int signal;			/* that ended the trial's process, or 0 */
 	struct daxpin_ofi_report report;
 };
@@ -49,6 +51,7 @@ static struct {
 	__typeof__(fi_freeinfo) *freeinfo;
 	__typeof__(fi_dupinfo) *dupinfo;
 	__typeof__(fi_fabric) *fabric;
+	__typeof__(fi_strerror) *strerror;
 	__typeof__(daxpin_ofi_probe) *probe;
 } library;
 
@@ -71,6 +74,7 @@ static int load_library(void)
 	       find_function(handle, "fi_freeinfo", &library.freeinfo) &&
 	       find_function(handle, "fi_dupinfo", &library.dupinfo) &&
 	       find_function(handle, "fi_fabric", &library.fabric) &&
+	       find_function(handle, "fi_strerror", &library.strerror) &&
 	       find_function(handle, "daxpin_ofi_probe", &library.probe) ?
 		       0 : -ELIBBAD;
 }
@@ -209,6 +213,15 @@ static int try_fabric(const struct doctor *doctor, struct fabric *fabric)
 			     &fabric->report);
 }
 
+/* Codes of libfabric above 255 are none of errno. */
+static void run_trial(const struct doctor *doctor, struct fabric *fabric)
+{
+	fabric->error = try_fabric(doctor, fabric);
+	if (fabric->error)
+		snprintf(fabric->error_text, sizeof(fabric->error_text), "%s",
+			 library.strerror(-fabric->error));
+}
+
 /* In the child. Without a fabric, it lists the names. */
 static void child_run(const struct doctor *doctor, struct fabric *fabric, int fd)
 {
@@ -221,10 +234,12 @@ static void child_run(const struct doctor *doctor, struct fabric *fabric, int fd
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	ret = load_library();
 	if (fabric)
-		fabric->error = ret ? ret : try_fabric(doctor, fabric);
+		fabric->error = ret;
 	else
 		fabrics.error = ret;
-	if (!fabric && !ret)
+	if (fabric && !ret)
+		run_trial(doctor, fabric);
+	else if (!ret)
 		list_names(&fabrics);
 	for (size_t done = 0; done < size; done += (size_t)written) {
 		written = write(fd, at + done, size - done);
@@ -332,7 +347,8 @@ static void report_untried(struct doctor *doctor, const struct fabric *fabric,
 	}
 	answer.remedy = "FI_LOG_LEVEL=warn shows what the provider reports";
 	doctor_report(doctor, answer, "%s: the trial failed: %s", fabric->name,
-		      strerror(-fabric->error));
+		      fabric->error_text[0] ? fabric->error_text :
+					      strerror(-fabric->error));
 }
 
 static void report_fabric(struct doctor *doctor, const struct fabric *fabric,
