@@ -697,10 +697,9 @@ static uint32_t fill_below(struct daxpin_pool *pool, uint64_t limit,
 
 /* Move everything into the segments that are then removed. */
 static int move_and_shrink(struct kv *kv, struct daxpin_pool *pool,
-			   struct shadow *shadow)
+			   struct shadow *shadow, struct daxpin_extent *filler,
+			   uint32_t count)
 {
-	struct daxpin_extent filler[FILLERS];
-	uint32_t count = fill_below(pool, SEGMENTS / 2 * SEGMENT, filler);
 	int ret = kv_move(kv, 0);
 
 	while (count)
@@ -717,18 +716,23 @@ static void *work_for_ever(void *arg)
 	return NULL;
 }
 
+/* The threads begin after the fill, which takes all free space for a moment. */
 static int shrink_until_killed(void *arg, int fd)
 {
 	struct victim *victim = arg;
 	struct worker worker = { .shadow = victim->shadow };
+	struct daxpin_extent filler[FILLERS];
 	struct fixture *f = victim->f;
 	pthread_t thread;
+	uint32_t count;
 
 	(void)fd;
 	if (daxpin_pool_open(f->path, &f->options, &f->pool) ||
-	    kv_open(f->pool, &worker.kv) ||
-	    pthread_create(&thread, NULL, work_for_ever, &worker) ||
-	    move_and_shrink(worker.kv, f->pool, victim->shadow))
+	    kv_open(f->pool, &worker.kv))
+		return 1;
+	count = fill_below(f->pool, SEGMENTS / 2 * SEGMENT, filler);
+	if (pthread_create(&thread, NULL, work_for_ever, &worker) ||
+	    move_and_shrink(worker.kv, f->pool, victim->shadow, filler, count))
 		return 1;
 	pthread_join(thread, NULL);
 	return 1;
