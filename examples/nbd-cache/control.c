@@ -54,14 +54,8 @@ static void limit(const char *value, FILE *client)
 			holes);
 }
 
-static void serve(FILE *client)
+static void answer(const char *line, FILE *client)
 {
-	char line[64] = "";
-
-	if (!fgets(line, sizeof(line), client))
-		return;
-	line[strcspn(line, "\r\n")] = '\0';
-	fseek(client, 0, SEEK_CUR);	/* from reading to writing */
 	if (!strcmp(line, "stats"))
 		cache_metrics(control.cache, client);
 	else if (!strncmp(line, "limit ", 6))
@@ -70,10 +64,59 @@ static void serve(FILE *client)
 		fputs("error: the commands are: stats, limit PERCENT\n", client);
 }
 
+/* A socket call with a timeout ends with EINTR also without a signal: whenever
+ * io_uring completes a request that this thread has submitted, as limit() does. */
+static bool read_line(int fd, char *line, size_t size)
+{
+	size_t length = 0;
+	ssize_t n;
+
+	while (length < size - 1 && !memchr(line, '\n', length)) {
+		n = recv(fd, line + length, size - 1 - length, 0);
+		if (n > 0)
+			length += n;
+		else if (!n || errno != EINTR)
+			break;
+	}
+	line[length] = '\0';
+	line[strcspn(line, "\r\n")] = '\0';
+	return length;
+}
+
+static void send_all(int fd, const char *words, size_t size)
+{
+	size_t sent = 0;
+	ssize_t n;
+
+	while (sent < size) {
+		n = send(fd, words + sent, size - sent, MSG_NOSIGNAL);
+		if (n >= 0)
+			sent += n;
+		else if (errno != EINTR)
+			return;
+	}
+}
+
+static void serve(int fd)
+{
+	char line[64], *words = NULL;
+	size_t size;
+	FILE *client;
+
+	if (!read_line(fd, line, sizeof(line)))
+		return;
+	client = open_memstream(&words, &size);
+	if (!client)
+		return;
+	answer(line, client);
+	if (!fclose(client))
+		send_all(fd, words, size);
+	free(words);
+}
+
 static void *run(void *arg)
 {
 	struct timeval timeout = { .tv_sec = CLIENT_SECONDS };
-	FILE *client;
 	int fd;
 
 	(void)arg;
@@ -83,13 +126,8 @@ static void *run(void *arg)
 			continue;
 		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
 		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
-		client = fdopen(fd, "r+");
-		if (client) {
-			serve(client);
-			fclose(client);
-		} else {
-			close(fd);
-		}
+		serve(fd);
+		close(fd);
 	}
 	return NULL;
 }

@@ -1,10 +1,14 @@
 """Tests of the cache's control socket: its metrics, and the limit of its memory."""
+import array
+import fcntl
 import os
 import pathlib
 import random
+import signal
 import socket
 import subprocess
 import sys
+import termios
 import threading
 
 import nbd
@@ -13,15 +17,24 @@ from server import BLOCK, MIB, POOL, Skip, expect, is_device
 from shadow import Shadow
 
 
-def command(m, line):
+def connect(m):
     client = socket.socket(socket.AF_UNIX)
     client.connect(f'{m.top}/control')
-    client.sendall(line.encode() + b'\n')
+    return client
+
+
+def receive(client):
     answer = b''
     while part := client.recv(65536):
         answer += part
     client.close()
     return answer.decode()
+
+
+def command(m, line):
+    client = connect(m)
+    client.sendall(line.encode() + b'\n')
+    return receive(client)
 
 
 def test_metrics(m):
@@ -49,6 +62,30 @@ def test_metrics(m):
     expect(command(m, 'stats').endswith('# EOF\n'), 'a new server')
     m.stop()
     expect(not os.path.exists(f'{m.top}/control'), 'the socket remains')
+
+
+def read_by_peer(client):
+    """Waits until the other side has read what was sent."""
+    unread = array.array('i', [1])
+    while unread[0]:
+        fcntl.ioctl(client, termios.TIOCOUTQ, unread)
+
+
+def test_control_goes_on_after_interruptions(m):
+    """A stop interrupts a socket call that has a timeout, as completions of io_uring
+    do: without a signal handler."""
+    m.make_disk(8 * MIB)
+    m.start(f'control={m.top}/control')
+    for _ in range(20):
+        client = connect(m)
+        for part in b'sta', b't', b's\n':
+            client.sendall(part)
+            if part != b's\n':
+                read_by_peer(client)
+                m.server.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, m.server.pid, os.WSTOPPED)
+                m.server.send_signal(signal.SIGCONT)
+        expect(receive(client).endswith('# EOF\n'), 'no answer')
 
 
 def test_control_is_at_an_unused_path(m):

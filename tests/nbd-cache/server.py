@@ -147,6 +147,10 @@ class Machine:
             client.close()
         self.clients.clear()
 
+    def state(self):
+        status = self.server.poll() if self.server else 'none'
+        return f'server: {"runs" if status is None else status}'
+
     def log(self):
         log = self.top / 'log'
         return log.read_text() if log.exists() else ''
