@@ -62,10 +62,16 @@ static int local_enter(const struct daxpin_ofi_local *local)
 
 /* -------------------------------------------------------------- open, close */
 
+/*
+ * FI_LOCAL_MR of API versions before 1.5, which a caller's info may have. The headers
+ * of libfabric 2 warn of the name.
+ */
+#define LOCAL_MR_BEFORE_1_5	(1ULL << 55)
+
 static bool local_needs_regions(const struct fi_info *info)
 {
 	return info->domain_attr->mr_mode & FI_MR_LOCAL ||
-	       info->mode & FI_LOCAL_MR;
+	       info->mode & LOCAL_MR_BEFORE_1_5;
 }
 
 static int local_check_info(const struct fi_info *info,
