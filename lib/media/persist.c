@@ -154,12 +154,9 @@ __attribute__((noinline))
 static int flush_pages(struct dp_persist *persist, const void *from,
 		       uint64_t size)
 {
-	uintptr_t begin = (uintptr_t)from & ~(uintptr_t)4095;
-	uintptr_t end = dp_round_up((uintptr_t)from + size, 4096);
 	DP_UNCANCELLED();
 
-	return remember_error(persist,
-			      dp_os_msync((void *)begin, end - begin));
+	return remember_error(persist, dp_os_msync(from, size));
 }
 
 int dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)

@@ -134,7 +134,8 @@ void dp_os_unmap(void *base, uint64_t size);
 /* Map zeroed memory for this process alone: in a forked child it is zeroed again. */
 int dp_os_map_for_process(uint64_t size, void **ret_base);
 int dp_os_advise(void *base, uint64_t size, int advice);
-int dp_os_msync(void *base, uint64_t size);
+/* Write the pages that the range is in. */
+int dp_os_msync(const void *from, uint64_t size);
 /* Copy from a mapping; poison that the kernel knows is -EIO, not SIGBUS. */
 int dp_os_copy_checked(void *to, const void *from, uint64_t size);
 /* The same by a pipe that was made earlier, for callers that must not fail because no

@@ -222,9 +222,9 @@ int dp_os_advise(void *base, uint64_t size, int advice)
 	return 0;
 }
 
-int dp_os_msync(void *base, uint64_t size)
+int dp_os_msync(const void *from, uint64_t size)
 {
-	(void)base;
+	(void)from;
 	(void)size;
 	return -ENOSYS;
 }
