@@ -168,6 +168,10 @@ static int report_stale(struct dp_audit *audit, const struct dp_audit_root *root
 	};
 
 	audit->report->summary.roots_stale++;
+	if (root->block == DP_ROOT_GONE)
+		return dp_report_finding(audit->report, finding,
+					 "root slot %u is stale: what it named is gone",
+					 root->slot);
 	if (root->object)
 		return dp_report_finding(audit->report, finding,
 					 "root slot %u is stale: no object at 0x%llx, which it names, is live",

@@ -345,7 +345,7 @@ static int recover_load_lanes(struct daxpin_pool *pool,
 }
 
 /*
- * Count a root if the extent that it names exists. Otherwise (after a repair) the root
+ * Count a root if the extent that it names exists. Otherwise (after a repair) its name
  * remains, and daxpin_root() returns -ESTALE for it (D14).
  */
 static bool recover_count_root(void *arg, struct dp_root_word word)
@@ -459,7 +459,8 @@ static int recover_allocate_missing(struct daxpin_pool *pool,
 	return ret;
 }
 
-/* The first stores: the last owner's committed entries, then the next epoch. */
+/* The first stores: the last owner's committed entries, roots whose extents are gone,
+ * then the next epoch. */
 static int recover_take_over(struct daxpin_pool *pool,
 			     const struct dp_errmsg *errmsg)
 {
@@ -468,8 +469,10 @@ static int recover_take_over(struct daxpin_pool *pool,
 
 	if (!pool->media.readonly)
 		ret = dp_lanes_recover(&pool->lanes, epoch);
-	if (!ret && !pool->media.readonly && !pool->media.degraded)
+	if (!ret && !pool->media.readonly && !pool->media.degraded) {
 		dp_pool_remove_left(&pool->media);
+		ret = dp_roots_write_gone(&pool->roots);
+	}
 	if (!ret && !pool->media.readonly)
 		ret = dp_pool_remove_unfinished(&pool->media, errmsg);
 	return ret ? ret : dp_pool_own(&pool->media, errmsg);

@@ -375,6 +375,7 @@ static_assert(2 * sizeof(struct dp_super) == DP_SUPER_SIZE &&
  * (low 15 bits of the descriptor's). Block 0 (the superblock, never an extent) means
  * that the slot is free and its name unused. If bit 47 is 1 the root names an object of
  * a slab: bits 0-39 are its pool address / 16, which is not 0, and 40-46 are 0.
+ * DP_ROOT_GONE is the block of a name whose extent or object no longer exists.
  */
 struct dp_root {
 	char name[DP_ROOT_NAME_MAX];	/* NUL-padded, at least one NUL */
@@ -382,6 +383,7 @@ struct dp_root {
 	uint64_t name_check;		/* durable before the word, like the name */
 };
 
+#define DP_ROOT_GONE		1u	/* in the superblock, so never an extent */
 #define DP_ROOT_GEN_MASK	0x7fffull
 #define DP_ROOT_GEN_SHIFT	32
 #define DP_ROOT_OBJECT		(1ull << 47)

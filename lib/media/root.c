@@ -44,6 +44,8 @@
 #define CLAIMED		1ull
 #define NAMES_ONE	2ull
 
+static const struct dp_root_word root_gone = { .block = DP_ROOT_GONE };
+
 /* After this many searches that a change of names made invalid, take the mutex. */
 #define LOOKUP_TRIES	8u
 
@@ -348,10 +350,32 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 			ret = 0;
 		}
 		word = root_word(roots, i);
-		if (!ret && word.block)
+		if (!ret && word.block) {
 			roots->slot[i].counted = fn(arg, word);
+			if (!roots->slot[i].counted)
+				root_set_word(roots, i, root_gone);
+		}
 	}
 	free(copy);
+	return ret;
+}
+
+/* Generations have 15 bits in a root's word. So the old word would name another extent
+ * once its block was reused often enough (D14). */
+int dp_roots_write_gone(struct dp_roots *roots)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < DP_ROOTS; i++) {
+		uint64_t *word = &roots->media[i].word;
+		uint64_t gone = dp_root_encode(roots->seed, i, root_gone);
+
+		if (!dp_root_names(roots, i, root_gone) || *word == gone)
+			continue;
+		dp_persist_store(roots->persist, word, gone);
+		ret = dp_persist_flush(roots->persist, word, sizeof(*word));
+	}
+	dp_persist_fence(roots->persist);
 	return ret;
 }
 

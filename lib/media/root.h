@@ -55,7 +55,8 @@ void dp_roots_fini(struct dp_roots *roots);
 
 /*
  * Read the directory as it will be when the pending lanes are applied. fn returns
- * whether the extent that a root names exists, and counts the root there. If degraded,
+ * whether the extent that a root names exists, and counts the root there. If it does not
+ * exist, the root is DP_ROOT_GONE in memory from now on. If degraded,
  * damaged slots are skipped: no name leads to them, and no new name uses them.
  *
  * -EIO		the directory is unreadable
@@ -66,6 +67,14 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 		  bool degraded,
 		  bool (*fn)(void *arg, struct dp_root_word word), void *arg,
 		  const struct dp_errmsg *errmsg);
+
+/*
+ * Make the word of each root whose extent or object dp_roots_load() has not found
+ * durable as DP_ROOT_GONE. No block may have been reused since then.
+ *
+ * -EIO
+ */
+int dp_roots_write_gone(struct dp_roots *roots);
 
 /* Is that value, at that offset in segment 0, a valid root word? */
 bool dp_roots_accept(const struct dp_roots *roots, uint64_t offset,

@@ -341,6 +341,10 @@ static void check_root(struct daxpin_pool *pool, uint32_t index)
 	assert(whole);
 	if (slot.claimed)
 		return;
+	/* Other opens do not write that a root is gone. */
+	if (slot.word.block == DP_ROOT_GONE &&
+	    (pool->media.readonly || pool->media.degraded))
+		return;
 	assert(word.block == slot.word.block && word.gen == slot.word.gen);
 	assert(word.object == slot.word.object);
 	if (!slot.counted)

@@ -868,14 +868,21 @@ static void a_damaged_root_is_refused(void **state)
 	close_pool(f);
 }
 
-/* This is the state after a repair: the name is left, but leads to no extent. */
-static void a_root_whose_extent_is_gone_is_stale(void **state)
+static void patch_word(struct fixture *f, struct daxpin_extent extent,
+		       struct dp_word word)
 {
-	struct fixture *f = *state;
+	struct dp_lane_entry entry = descriptor_entry(f, extent.addr / 4096, word);
+
+	patch(f, entry.addr / (32 * MIB), entry.addr % (32 * MIB),
+	      &entry.value, 8);
+}
+
+/* Leaves the state after a repair: there is a name, but it leads to no extent. Returns
+ * the extent that it had; the pool is closed. */
+static struct daxpin_extent stale_root(struct fixture *f)
+{
 	struct dp_word none = { DP_KIND_FREE, 1, 9, 0 };
-	struct names names = { .most = -1 };
-	struct dp_lane_entry entry;
-	struct daxpin_extent extent, found;
+	struct daxpin_extent extent;
 	struct daxpin_op op;
 
 	open_pool(f);
@@ -883,9 +890,18 @@ static void a_root_whose_extent_is_gone_is_stale(void **state)
 	op = root("name", extent);
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	close_pool(f);
-	entry = descriptor_entry(f, extent.addr / 4096, none);
-	patch(f, entry.addr / (32 * MIB), entry.addr % (32 * MIB),
-	      &entry.value, 8);
+	patch_word(f, extent, none);
+	return extent;
+}
+
+static void a_root_whose_extent_is_gone_is_stale(void **state)
+{
+	struct fixture *f = *state;
+	struct names names = { .most = -1 };
+	struct daxpin_extent found;
+	struct daxpin_op op;
+
+	stale_root(f);
 	open_pool(f);
 	dp_invariants(f->pool);
 	assert_int_equal(daxpin_root(f->pool, "name", &found), -ESTALE);
@@ -896,6 +912,41 @@ static void a_root_whose_extent_is_gone_is_stale(void **state)
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	assert_root(f, "name", op.extent);
 	dp_invariants(f->pool);
+	close_pool(f);
+}
+
+/* A root has 15 bits of a generation. */
+static void a_stale_root_names_no_later_extent(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent was = stale_root(f), extent, found;
+	struct daxpin_op op;
+	uint32_t reused = 0;
+
+	open_pool(f);
+	while (reused <= DP_ROOT_GEN_MASK) {
+		extent = live(f, 4096);
+		reused += extent.addr == was.addr;
+		assert_int_equal(daxpin_root(f->pool, "name", &found), -ESTALE);
+		op = retire(extent);
+		assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	}
+	close_pool(f);
+}
+
+/* The same, if generations were reached in other opens. */
+static void a_root_stays_stale(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent was = stale_root(f), found;
+	struct dp_word same = { DP_KIND_DATA, 1, was.gen & DP_WORD_GEN_MASK, 0 };
+
+	open_pool(f);
+	close_pool(f);
+	patch_word(f, was, same);
+	open_pool(f);
+	dp_invariants(f->pool);
+	assert_int_equal(daxpin_root(f->pool, "name", &found), -ESTALE);
 	close_pool(f);
 }
 
@@ -1104,6 +1155,8 @@ int main(void)
 		     closed_setup),
 		TEST(a_damaged_root_is_refused, closed_setup),
 		TEST(a_root_whose_extent_is_gone_is_stale, closed_setup),
+		TEST(a_stale_root_names_no_later_extent, closed_setup),
+		TEST(a_root_stays_stale, closed_setup),
 		TEST(roots_can_be_listed, fixture_setup),
 		TEST(errmsg_and_failed_name_the_operation_that_fails, fixture_setup),
 		TEST(errmsg_of_einval_names_the_cause, fixture_setup),
