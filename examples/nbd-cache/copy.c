@@ -19,18 +19,29 @@ static unsigned int users;		/* caches that are open */
 static struct sigaction before;
 static _Thread_local sigjmp_buf *volatile copying;
 
+static void do_before(int signal, siginfo_t *info, void *context)
+{
+	if (before.sa_flags & SA_SIGINFO) {
+		before.sa_sigaction(signal, info, context);
+	} else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
+		before.sa_handler(signal);
+	} else {
+		sigaction(SIGBUS, &before, NULL);
+		raise(signal);		/* delivered when the handler returns */
+	}
+}
+
 static void on_sigbus(int signal, siginfo_t *info, void *context)
 {
 	const ucontext_t *interrupted = context;
 
-	(void)signal;
-	(void)info;
-	if (copying) {
-		/* The jump does not do that, and SIGBUS would remain blocked. */
-		pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
-		siglongjmp(*copying, 1);
+	if (!copying) {
+		do_before(signal, info, context);
+		return;
 	}
-	sigaction(SIGBUS, &before, NULL);	/* the load is repeated */
+	/* The jump does not do that, and SIGBUS would remain blocked. */
+	pthread_sigmask(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
+	siglongjmp(*copying, 1);
 }
 
 void copy_start(void)
