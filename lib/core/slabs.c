@@ -64,15 +64,16 @@ static int slab_read(struct daxpin_pool *pool, const struct dp_slab_extent *exte
 		dp_segment_view(&pool->media.segments, extent->segment);
 	uint64_t offset = (uint64_t)extent->block << DP_BLOCK_SHIFT;
 	uint64_t size = count * sizeof(*words);
-	char name[64];
+	char name[96];
 	int ret = dp_badblocks_read(view, offset, words, size);
 
 	if (!ret) {
 		dp_lanes_patch(&pool->lanes, addr, size, (char *)words);
 		return 0;
 	}
-	snprintf(name, sizeof(name), "segment %u: the slab at block %u",
-		 extent->segment, extent->block);
+	snprintf(name, sizeof(name),
+		 "segment %u: which objects of %u bytes are live in the slab at block %u",
+		 extent->segment, dp_slab_shape(extent->class).size, extent->block);
 	return dp_badblocks_fail(view, ret, offset, size, name, errmsg);
 }
 

@@ -197,6 +197,20 @@ static void words_that_cannot_be_read_have_no_cure(void **state)
 	assert_int_equal(fingerprint(f->path), before);
 }
 
+static void an_open_reports_words_that_cannot_be_read(void **state)
+{
+	struct fixture *f = *state;
+
+	put_poison(f, 1, AT);
+	assert_open_fails(f, -EIO, "which objects of 64 bytes are live in the slab at block 600");
+	assert_says(f, "segment 1");
+	f->options.flags = DAXPIN_POOL_DEGRADED;
+	open_pool(f);
+	assert_int_equal(pool_info(f).slab_bytes, 0);
+	assert_int_equal(pool_info(f).quarantined_bytes, DP_SLAB_SIZE);
+	close_pool(f);
+}
+
 /* Only the block of the words is needed to know the objects. */
 static void a_bad_block_behind_the_words_is_damage_of_data(void **state)
 {
@@ -357,6 +371,7 @@ int main(void)
 		TEST(each_run_of_damaged_words_is_a_finding),
 		TEST(bits_past_the_last_object_are_cleared),
 		TEST(words_that_cannot_be_read_have_no_cure),
+		TEST(an_open_reports_words_that_cannot_be_read),
 		TEST(a_bad_block_behind_the_words_is_damage_of_data),
 		TEST(a_slab_in_a_hole_is_damaged_and_gets_blocks),
 		TEST(roots_of_objects_are_found_or_stale),
