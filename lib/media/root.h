@@ -55,8 +55,8 @@ void dp_roots_fini(struct dp_roots *roots);
 
 /*
  * Read the directory as it will be when the pending lanes are applied. fn returns
- * whether the extent that a root names exists, and counts the root there. If it does not
- * exist, the root is DP_ROOT_GONE in memory from now on. If degraded,
+ * whether the extent that a root names exists, and counts the root there. If it does
+ * not exist, the root is DP_ROOT_GONE in memory from now on. If degraded,
  * damaged slots are skipped: no name leads to them, and no new name uses them.
  *
  * -EIO		the directory is unreadable

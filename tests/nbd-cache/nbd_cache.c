@@ -695,8 +695,8 @@ static void leave(int signal)
 	siglongjmp(outside, 1);
 }
 
-/* The action that the program had set is taken, and is there again after the close. That
- * of the cache remains until then. */
+/* The action that the program had set is taken, and is there again after the close.
+ * That of the cache remains until then. */
 static void a_bus_error_of_others_is_theirs(void **state)
 {
 	struct sigaction action = { .sa_handler = leave }, old, after;
