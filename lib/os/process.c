@@ -21,7 +21,9 @@ bool dp_os_is_own_thread(int thread)
 	return !syscall(SYS_tgkill, getpid(), thread, 0);
 }
 
-bool dp_os_share_files(int thread, int other)
+enum dp_tristate dp_os_share_files(int thread, int other)
 {
-	return !syscall(SYS_kcmp, thread, other, KCMP_FILES, 0, 0);
+	long order = syscall(SYS_kcmp, thread, other, KCMP_FILES, 0, 0);
+
+	return order < 0 ? DP_UNKNOWN : order ? DP_NO : DP_YES;
 }

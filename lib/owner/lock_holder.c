@@ -29,13 +29,12 @@ struct search {
 	void *arg;
 	struct dp_lock_unseen unseen;
 	int pid, thread;		/* whose turn it is */
-	int table;			/* the thread of that process whose descriptors
-					   were examined last, or 0 */
+	int first_table, table;		/* the threads of that process whose descriptors
+					   were examined first and last, or 0 */
 	bool has_maps, is_unseen, is_cut;	/* of that process */
 	char *text;
 	size_t text_size;
 	struct dp_lock_use use[DP_LOCK_USES];	/* of that thread, by kind */
-	struct dp_lock_use before[DP_LOCK_USES];	/* of the thread before it */
 };
 
 /* --------------------------------------------------- what cannot be examined */
@@ -138,17 +137,13 @@ static bool holder_is_file(const struct search *search, int index, dev_t dev, in
 	return file->ino == ino && file->dev == dev;
 }
 
-/* The index of the file that is at `at`, if `name` could be its name; -1: none. */
-static int holder_find_file(const struct search *search, const char *name,
-			    const char *at)
+/* Is the file of that index, whose name was compared, at this path? */
+static bool holder_is_file_at(const struct search *search, int index, const char *path)
 {
-	int index = holder_index(search, name);
 	struct stat stat;
 
-	if (index < 0 || dp_os_stat(at, &stat) ||
-	    !holder_is_file(search, index, stat.st_dev, stat.st_ino))
-		return -1;
-	return index;
+	return !dp_os_stat(path, &stat) &&
+	       holder_is_file(search, index, stat.st_dev, stat.st_ino);
 }
 
 /* ------------------------------------------------------------- one process */
@@ -243,7 +238,7 @@ static void holder_look_at_ring(struct search *search, const char *fd)
 		index = holder_index(search, file + 2);
 		if (index < 0)
 			continue;
-		if (holder_find_file(search, file + 2, file + 2) >= 0)
+		if (holder_is_file_at(search, index, file + 2))
 			holder_note(search, DP_LOCK_USE_RING, atoi(fd), index);
 		else if (search->files->patient && !holder_is_visible(search, file + 2))
 			holder_note(search, DP_LOCK_USE_RING_PERHAPS, atoi(fd), index);
@@ -297,8 +292,9 @@ static int holder_look_at_fd(const char *fd, void *arg)
 		holder_look_at_socket(search, fd);
 		return 0;
 	}
-	index = holder_find_file(search, link, path);
-	if (index >= 0 && holder_has_flock(search, fd))
+	index = holder_index(search, link);
+	if (index >= 0 && holder_is_file_at(search, index, path) &&
+	    holder_has_flock(search, fd))
 		holder_note(search, DP_LOCK_USE_DESCRIPTOR, atoi(fd), index);
 	return 0;
 }
@@ -324,27 +320,25 @@ static void holder_look_at_maps(struct search *search)
 	}
 }
 
-/* Is it what the thread before has, too? Then it is one table that both use, and the
- * kernel did not say so. */
-static bool holder_is_repeated(const struct search *search, enum dp_lock_use_kind kind)
-{
-	const struct dp_lock_use *use = &search->use[kind];
-	const struct dp_lock_use *before = &search->before[kind];
-
-	return use->fd >= 0 && use->fd == before->fd && use->count == before->count &&
-	       use->file == before->file;
-}
-
 static int holder_report(struct search *search)
 {
 	int ret = 0;
 
 	for (uint32_t i = 0; !ret && i < DP_LOCK_USES; i++)
-		if (search->use[i].count && !holder_is_repeated(search, i))
+		if (search->use[i].count)
 			ret = search->fn(&search->use[i], search->arg);
-	memcpy(search->before, search->use, sizeof(search->use));
 	memset(search->use, 0, sizeof(search->use));
 	return ret;
+}
+
+/* Has the thread a table of descriptors that was examined already? A copy is another
+ * table, which can be in use for longer. If the kernel does not say which it is, the
+ * thread is examined, and what it has is listed once more. */
+static bool holder_was_examined(const struct search *search)
+{
+	return search->table &&
+	       (dp_os_share_files(search->first_table, search->thread) == DP_YES ||
+		dp_os_share_files(search->table, search->thread) == DP_YES);
 }
 
 /* An entry of /proc/PID/task. A thread can have descriptors of its own (unshare(2) with
@@ -360,9 +354,11 @@ static int holder_look_at_thread(const char *name, void *arg)
 		return 0;
 	if (!search->has_maps)
 		holder_look_at_maps(search);
-	if (search->table && dp_os_share_files(search->table, search->thread))
+	if (holder_was_examined(search))
 		return holder_report(search);
 	search->table = search->thread;
+	if (!search->first_table)
+		search->first_table = search->thread;
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/fd", search->pid,
 		 search->thread);
 	dir = dp_os_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
@@ -383,9 +379,8 @@ static int holder_look_at_process(const char *name, void *arg)
 	if (search->pid <= 0)
 		return 0;
 	search->thread = search->pid;
-	search->table = 0;
+	search->first_table = search->table = 0;
 	search->has_maps = search->is_unseen = search->is_cut = false;
-	memset(search->before, 0, sizeof(search->before));
 	snprintf(path, sizeof(path), "/proc/%d/task", search->pid);
 	dir = dp_os_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY, 0);
 	ret = dir < 0 ? dir : dp_os_list(dir, holder_look_at_thread, search);

@@ -113,9 +113,9 @@ bool dp_os_is_own_thread(int thread)
 	return thread == machine.pid;
 }
 
-bool dp_os_share_files(int thread, int other)
+enum dp_tristate dp_os_share_files(int thread, int other)
 {
-	return thread == other;
+	return thread == other ? DP_YES : DP_NO;
 }
 
 int dp_os_netlink(int protocol)

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include "os/process.h"
 #include "owner/rdma_devices.h"
 #include "util/util.h"
 
@@ -37,6 +38,15 @@ bool __wrap_dp_devices_none_is_open(void);
 bool __wrap_dp_devices_none_is_open(void)
 {
 	return !devices_are_hidden && __real_dp_devices_none_is_open();
+}
+
+static bool kcmp_is_missing;		/* as in a kernel without it */
+
+enum dp_tristate __real_dp_os_share_files(int thread, int other);
+enum dp_tristate __wrap_dp_os_share_files(int thread, int other);
+enum dp_tristate __wrap_dp_os_share_files(int thread, int other)
+{
+	return kcmp_is_missing ? DP_UNKNOWN : __real_dp_os_share_files(thread, other);
 }
 
 /* --------------------------------------- a dead owner, and a child that outlives it */
@@ -136,6 +146,7 @@ struct list {
 	pid_t child;
 	uint32_t kinds;			/* a bit each: of the child, or of no process */
 	bool thread_is_named;
+	uint32_t tables;		/* of descriptors, in that child */
 	char unknown[4000];		/* the sentences of that kind */
 };
 
@@ -152,6 +163,7 @@ static void note(const struct daxpin_leftover *leftover, void *arg)
 	if (leftover->pid && leftover->pid != list->child)
 		return;
 	list->kinds |= 1u << leftover->kind;
+	list->tables += leftover->kind == DAXPIN_LEFTOVER_DESCRIPTOR;
 	snprintf(words, sizeof(words), " of process %d (", list->child);
 	if (!strncmp(leftover->sentence, "thread ", 7) &&
 	    strstr(leftover->sentence, words))
@@ -211,6 +223,70 @@ static void descriptors_of_a_thread_alone_are_found(void **state)
 	assert_true(has(&list, DAXPIN_LEFTOVER_DESCRIPTOR));
 	assert_true(has(&list, DAXPIN_LEFTOVER_MAPPING));
 	assert_true(list.thread_is_named);
+}
+
+#define COPIES		3
+
+static void *keep_a_copy(void *arg)
+{
+	if (arg && unshare(CLONE_FILES))
+		result_of_thread = -errno;
+	pthread_barrier_wait(&both);
+	pause_forever();
+	return NULL;
+}
+
+/* Threads that have a table like that of the main thread: it is the same, or a copy. */
+static int keep_in_threads(void *copy)
+{
+	pthread_t thread;
+
+	result_of_thread = 0;
+	if (pthread_barrier_init(&both, NULL, COPIES + 1))
+		return -1;
+	for (int i = 0; i < COPIES; i++)
+		if (pthread_create(&thread, NULL, keep_a_copy, copy))
+			return -1;
+	pthread_barrier_wait(&both);
+	return result_of_thread;
+}
+
+static int keep_copies(struct fixture *f)
+{
+	return keep_in_threads(f);
+}
+
+static int keep_one_table(struct fixture *f)
+{
+	(void)f;
+	return keep_in_threads(NULL);
+}
+
+static void copies_of_a_table_of_descriptors_are_listed(void **state)
+{
+	struct family family = leave_child(*state, keep_copies);
+	struct list list;
+
+	assert_true(list_all(&family, &list) > 0);
+	end_family(&family);
+	assert_int_equal(list.tables, COPIES + 1);
+	assert_true(list.thread_is_named);
+}
+
+/* But with a kernel that does not say so, it is listed for each of them. */
+static void a_table_that_threads_share_is_listed_once(void **state)
+{
+	struct family family = leave_child(*state, keep_one_table);
+	struct list list, blind;
+
+	assert_true(list_all(&family, &list) > 0);
+	kcmp_is_missing = true;
+	assert_true(list_all(&family, &blind) > 0);
+	kcmp_is_missing = false;
+	end_family(&family);
+	assert_int_equal(list.tables, 1);
+	assert_false(list.thread_is_named);
+	assert_int_equal(blind.tables, COPIES + 1);
 }
 
 /* Waits until the main thread, which calls this thread's process its own, has ended. */
@@ -466,7 +542,7 @@ static int teardown(void **state)
 	end_living();
 	memory_max = SIZE_MAX;
 	netlink_error = 0;
-	devices_are_hidden = false;
+	devices_are_hidden = kcmp_is_missing = false;
 	return fixture_teardown(state);
 }
 
@@ -475,6 +551,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(descriptors_of_a_thread_alone_are_found),
+		TEST(copies_of_a_table_of_descriptors_are_listed),
+		TEST(a_table_that_threads_share_is_listed_once),
 		TEST(the_threads_of_an_ended_main_thread_are_found),
 		TEST(an_owner_whose_main_thread_ended_is_alive),
 		TEST(mappings_after_many_others_are_found),
