@@ -240,7 +240,9 @@ int dp_segments_add_to_anchor(const struct dp_segments *segments, uint32_t first
 		return first ? 0 : dp_anchor_add(anchor, &device, 1, errmsg);
 	fd = calloc(count, sizeof(*fd));
 	if (!fd)
-		return -ENOMEM;
+		return dp_fail(errmsg, -ENOMEM,
+			       "%s: no memory for a list of %u descriptors, which keeps the files locked while a ring has them: free some, and try again",
+			       segments->source->path, count);
 	for (uint32_t i = 0; i < count; i++)
 		fd[i] = dp_segment_fd(segments, first + i);
 	ret = dp_anchor_add(anchor, fd, count, errmsg);
