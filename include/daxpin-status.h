@@ -21,7 +21,8 @@ struct daxpin_status;
 struct daxpin_status_info {
 	size_t size;			/* sizeof(struct daxpin_status_info) */
 	uint32_t alive;			/* enum daxpin_tristate: the owner is a living
-					   process; UNKNOWN: another pid namespace */
+					   process; UNKNOWN: it is in another pid
+					   namespace, or /proc hides it */
 	uint32_t pid;			/* of the owner, in its own namespace */
 	uint64_t age_ns;		/* of the figures; UINT64_MAX: written before
 					   the machine was started */
@@ -79,7 +80,7 @@ struct daxpin_status_job {
  *		keeps none
  * -EPERM	the page belongs to a user who is neither root, nor this process's,
  *		nor the owner of the pool's directory
- * -EPROTONOSUPPORT  written by a newer daxpin
+ * -EPROTONOSUPPORT  the page has a version that this library does not read
  * -EUCLEAN	the page is damaged, or of other files than the pool's
  */
 int daxpin_status_open(const char *path, char *errmsg, size_t errmsg_size,

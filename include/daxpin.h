@@ -256,6 +256,10 @@ struct daxpin_pool_info {
 	uint64_t slab_bytes;		/* of the extents that have them */
 	uint64_t objects;		/* live ones */
 	int status_error;		/* why there is no status page, or 0 */
+	/* Small objects, continued: */
+	uint64_t object_bytes;		/* of the live ones, by their classes' sizes */
+	uint64_t partial_slab_bytes;	/* of the extents that have live ones, and
+					   space for more */
 };
 
 /*

@@ -90,7 +90,9 @@ class _PoolInfo(c.Structure):
                 ('retired_bytes', c.c_uint64), ('deferred_frees', c.c_uint64),
                 ('publishes', c.c_uint64), ('no_space', c.c_uint64),
                 ('max_bytes', c.c_uint64), ('slab_bytes', c.c_uint64),
-                ('objects', c.c_uint64), ('status_error', c.c_int)]
+                ('objects', c.c_uint64), ('status_error', c.c_int),
+                ('object_bytes', c.c_uint64),
+                ('partial_slab_bytes', c.c_uint64)]
 
 
 class _Op(c.Structure):

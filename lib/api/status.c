@@ -125,6 +125,8 @@ DP_EXPORT int daxpin_status_pool(const struct daxpin_status *status,
 		.deferred_frees = f->deferred_frees, .publishes = f->publishes,
 		.no_space = f->no_space, .max_bytes = f->max_bytes,
 		.slab_bytes = f->slab_bytes, .objects = f->objects,
+		.object_bytes = f->object_bytes,
+		.partial_slab_bytes = f->partial_slab_bytes,
 	};
 	memcpy(info.uuid, status->copy.header.uuid, sizeof(info.uuid));
 	return dp_return_versioned(ret_info, &info, sizeof(info));

@@ -69,7 +69,8 @@ struct daxpin_pool_info dp_info_now(struct daxpin_pool *pool)
 		.movable = media->movable,
 		.dirty_shutdown = media->flushed.dirty,
 		.slab_bytes = objects.slabs * DP_SLAB_SIZE,
-		.objects = objects.live,
+		.partial_slab_bytes = objects.partial * DP_SLAB_SIZE,
+		.objects = objects.live, .object_bytes = objects.live_bytes,
 		.status_error = pool->status_error,
 	};
 

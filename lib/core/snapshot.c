@@ -53,6 +53,8 @@ static void snapshot_figures(struct daxpin_pool *pool,
 		.publishes = info.publishes, .no_space = info.no_space,
 		.max_bytes = info.max_bytes,
 		.slab_bytes = info.slab_bytes, .objects = info.objects,
+		.object_bytes = info.object_bytes,
+		.partial_slab_bytes = info.partial_slab_bytes,
 	};
 	pthread_mutex_lock(&pool->media.super_mutex);
 	ret_figures->contexts = pool->media.super.owner.contexts;

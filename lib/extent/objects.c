@@ -664,14 +664,19 @@ void dp_objects_reopen(struct dp_objects *objects)
 
 struct dp_object_counts dp_objects_count(struct dp_objects *objects)
 {
-	struct dp_object_counts counts = { 0, 0 };
+	struct dp_object_counts counts = { .slabs = 0 };
 	struct dp_slab *slab = NULL;
 
 	while ((slab = objects_made_before(objects, slab))) {
+		uint32_t live = dp_slab_live_count(slab);
+
 		if (dp_slab_place(slab) == DP_SLAB_NEW)
 			continue;
 		counts.slabs++;
-		counts.live += dp_slab_live_count(slab);
+		counts.partial += live && live < dp_slab_objects(slab);
+		counts.live += live;
+		counts.live_bytes += (uint64_t)live * dp_slab_object_size(slab);
 	}
+	assert(counts.partial <= counts.slabs);
 	return counts;
 }

@@ -109,7 +109,9 @@ struct dp_slab *dp_slab_take_unused(struct dp_objects *objects,
 /* The slabs in use and the objects that are live on media; a snapshot. */
 struct dp_object_counts {
 	uint64_t slabs;
+	uint64_t partial;		/* with live objects, and others */
 	uint64_t live;
+	uint64_t live_bytes;
 };
 struct dp_object_counts dp_objects_count(struct dp_objects *objects);
 

@@ -130,6 +130,11 @@ static inline uint32_t dp_slab_objects(const struct dp_slab *slab)
 	return slab->count;
 }
 
+static inline uint32_t dp_slab_object_size(const struct dp_slab *slab)
+{
+	return slab->size;
+}
+
 /* ------------------------------------------------------------------- an object */
 
 static inline uint64_t dp_object_rotate(uint64_t value, uint32_t shift)

@@ -377,10 +377,12 @@ static int status_read_header(const struct status_page *page,
 	if (n < (int64_t)sizeof(*header) ||
 	    memcmp(header->magic, DP_STATUS_MAGIC, sizeof(header->magic)))
 		return status_fail_damaged(page, "its beginning is not one");
-	if (header->version > DP_STATUS_VERSION)
+	if (header->version && header->version != DP_STATUS_VERSION)
 		return dp_fail(page->errmsg, -EPROTONOSUPPORT,
-			       "%s has version %u, and this library reads up to %u: use a newer daxpin",
-			       page->what, header->version, DP_STATUS_VERSION);
+			       "%s has version %u, and this library reads only version %u: use %s daxpin, or open the pool with this one, which replaces the page",
+			       page->what, header->version, DP_STATUS_VERSION,
+			       header->version > DP_STATUS_VERSION ? "a newer" :
+								     "an older");
 	if (!header->version || header->check != status_header_check(header) ||
 	    !header->slot_size || header->slot_size % DP_BLOCK_SIZE ||
 	    header->slot_size > DP_STATUS_SLOT_MAX)

@@ -10,7 +10,7 @@
 #include "pool/pool.h"
 
 #define DP_STATUS_MAGIC		"DPSTATUS"
-#define DP_STATUS_VERSION	1u
+#define DP_STATUS_VERSION	2u
 #define DP_STATUS_TURN		4088u	/* where the number of the newest one is */
 #define DP_STATUS_SLOTS		4096u	/* offset of the first of two slots */
 #define DP_STATUS_SLOT_MAX	(4u << 20)
@@ -65,7 +65,9 @@ struct dp_status_figures {
 	uint64_t max_bytes;
 	uint64_t slab_bytes;
 	uint64_t objects;
-	uint64_t reserved[3];
+	uint64_t object_bytes;
+	uint64_t partial_slab_bytes;
+	uint64_t zero;
 };
 
 /* At the beginning of a slot. The arrays follow in this order: segments, holders, jobs,
@@ -175,7 +177,7 @@ struct dp_status_copy {
  * -ENODATA          there is no page
  * -EPERM            a user made it who is neither root, nor this one, nor the owner of
  *                   the pool's directory
- * -EPROTONOSUPPORT  written by a newer daxpin
+ * -EPROTONOSUPPORT  the page has another version
  * -EUCLEAN          it is damaged, or of other files
  * others            as dp_source_find()
  */

@@ -231,6 +231,34 @@ static uint32_t count_bits(void)
 	return count;
 }
 
+static uint32_t count_bits_of(const struct m_slab *slab)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < M_OBJECTS; i++)
+		count += model.object[i].bit && model.object[i].slab == slab;
+	return count;
+}
+
+/* The live objects by their size, and the slabs that have live and other objects. */
+static void check_object_bytes(const struct daxpin_pool_info *info)
+{
+	uint64_t bytes = 0, partial = 0;
+
+	for (uint32_t i = 0; i < M_SLABS; i++) {
+		uint32_t count = count_bits_of(&model.slab[i]);
+
+		bytes += (uint64_t)count * model.slab[i].size;
+		partial += count && count < model.slab[i].count;
+	}
+	expect(info->object_bytes == bytes &&
+	       info->partial_slab_bytes == partial * 65536,
+	       "%llu bytes of objects and %llu of partial slabs, not %llu and %llu",
+	       (unsigned long long)info->object_bytes,
+	       (unsigned long long)info->partial_slab_bytes,
+	       (unsigned long long)bytes, (unsigned long long)partial * 65536);
+}
+
 static void check_objects(void)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
@@ -251,6 +279,7 @@ static void check_objects(void)
 	       (unsigned long long)info.slab_bytes,
 	       (unsigned long long)info.objects,
 	       (unsigned long long)slabs * 65536, walk.seen);
+	check_object_bytes(&info);
 }
 
 static uint32_t count_live(void)

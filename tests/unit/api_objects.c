@@ -120,6 +120,44 @@ static void zeroed_objects_are_zeroed(void **state)
 		assert_int_equal(at[i], 0);
 }
 
+/* ------------------------------------------------------------------- counters */
+
+static void assert_bytes(struct fixture *f, uint64_t objects, uint64_t partial)
+{
+	assert_int_equal(pool_info(f).object_bytes, objects);
+	assert_int_equal(pool_info(f).partial_slab_bytes, partial);
+}
+
+/* A slab is partial from its first live object until all of its objects are live, and
+ * reserved ones do not count. */
+static void the_bytes_of_objects_and_of_partial_slabs_are_counted(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t addr[64];
+	uint32_t count = 0;
+
+	assert_bytes(f, 0, 0);
+	addr[0] = object(f, 2000);
+	assert_int_equal(pool_info(f).slab_bytes, 65536);
+	assert_bytes(f, 0, 0);
+	assert_int_equal(change(f, DAXPIN_OP_OBJECT_KEEP, addr[count++]), 0);
+	assert_bytes(f, 2048, 65536);
+	do {
+		assert_true(count < 64);
+		addr[count] = live_object(f, 2000, 'x');
+		count++;
+	} while (pool_info(f).partial_slab_bytes);
+	assert_bytes(f, count * 2048, 0);
+	assert_int_equal(pool_info(f).slab_bytes, 65536);
+	addr[count++] = live_object(f, 100, 'x');
+	assert_bytes(f, (count - 1) * 2048 + 112, 65536);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_bytes(f, (count - 1) * 2048 + 112, 65536);
+	for (uint32_t i = 0; i < count; i++)
+		assert_int_equal(change(f, DAXPIN_OP_OBJECT_FREE, addr[i]), 0);
+	assert_bytes(f, 0, 0);
+}
+
 /* --------------------------------------------------------------------- states */
 
 static void only_kept_objects_survive_a_close(void **state)
@@ -732,6 +770,7 @@ int main(void)
 		TEST(each_size_from_1_to_2048_wastes_at_most_an_eighth),
 		TEST(sizes_0_and_2049_are_refused),
 		TEST(zeroed_objects_are_zeroed),
+		TEST(the_bytes_of_objects_and_of_partial_slabs_are_counted),
 		TEST(only_kept_objects_survive_a_close),
 		TEST(an_object_in_the_wrong_state_is_refused),
 		TEST(an_address_where_no_object_begins_is_refused),

@@ -498,7 +498,7 @@ static void a_changed_header_is_refused(void **state)
 	uint8_t byte;
 	int fd = open(page_path(f), O_RDWR | O_CLOEXEC);
 	struct daxpin_status *status;
-	const uint32_t newer = DP_STATUS_VERSION + 1;
+	const uint32_t newer = DP_STATUS_VERSION + 1, older = DP_STATUS_VERSION - 1;
 
 	for (size_t at = 0; at < sizeof(struct dp_status_header); at++) {
 		assert_int_equal(pread(fd, &byte, 1, at), 1);
@@ -510,7 +510,9 @@ static void a_changed_header_is_refused(void **state)
 		assert_int_equal(pwrite(fd, &byte, 1, at), 1);
 	}
 	patch(f, offsetof(struct dp_status_header, version), &newer, 4);
-	assert_no_page(f, -EPROTONOSUPPORT, "newer");
+	assert_no_page(f, -EPROTONOSUPPORT, "use a newer daxpin");
+	patch(f, offsetof(struct dp_status_header, version), &older, 4);
+	assert_no_page(f, -EPROTONOSUPPORT, "use an older daxpin");
 	assert_int_equal(ftruncate(fd, 100), 0);
 	assert_no_page(f, -EUCLEAN, "beginning");
 	close(fd);

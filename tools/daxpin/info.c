@@ -21,6 +21,17 @@ static void info_count(const char *name, uint64_t count)
 	printf("  %-16s %" PRIu64 "\n", name, count);
 }
 
+static void info_objects(const struct daxpin_pool_info *info)
+{
+	char slabs[SHOW_TEXT], partial[SHOW_TEXT], objects[SHOW_TEXT];
+
+	printf("  %-16s %s, %s of them partly in use\n", "slabs",
+	       show_bytes(info->slab_bytes, slabs),
+	       show_bytes(info->partial_slab_bytes, partial));
+	printf("  %-16s %" PRIu64 ", %s\n", "objects in them", info->objects,
+	       show_bytes(info->object_bytes, objects));
+}
+
 static void info_print(const struct show *show)
 {
 	const struct daxpin_pool_info *info = &show->info;
@@ -38,8 +49,7 @@ static void info_print(const struct show *show)
 	info_bytes("bad", info->bad_bytes);
 	info_bytes("quarantined", info->quarantined_bytes);
 	info_bytes("largest extent", info->largest_extent);
-	info_bytes("slabs", info->slab_bytes);
-	info_count("objects in them", info->objects);
+	info_objects(info);
 	info_count("epoch", info->epoch);
 	if (!show->status) {
 		printf("  %-16s %s\n", "last close",
@@ -87,7 +97,9 @@ static void info_json(const struct show *show)
 	json_number(&json, "quarantined_bytes", info->quarantined_bytes);
 	json_number(&json, "largest_extent", info->largest_extent);
 	json_number(&json, "slab_bytes", info->slab_bytes);
+	json_number(&json, "partial_slab_bytes", info->partial_slab_bytes);
 	json_number(&json, "objects", info->objects);
+	json_number(&json, "object_bytes", info->object_bytes);
 	json_number(&json, "registrations", info->registrations);
 	json_number(&json, "held_extents", show->about.held_extents);
 	json_number(&json, "labelled_holds", show->about.labelled_holds);
@@ -107,13 +119,13 @@ static int run(int argc, char **argv)
 	if (table_parse(&info_command, argc, argv, &values) < 0)
 		return EXIT_UNKNOWN;
 	if (show_open(&show, "info", argv[1], values.json))
-		return show_end("info", EXIT_UNKNOWN);
+		return EXIT_UNKNOWN;
 	if (values.json)
 		info_json(&show);
 	else
 		info_print(&show);
 	show_close(&show);
-	return show_end("info", EXIT_CLEAN);
+	return EXIT_CLEAN;
 }
 
 static const struct tool_option options[] = {

@@ -46,6 +46,10 @@ METRIC(metrics_free, info.free_bytes)
 METRIC(metrics_holes, info.hole_bytes)
 METRIC(metrics_retired, info.retired_bytes)
 METRIC(metrics_bad, info.bad_bytes)
+METRIC(metrics_slabs, info.slab_bytes)
+METRIC(metrics_partial, info.partial_slab_bytes)
+METRIC(metrics_objects, info.objects)
+METRIC(metrics_object_bytes, info.object_bytes)
 METRIC(metrics_registrations, info.registrations)
 METRIC(metrics_publishes, info.publishes)
 METRIC(metrics_deferred, info.deferred_frees)
@@ -75,6 +79,13 @@ static const struct {
 	{ "retired_bytes", "gauge", "bytes",
 	  "Extents that ended and are still held.", metrics_retired, 0 },
 	{ "bad_bytes", "gauge", "bytes", "Known bad blocks.", metrics_bad, 0 },
+	{ "slab_bytes", "gauge", "bytes", "Extents that have small objects.",
+	  metrics_slabs, 0 },
+	{ "partial_slab_bytes", "gauge", "bytes",
+	  "Those with live objects and space for more.", metrics_partial, 0 },
+	{ "objects", "gauge", NULL, "Live small objects.", metrics_objects, 0 },
+	{ "object_bytes", "gauge", "bytes", "Live small objects.",
+	  metrics_object_bytes, 0 },
 	{ "held_extents", "gauge", NULL, "Extents with a hold.", metrics_held, 0 },
 	{ "labelled_holds", "gauge", NULL, "Labelled holds.", metrics_labelled, 0 },
 	{ "registrations", "gauge", NULL, "Registrations of segments.",
@@ -176,9 +187,9 @@ static int run(int argc, char **argv)
 	for (int i = 0; i < all.count; i++)
 		all.pool[i].path = argv[1 + i];
 	if (values.listen)
-		return show_end("metrics", listen_serve(values.listen, &page));
+		return listen_serve(values.listen, &page);
 	metrics_write(stdout, &all);
-	return show_end("metrics", all.failed ? EXIT_UNKNOWN : EXIT_CLEAN);
+	return all.failed ? EXIT_UNKNOWN : EXIT_CLEAN;
 }
 
 static const struct tool_option options[] = {
