@@ -150,8 +150,11 @@ static void leftovers_add_unseen(struct dp_leftovers *leftovers,
 
 	if (unseen->processes) {
 		snprintf(sentence, sizeof(sentence),
-			 "%u process(es) could not be examined, the first because of /proc/%d/task: %s: run this as root with CAP_SYS_PTRACE, and again if memory or descriptors ran out",
-			 unseen->processes, unseen->pid, strerror(-unseen->error));
+			 "%u process(es) could not be examined, the first because of /proc/%d/task: %s%s: run this as root with CAP_SYS_PTRACE, and again if memory or descriptors ran out",
+			 unseen->processes, unseen->pid, strerror(-unseen->error),
+			 unseen->error == -EPERM ?
+			 " (/proc is mounted with hidepid, or a security policy refuses it)" :
+			 "");
 		leftovers_add_unknown(leftovers, sentence);
 	}
 	if (unseen->cut) {
@@ -358,6 +361,10 @@ static int leftovers_read_super(struct dp_image *image, const struct dp_errmsg *
 	if (!ret)
 		ret = dp_super_read(&image->view, true, &pool->super, errmsg);
 	dp_image_end_segment(image);
+	if (ret == -EMEDIUMTYPE)
+		return dp_fail(errmsg, ret,
+			       "%s has no superblock of a daxpin pool, so whether an owner has left anything behind is unknown: `daxpin check` reports what is there",
+			       pool->source.path);
 	return ret ? ret : dp_pool_check_super(pool, &pool->super, errmsg);
 }
 

@@ -6,12 +6,19 @@
  * owner DIRECTORY object: publishes a small object in the second segment of 32 MiB of a
  * pool, and closes the pool.
  *
+ * owner DIRECTORY newer: makes each superblock of a closed pool one of a format that
+ * does not exist yet.
+ *
  * owner DIRECTORY: has a pool open for the tests of the command. It holds an extent
  * with a label, and once more as a grant does, has a registration, writes a status
  * page, prints "ready", and closes the pool at the end of its standard input.
  */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 #include <daxpin-status.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,6 +78,34 @@ static int keep_object(struct daxpin_pool *pool)
 	return keep.extent.addr < 32 << 20;
 }
 
+/* docs/format.md: where the halves of a superblock are, its version, and its check. */
+#define VERSION		8
+#define CHECK		2040
+#define NEWER		99u
+
+static int make_newer(const char *path)
+{
+	static const off_t halves[] = { 0, 4096, 0x1f0000, 0x1f1000 };
+	const uint32_t version = NEWER;
+	uint64_t bytes[4096 / 8], check;
+	char name[4096];
+
+	for (unsigned int i = 0; i < 8; i++) {
+		int segment = (int)i / 4, fd;
+
+		snprintf(name, sizeof(name), "%s/segment.%04d", path, segment);
+		fd = open(name, O_RDWR | O_CLOEXEC);
+		if (fd < 0 || pread(fd, bytes, 4096, halves[i % 4]) != 4096)
+			return 1;
+		memcpy((char *)bytes + VERSION, &version, sizeof(version));
+		check = XXH3_64bits(bytes, CHECK);
+		memcpy((char *)bytes + CHECK, &check, sizeof(check));
+		if (pwrite(fd, bytes, 4096, halves[i % 4]) != 4096 || close(fd))
+			return 1;
+	}
+	return 0;
+}
+
 /* Does the page show the hold and the registration? Yes, if there is no page. */
 static int is_shown(const char *path)
 {
@@ -112,6 +147,8 @@ int main(int argc, char **argv)
 
 	if (argc != 2 && argc != 3)
 		return 2;
+	if (argc == 3 && !strcmp(argv[2], "newer"))
+		return make_newer(argv[1]);
 	must("open", daxpin_pool_open(argv[1], NULL, &pool));
 	if (argc == 3)
 		return strcmp(argv[2], "object") ? keep_extents(pool) :

@@ -1,57 +1,78 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* daxpin adopt: turn a copy of a pool that was not closed into a pool of its own. */
 #include <stdio.h>
-#include <string.h>
-#include <daxpin.h>
 #include "command.h"
-
-static int adopt(const char *path, unsigned int flags)
-{
-	char errmsg[512] = "";
-	struct daxpin_pool_options options = {
-		.size = sizeof(options), .flags = DAXPIN_POOL_ADOPT | flags,
-		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
-	};
-	struct daxpin_pool_info info = { .size = sizeof(info) };
-	struct daxpin_pool *pool;
-	int ret = daxpin_pool_open(path, &options, &pool);
-
-	if (ret) {
-		fprintf(stderr, "daxpin: %s\n",
-			errmsg[0] ? errmsg : strerror(-ret));
-		return EXIT_UNKNOWN;
-	}
-	ret = daxpin_pool_info(pool, &info);
-	if (!ret)
-		ret = daxpin_pool_close(pool);
-	if (ret) {
-		fprintf(stderr, "daxpin: %s: the pool was opened, but could not be closed: %s\n",
-			path, strerror(-ret));
-		return EXIT_UNKNOWN;
-	}
-	printf("%s: %s, and the pool is closed now\n", path, info.unclean ?
-	       "what its last owner had committed is in place" :
-	       "the pool had been closed already");
-	return EXIT_CLEAN;
-}
+#include "show.h"
+#include "table.h"
 
 struct adopt_values {
-	int despite_rdma;
+	int json, despite_rdma;
 };
+
+static int adopt_pool(struct show *show, const struct adopt_values *values)
+{
+	const struct daxpin_pool_options options = {
+		.size = sizeof(options), .flags = DAXPIN_POOL_ADOPT |
+			(values->despite_rdma ? DAXPIN_POOL_DESPITE_RDMA : 0),
+		.errmsg = show->errmsg, .errmsg_size = sizeof(show->errmsg),
+	};
+
+	show->error = daxpin_pool_open(show->path, &options, &show->pool);
+	if (show->error)
+		return -1;
+	show->info.size = sizeof(show->info);
+	daxpin_pool_info(show->pool, &show->info);
+	show->error = daxpin_pool_close(show->pool);
+	if (!show->error) {
+		show->pool = NULL;
+		return 0;
+	}
+	snprintf(show->errmsg, sizeof(show->errmsg),
+		 "%s: the pool was opened, but could not be closed: %s", show->path,
+		 daxpin_strerror(show->error));
+	return -1;
+}
+
+static void adopt_print(const struct show *show, int in_json)
+{
+	struct json json = { .out = stdout };
+
+	if (!in_json) {
+		printf("%s: %s, and the pool is closed now\n", show->path,
+		       show->info.unclean ?
+		       "what its last owner had committed is in place" :
+		       "the pool had been closed already");
+		return;
+	}
+	json_object(&json, NULL);
+	json_string(&json, "path", show->path);
+	json_bool(&json, "unclean", show->info.unclean);
+	json_end_object(&json);
+}
 
 static int run(int argc, char **argv)
 {
 	struct adopt_values values = { 0 };
+	struct show show = { .command = "adopt" };
 
 	if (table_parse(&adopt_command, argc, argv, &values) < 0)
 		return EXIT_UNKNOWN;
-	return adopt(argv[1], values.despite_rdma ? DAXPIN_POOL_DESPITE_RDMA : 0);
+	show.path = argv[1];
+	if (adopt_pool(&show, &values)) {
+		show_close(&show);
+		show_fail(&show, values.json);
+		return EXIT_UNKNOWN;
+	}
+	adopt_print(&show, values.json);
+	return EXIT_CLEAN;
 }
 
 static const struct tool_option options[] = {
 	{ "despite-rdma", NULL, OPTION_FLAG,
 	  offsetof(struct adopt_values, despite_rdma),
 	  "do not wait for the RDMA of a dead owner, nor refuse" },
+	{ "json", NULL, OPTION_FLAG, offsetof(struct adopt_values, json),
+	  "print one JSON object" },
 	{ .name = NULL },
 };
 
@@ -64,7 +85,7 @@ const struct command adopt_command = {
 		"With --despite-rdma a peer that still writes overwrites the pool's present data.\n"
 		"See CONTAINERS in daxpin(7).",
 	.exits = "Exits with 0 if the pool was opened and closed, and with 2 otherwise.",
-	.words = "PATH", .words_min = 1, .words_max = 1,
+	.words = "PATH", .words_min = 1, .words_max = 1, .changes = 1,
 	.options = options,
 	.run = run,
 };

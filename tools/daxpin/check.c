@@ -9,6 +9,7 @@
 #include <daxpin.h>
 #include "command.h"
 #include "json.h"
+#include "show.h"
 #include "table.h"
 
 #define NAME_SIZE	512
@@ -25,7 +26,7 @@ struct check_values {
 struct check {
 	struct check_values options;
 	struct daxpin_pool_options pool;
-	char errmsg[1024];
+	char errmsg[SHOW_ERRMSG];
 	char backup[NAME_SIZE];
 	struct json json;
 	struct daxpin_check_summary summary;
@@ -311,6 +312,8 @@ static int restore(struct check *check)
 				     check->options.restore);
 
 	if (ret) {
+		show_name_options("check", check->options.path, check->errmsg,
+				  sizeof(check->errmsg));
 		fprintf(stderr, "daxpin check: %s\n", check->errmsg);
 		return EXIT_UNKNOWN;
 	}
@@ -342,15 +345,14 @@ static int run(int argc, char **argv)
 		json_array(&check.json, "findings");
 	}
 	ret = look(&check);
+	if (ret)
+		show_name_options("check", check.options.path, check.errmsg,
+				  sizeof(check.errmsg));
 	status = verdict(&check, ret);
 	if (check.options.json)
 		end_json(&check, ret, status);
 	else
 		end_text(&check, ret, status);
-	if (fflush(stdout) || ferror(stdout)) {
-		perror("daxpin check: the report");
-		return EXIT_UNKNOWN;
-	}
 	return status;
 }
 
@@ -379,7 +381,7 @@ const struct command check_command = {
 		"--restore nothing is changed. The default of --backup is a new file in the working\n"
 		"directory.",
 	.exits = "Exits with 0 if the pool is clean, 1 if it is damaged, 2 if neither is known.",
-	.words = "PATH", .words_min = 1, .words_max = 1,
+	.words = "PATH", .words_min = 1, .words_max = 1, .changes = 1,
 	.options = options,
 	.run = run,
 };

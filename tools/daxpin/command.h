@@ -20,6 +20,7 @@ struct command {
 	const struct tool_option *options;
 	const char *words;		/* the words after the options, and how many */
 	int words_min, words_max;
+	int changes;			/* it can change a pool */
 	/* argv[0] is the name; returns an exit status. */
 	int (*run)(int argc, char **argv);
 };

@@ -70,10 +70,10 @@ static int run(int argc, char **argv)
 	show.path = argv[1];
 	if (create_pool(&show, &values)) {
 		show_fail(&show, values.json);
-		return show_end("create", EXIT_UNKNOWN);
+		return EXIT_UNKNOWN;
 	}
 	create_print(&show, values.json);
-	return show_end("create", EXIT_CLEAN);
+	return EXIT_CLEAN;
 }
 
 static const struct tool_option options[] = {
@@ -97,7 +97,7 @@ const struct command create_command = {
 	.name = "create",
 	.summary = "create a pool",
 	.help = "Creates a pool in a directory, which may be new, or on a device-dax node.",
-	.words = "PATH", .words_min = 1, .words_max = 1,
+	.words = "PATH", .words_min = 1, .words_max = 1, .changes = 1,
 	.options = options,
 	.run = run,
 };

@@ -232,10 +232,6 @@ static int run(int argc, char **argv)
 		end_json(&doctor, status, ret ? errmsg : NULL);
 	else
 		end_text(&doctor, status, path, ret ? errmsg : NULL);
-	if (fflush(stdout) || ferror(stdout)) {
-		perror("daxpin doctor: the report");
-		return EXIT_UNKNOWN;
-	}
 	return status;
 }
 

@@ -110,15 +110,15 @@ static int run(int argc, char **argv)
 	if (table_parse(&holds_command, argc, argv, &values) < 0)
 		return EXIT_UNKNOWN;
 	if (values.dead)
-		return show_end("holds", dead_run(argv[1], values.json));
+		return dead_run(argv[1], values.json);
 	if (show_open(&show, "holds", argv[1], values.json))
-		return show_end("holds", EXIT_UNKNOWN);
+		return EXIT_UNKNOWN;
 	if (values.json)
 		holds_json(&show);
 	else
 		holds_print(&show);
 	show_close(&show);
-	return show_end("holds", EXIT_CLEAN);
+	return EXIT_CLEAN;
 }
 
 static const struct tool_option options[] = {

@@ -86,14 +86,14 @@ static int run(int argc, char **argv)
 	if (table_parse(&list_command, argc, argv, &values) < 0)
 		return EXIT_UNKNOWN;
 	if (show_open_pool(&show, "list", argv[1], values.json))
-		return show_end("list", EXIT_UNKNOWN);
+		return EXIT_UNKNOWN;
 	list.in_json = values.json;
 	if (values.json)
 		list_json(&show, &list);
 	else
 		list_print(&show, &list);
 	show_close(&show);
-	return show_end("list", EXIT_CLEAN);
+	return EXIT_CLEAN;
 }
 
 static const struct tool_option options[] = {

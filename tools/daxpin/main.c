@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* daxpin COMMAND ...: create, look at, check and repair pools. See daxpin(1). */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <daxpin.h>
 #include "command.h"
+#include "show.h"
 
 static const struct command *const commands[] = {
 	&adopt_command,
@@ -67,35 +72,74 @@ static void completion(void)
 	      "complete -o filenames -F _daxpin daxpin\n", stdout);
 }
 
+/*
+ * A file that is opened gets the lowest number that is free. If standard output was
+ * closed, that file could be a segment, and what is printed would be written into it.
+ * What is open instead refuses each write, so that the loss is noticed.
+ */
+static int occupy_standard_files(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", fd == STDERR_FILENO ?
+						   O_WRONLY : O_RDONLY) != fd)
+			return -1;
+	return 0;
+}
+
+/* What was printed must have been written, otherwise the command has failed. */
+static int end(const char *name, int status)
+{
+	show_end_line();
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	fprintf(stderr, "daxpin %s: the output could not be written: %s\n", name,
+		strerror(errno));
+	return EXIT_UNKNOWN;
+}
+
+/* --help, --version and --completion. Returns 0: the word is none of these. */
+static int answer(const char *word)
+{
+	if (wants_help(word))
+		help(stdout);
+	else if (!strcmp(word, "--version"))
+		printf("daxpin %s\n", daxpin_version());
+	else if (!strcmp(word, "--completion"))
+		completion();
+	else
+		return 0;
+	return 1;
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+	if (argc > 1 && wants_help(argv[1])) {
+		table_help(command, stdout);
+		return EXIT_CLEAN;
+	}
+	/* A reader of the output that ends early must not end a change. */
+	if (command->changes)
+		signal(SIGPIPE, SIG_IGN);
+	return command->run(argc, argv);
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *command;
 
+	if (occupy_standard_files())
+		return EXIT_UNKNOWN;
 	if (argc < 2) {
 		help(stderr);
 		return EXIT_UNKNOWN;
 	}
-	if (wants_help(argv[1])) {
-		help(stdout);
-		return EXIT_CLEAN;
-	}
-	if (!strcmp(argv[1], "--version")) {
-		printf("daxpin %s\n", daxpin_version());
-		return EXIT_CLEAN;
-	}
-	if (!strcmp(argv[1], "--completion")) {
-		completion();
-		return EXIT_CLEAN;
-	}
+	if (answer(argv[1]))
+		return end(argv[1], EXIT_CLEAN);
 	command = find(argv[1]);
 	if (!command) {
 		fprintf(stderr, "daxpin: there is no command %s\n", argv[1]);
 		help(stderr);
 		return EXIT_UNKNOWN;
 	}
-	if (argc > 2 && wants_help(argv[2])) {
-		table_help(command, stdout);
-		return EXIT_CLEAN;
-	}
-	return command->run(argc - 1, argv + 1);
+	return end(command->name, run(command, argc - 1, argv + 1));
 }

@@ -278,10 +278,10 @@ static int run(int argc, char **argv)
 	if (table_parse(&map_command, argc, argv, &values) < 0)
 		return EXIT_UNKNOWN;
 	if (show_open(&show, "map", argv[1], values.json))
-		return show_end("map", EXIT_UNKNOWN);
+		return EXIT_UNKNOWN;
 	ret = map_show(&show, &values);
 	show_close(&show);
-	return show_end("map", ret ? EXIT_UNKNOWN : EXIT_CLEAN);
+	return ret ? EXIT_UNKNOWN : EXIT_CLEAN;
 }
 
 static const struct tool_option options[] = {

@@ -117,10 +117,10 @@ static int run(int argc, char **argv)
 	if (remove_agrees(&show, &values) || remove_pool(&show, &values)) {
 		show_close(&show);
 		show_fail(&show, values.json);
-		return show_end("remove", EXIT_UNKNOWN);
+		return EXIT_UNKNOWN;
 	}
 	remove_print(&show, values.json, !rmdir(show.path));
-	return show_end("remove", EXIT_CLEAN);
+	return EXIT_CLEAN;
 }
 
 static const struct tool_option options[] = {
@@ -139,7 +139,7 @@ const struct command remove_command = {
 	.help = "Opens the pool for writing, so that no other process has it open and no DMA of a\n"
 		"dead owner can reach it, removes its files, and the directory if nothing else is\n"
 		"in it.",
-	.words = "PATH", .words_min = 1, .words_max = 1,
+	.words = "PATH", .words_min = 1, .words_max = 1, .changes = 1,
 	.options = options,
 	.run = run,
 };

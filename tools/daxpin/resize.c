@@ -160,10 +160,10 @@ static int resize_run(const struct command *command, int argc, char **argv,
 	if (change(&r) || resize_close(&r)) {
 		show_close(&r.show);
 		show_fail(&r.show, r.values.json);
-		return show_end(command->name, EXIT_UNKNOWN);
+		return EXIT_UNKNOWN;
 	}
 	resize_print(&r);
-	return show_end(command->name, EXIT_CLEAN);
+	return EXIT_CLEAN;
 }
 
 static int run_grow(int argc, char **argv)
@@ -189,7 +189,7 @@ const struct command grow_command = {
 	.summary = "make a pool larger",
 	.help = "Adds segments to a pool that is not in use, until it has SIZE bytes at least. SIZE\n"
 		"is the new size, in bytes, or with K, M, G or T. A device must have the room.",
-	.words = "PATH SIZE", .words_min = 2, .words_max = 2,
+	.words = "PATH SIZE", .words_min = 2, .words_max = 2, .changes = 1,
 	.options = options,
 	.run = run_grow,
 };
@@ -200,7 +200,7 @@ const struct command shrink_command = {
 	.help = "Removes segments from the end of a pool that is not in use, as long as SIZE bytes\n"
 		"remain. SIZE is the new size, in bytes, or with K, M, G or T. Nothing is removed\n"
 		"if one of these segments has extents.",
-	.words = "PATH SIZE", .words_min = 2, .words_max = 2,
+	.words = "PATH SIZE", .words_min = 2, .words_max = 2, .changes = 1,
 	.options = options,
 	.run = run_shrink,
 };

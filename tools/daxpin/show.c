@@ -28,14 +28,15 @@ void show_line(const char *format, ...)
 	show_line_open = 1;
 }
 
-static void show_end_line(void)
+void show_end_line(void)
 {
 	if (show_line_open)
 		fputc('\n', stderr);
 	show_line_open = 0;
 }
 
-/* The library's sentences name its options. The commands that have them name theirs. */
+/* The library's sentences name its options. The commands name theirs instead, or what
+ * the user can do. */
 static const struct {
 	const char *words, *option, *commands;
 } show_names[] = {
@@ -43,30 +44,69 @@ static const struct {
 	{ "pool_size", "--size", "create" },
 	{ "segment_size", "--segment-size", "create" },
 	{ "mode 0", "--mode 0", "create" },
-	{ "a later deadline", "--wait SECONDS", "create remove grow shrink" },
+	{ "a later deadline", "--wait SECONDS", "create remove grow shrink check" },
+	{ ", or wait with a later deadline", ", and run this again",
+	  "info list map holds adopt" },
+	{ "open the copy with DAXPIN_POOL_ADOPT (daxpin adopt)", "use `daxpin adopt`",
+	  "create remove grow shrink check info list map holds" },
 };
 
-static void show_replace(struct show *show, const char *words, const char *option)
+/* Is the text at `at`, of that length, a part of a path? */
+static int show_is_in_path(const char *errmsg, const char *path, const char *at,
+			   size_t length)
 {
-	char rest[sizeof(show->errmsg)];
-	char *at = strstr(show->errmsg, words);
-	const char *end = show->errmsg + sizeof(show->errmsg);
+	const char *found = *path ? strstr(errmsg, path) : NULL, *word = at;
 
-	while (at) {
-		snprintf(rest, sizeof(rest), "%s", at + strlen(words));
-		snprintf(at, (size_t)(end - at), "%s%s", option, rest);
-		at += strnlen(at, strlen(option));
-		at = strstr(at, words);
+	for (; found && found < at + length; found = strstr(found + 1, path))
+		if (found + strlen(path) > at)
+			return 1;
+	/* A directory above it, for example. */
+	while (word > errmsg && word[-1] != ' ')
+		word--;
+	return !!memchr(word, '/', (size_t)(at - word) + strcspn(at, " "));
+}
+
+static void show_append(char *errmsg, size_t size, const char *text, size_t length)
+{
+	size_t used = strlen(errmsg);
+
+	snprintf(errmsg + used, size - used, "%.*s", (int)length, text);
+}
+
+static void show_replace(char *errmsg, size_t size, const char *path, const char *words,
+			 const char *option)
+{
+	char before[SHOW_ERRMSG];
+	const char *from = before, *at;
+	size_t length = strlen(words);
+
+	snprintf(before, sizeof(before), "%s", errmsg);
+	errmsg[0] = '\0';
+	for (; (at = strstr(from, words)); from = at + length) {
+		show_append(errmsg, size, from, (size_t)(at - from));
+		if (show_is_in_path(before, path, at, length))
+			show_append(errmsg, size, words, length);
+		else
+			show_append(errmsg, size, option, strlen(option));
 	}
+	show_append(errmsg, size, from, strlen(from));
+}
+
+void show_name_options(const char *command, const char *path, char *errmsg,
+		       size_t size)
+{
+	for (size_t i = 0; i < sizeof(show_names) / sizeof(show_names[0]); i++)
+		if (strstr(show_names[i].commands, command))
+			show_replace(errmsg, size, path, show_names[i].words,
+				     show_names[i].option);
 }
 
 int show_fail(struct show *show, int json)
 {
 	struct json out = { .out = stdout };
 
-	for (size_t i = 0; i < sizeof(show_names) / sizeof(show_names[0]); i++)
-		if (strstr(show_names[i].commands, show->command))
-			show_replace(show, show_names[i].words, show_names[i].option);
+	show_name_options(show->command, show->path, show->errmsg,
+			  sizeof(show->errmsg));
 	show_end_line();
 	if (!json) {
 		fprintf(stderr, "daxpin %s: %s\n", show->command, show->errmsg);
@@ -141,9 +181,21 @@ int show_open_pool(struct show *show, const char *command, const char *path, int
 	return show_read_pool(show) ? show_fail(show, json) : 0;
 }
 
+/* The page would have shown more: add why it did not. That there is none matters only
+ * if a process has the pool open. */
+static void show_add_page(struct show *show, int page_error, const char *errmsg)
+{
+	if ((show->error != -EBUSY && page_error == -ENODATA) ||
+	    !strcmp(show->errmsg, errmsg))
+		return;
+	show_append(show->errmsg, sizeof(show->errmsg), "; ", 2);
+	show_append(show->errmsg, sizeof(show->errmsg), errmsg, 500);
+}
+
 int show_open(struct show *show, const char *command, const char *path, int json)
 {
-	char no_page[sizeof(show->errmsg)];
+	char errmsg[sizeof(show->errmsg)];
+	int page_error;
 
 	*show = (struct show) { .path = path, .command = command };
 	show->error = daxpin_status_open(path, show->errmsg, sizeof(show->errmsg),
@@ -152,15 +204,11 @@ int show_open(struct show *show, const char *command, const char *path, int json
 		return show_read_page(show) ? show_fail(show, json) : 0;
 	if (show->error == -ENOENT || show->error == -ENODEV)
 		return show_fail(show, json);
-	memcpy(no_page, show->errmsg, sizeof(no_page));
+	page_error = show->error;
+	memcpy(errmsg, show->errmsg, sizeof(errmsg));
 	if (!show_read_pool(show))
 		return 0;
-	if (show->error == -EBUSY) {
-		size_t length = strlen(show->errmsg);
-
-		snprintf(show->errmsg + length, sizeof(show->errmsg) - length,
-			 "; %.500s", no_page);
-	}
+	show_add_page(show, page_error, errmsg);
 	return show_fail(show, json);
 }
 
@@ -193,15 +241,6 @@ void show_close(struct show *show)
 {
 	daxpin_status_close(show->status);
 	daxpin_pool_close(show->pool);
-}
-
-int show_end(const char *command, int status)
-{
-	show_end_line();
-	if (!fflush(stdout) && !ferror(stdout))
-		return status;
-	fprintf(stderr, "daxpin %s: the output: %s\n", command, strerror(errno));
-	return EXIT_UNKNOWN;
 }
 
 int show_columns(void)
@@ -323,9 +362,11 @@ void show_origin(const struct show *show)
 	       show->path, about->alive == DAXPIN_NO ? "was open in" : "open in",
 	       about->pid, about->alive == DAXPIN_YES ? "" :
 	       about->alive == DAXPIN_NO ? ", which has died" :
-	       " of another pid namespace, which may have died");
+	       ", which may have died");
 	printf("open for %s; these figures are of %s ago\n",
 	       show_time(open_ns, open), show_time(about->age_ns, age));
+	if (about->alive == DAXPIN_UNKNOWN)
+		show_wrapped(0, "whether it lives is unknown here: it is in another pid namespace, or /proc hides it (hidepid); run this in that namespace, or as root");
 }
 
 void show_json_origin(const struct show *show, struct json *json)

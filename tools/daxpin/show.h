@@ -9,6 +9,7 @@
 #include "json.h"
 
 #define SHOW_TEXT	32
+#define SHOW_ERRMSG	1024		/* of a sentence with its NUL */
 
 struct show {
 	const char *path;
@@ -18,7 +19,7 @@ struct show {
 	struct daxpin_status_info about;	/* with status */
 	struct daxpin_pool_info info;
 	int error;
-	char errmsg[1024];
+	char errmsg[SHOW_ERRMSG];
 };
 
 /* 0, or -1 after a message on stderr or, with json, an object with the error. */
@@ -29,13 +30,17 @@ int show_open_pool(struct show *show, const char *command, const char *path, int
  * after SHOW_PROGRESS_NS. */
 #define SHOW_PROGRESS_NS	UINT64_C(1000000000)
 int show_progress(const struct daxpin_wait *wait, void *arg);
-/* Print that line in place of the one before. show_fail() and show_end() end it. */
+/* Print that line in place of the one before. show_fail() and show_end_line() end it.
+ */
 void show_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void show_end_line(void);
 void show_close(struct show *show);
+/* In a sentence of the library, name the options of the command instead of its own,
+ * except in paths. */
+void show_name_options(const char *command, const char *path, char *errmsg,
+		       size_t size);
 /* Report an error in the same form. Returns -1. */
 int show_fail(struct show *show, int json);
-/* EXIT_UNKNOWN if stdout failed, otherwise `status`. */
-int show_end(const char *command, int status);
 
 /* Columns of the terminal that stdout is; 0 if it is none. */
 int show_columns(void);
