@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * daxpin for libfabric: revocable grants to remote peers over providers that copy with
- * the CPU, such as tcp and shm. Uses daxpin.h only.
+ * the CPU, such as tcp and shm, and over those of RDMA devices, such as verbs. Uses
+ * daxpin.h only.
  *
  * Closing a memory region of libfabric ends a peer's access on few providers: on the
  * others the rest of a write that is in progress arrives after fi_close() has returned.
@@ -41,22 +42,36 @@ enum daxpin_ofi_ends {
 
 /*
  * What stores the bytes of a peer into the memory. A device could go on after the death
- * of the owner's process, and the pool would not know. So this is asked, and not
- * concluded from a provider's name:
+ * of the owner's process. So this is asked, and not concluded from a provider's name:
  *
- * 1. DEVICE, if the provider says so: info->nic is not NULL, or its mr_mode has
- *    FI_MR_ALLOCATED or FI_MR_PROV_KEY.
- * 2. PROCESS, if this process has no device file open, nor mapped, while endpoints and
- *    regions of the provider are open. /dev/null, zero, full, random, urandom and
- *    kmsg, terminals and device-dax do not count; what cannot be examined counts.
- * 3. UNKNOWN otherwise: the device may be the provider's, or of another part of the
+ * 1. RDMA, if the provider names its device: info->nic. An attach has the verbs context
+ *    of the device recorded in the pool before the device can reach memory of it, and
+ *    after a crash the next open waits for the end of that context (daxpin_register()).
+ *    The process must have exactly one uverbs file of this device open, and no device
+ *    file other than those of rule 3 and of RDMA: otherwise it is unknown which of them
+ *    the provider uses, and the attach is refused. If a domain of the provider has no
+ *    protection domain of its own, the number of the context is unknown, and the next
+ *    open waits until no verbs context exists on the machine. Only the close of a region
+ *    is tried, because libfabric 1.17 can crash in the close of an endpoint to which a
+ *    peer is writing: set FI_MR_CACHE_MAX_COUNT=0, or a cache keeps the region.
+ * 2. DEVICE, if the provider has a device and does not name it: info->nic without a
+ *    name, or FI_MR_ALLOCATED or FI_MR_PROV_KEY in its mr_mode.
+ * 3. PROCESS, if this process has no device file open, nor mapped, while endpoints and
+ *    regions of the provider are open, after a first write between them. /dev/null,
+ *    zero, full, random, urandom and kmsg, terminals and device-dax do not count; what
+ *    cannot be examined counts.
+ * 4. UNKNOWN otherwise: the device may be the provider's, or of another part of the
  *    program, and nothing that a trial sees tells these apart. Attach before the
  *    program opens it, or in a process without it.
+ *
+ * A provider that opens a device only later, for example when a peer on another machine
+ * connects, is not seen by rule 3.
  */
 enum daxpin_ofi_writer {
 	DAXPIN_OFI_WRITER_UNKNOWN,	/* `writer_what` says how to find out */
 	DAXPIN_OFI_WRITER_PROCESS,	/* the CPU, until the process ends */
-	DAXPIN_OFI_WRITER_DEVICE,
+	DAXPIN_OFI_WRITER_DEVICE,	/* ... that the pool cannot record */
+	DAXPIN_OFI_WRITER_RDMA,		/* a device that the pool records */
 };
 
 #define DAXPIN_OFI_WHAT_MAX	400u	/* bytes with the final NUL */
@@ -84,12 +99,14 @@ struct daxpin_ofi_options {
 /*
  * Attach a provider, which fabric and info name: info is a result of fi_getinfo() for
  * endpoints of type FI_EP_RDM with FI_RMA, and is copied; fabric must exist until the
- * detach. options may be NULL, and is copied. If a process stores the peer's bytes, the
- * call writes to up to 8 MiB of free space of the pool, through endpoints that it opens
- * and closes, to find out what ends a peer's access. That takes three seconds as a
- * rule. There is no upper limit: a write is given up when no byte of it has arrived for
- * 20 seconds, and a call of the provider may take any time. The attach pins nothing.
- * ofi belongs to the library until the detach, and the pool cannot be closed before.
+ * detach. options may be NULL, and is copied. If a process stores the peer's bytes, or
+ * a device whose verbs context is then on record in the pool, the call writes to up to
+ * 8 MiB of free space of the pool, through endpoints that it opens and closes, to find
+ * out what ends a peer's access. That takes three seconds as a rule. There is no upper
+ * limit: a write is given up when no byte of it has arrived for 20 seconds, and a call
+ * of the provider may take any time. After the trial the attach pins nothing; an RDMA
+ * device pins what is granted. ofi belongs to the library until the detach, and the
+ * pool cannot be closed before.
  *
  * If the provider refuses to close an object of the trial, or bytes arrived after all
  * was closed (DAXPIN_OFI_ENDS_NOTHING), the attach fails, and the space that it used
@@ -100,14 +117,15 @@ struct daxpin_ofi_options {
  *		not know
  * -EINVAL	an argument is NULL; an unknown flag; info is not complete
  * -ENOMEM	out of memory
- * -ENOSPC	the pool has no free run of 1 MiB for the trial
+ * -ENOSPC	the pool has no free run of 1 MiB for the trial; 20 other verbs
+ *		contexts are registered
  * -EOPNOTSUPP	the provider has no RMA, or needs a mode that this library does not
- *		have; a device stores the peer's bytes, or that cannot be found
- *		out; neither the close of a region nor that of an
+ *		have; a device stores the peer's bytes that the pool cannot record, or
+ *		that cannot be found out; neither the close of a region nor that of an
  *		endpoint ends its access, or that cannot be found out; the pool is on
  *		a disk
  * -EROFS	the pool is open for reading
- * Others as fi_domain(), fi_endpoint() and fi_mr_reg().
+ * Others as fi_domain(), fi_endpoint(), fi_mr_reg() and daxpin_register().
  */
 int daxpin_ofi_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
 		      const struct fi_info *info,
@@ -119,15 +137,17 @@ int daxpin_ofi_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
  * the verdict is, also for a provider that an attach refuses: a device, or one on which
  * nothing ends access. Up to 8 MiB of memory, which has length bytes, at least 1 MiB,
  * are written to. With DAXPIN_OFI_ENDS_NOTHING more bytes may arrive: do not use the
- * memory again, nor unmap it. Set ret_report->size first. It takes as long as the trial
- * of an attach.
+ * memory again, nor unmap it. Pass private memory: the kernel gives pages that a device
+ * can reach to no other process before the access has ended. Set ret_report->size
+ * first. It takes as long as the trial of an attach.
  *
  * -EBUSY	the provider refused to close an object of the trial, so a peer could
  *		still write: do not use the memory again, nor unmap it
  * -EINVAL	an argument is NULL; length is below 1 MiB; info is not complete
  * -ENOMEM	out of memory
  * -EOPNOTSUPP	the provider has no RMA, or needs a mode that this library does not
- *		have
+ *		have; the process has another device open, or another verbs context of
+ *		the provider's device
  * Others as fi_domain(), fi_endpoint() and fi_mr_reg().
  */
 int daxpin_ofi_probe(struct fid_fabric *fabric, const struct fi_info *info,
@@ -210,6 +230,8 @@ struct daxpin_ofi_peer_options {
  *		not know
  * -EINVAL	an argument is NULL; an unknown flag
  * -ENOMEM	out of memory
+ * -EOPNOTSUPP	the process has another device open, or another verbs context of the
+ *		provider's device
  * -ESTALE	ofi was detached
  * Others as fi_domain() and fi_endpoint(). If the provider refuses an endpoint, and
  * also to close what was open of it, that counts as a peer until the detach, which
@@ -425,8 +447,8 @@ int daxpin_ofi_grant_info(struct daxpin_ofi_grant *grant,
  * fi_write() and fi_read() on endpoints of the program, for which the memory of an
  * extent is the local buffer. Each holds its extent until the program has read its
  * completion or error entry. These calls need no attachment. daxpin_ofi_local_open()
- * opens and closes two endpoints to find out whether a device could store bytes (enum
- * daxpin_ofi_writer), and writes none.
+ * opens and closes two endpoints, and writes between them to memory of its own, to find
+ * out what stores bytes (enum daxpin_ofi_writer).
  *
  * A hold never ends with the close of an endpoint: libfabric does not report when what
  * was in progress ends then, and its providers can crash in such a close (tcp;ofi_rxm
@@ -459,7 +481,8 @@ struct daxpin_ofi_local_options {
  *		not know
  * -EINVAL	an argument is NULL; an unknown flag; info is not complete
  * -ENOMEM	out of memory
- * -EOPNOTSUPP	a device stores the bytes, or that cannot be found out, for
+ * -EOPNOTSUPP	a device stores the bytes that the pool cannot record, or that cannot
+ *		be found out, for
  *		example because info has no FI_RMA or its endpoints are not FI_EP_RDM;
  *		it needs FI_MR_LOCAL, and regions of one endpoint
  *		(FI_MR_ENDPOINT); the pool is on a disk

@@ -2,11 +2,13 @@
 /*
  * Owns struct daxpin_ofi: which providers are accepted, the trial on free space of the
  * pool, and the registration, which prevents a close of the pool and pins nothing. No
- * provider gets memory of the pool before it is known that a process stores the bytes.
+ * provider gets memory of the pool before it is known what stores the bytes.
  *
- *  - Nothing of a dead process may write to a pool. What a CPU copies for a process
- *    ends with it, so a provider is accepted if that is shown (daxpin_ofi_writer).
- *    Others are refused: the pool does not record their devices.
+ *  - Nothing of a dead process may write to a pool that is open again. What a CPU
+ *    copies for a process ends with it, so a provider is accepted if that is shown
+ *    (daxpin_ofi_writer). A device may go on: a provider of one is accepted if the
+ *    pool has the device's verbs context on record (context.c), for whose end the next
+ *    open waits. Others are refused.
  *  - A child of fork() shares the sockets of the provider. So struct daxpin_ofi is
  *    wiped in a child, and every call that finds no pool in it returns -EOWNERDEAD.
  */
@@ -96,13 +98,14 @@ static int adapter_try_held(struct daxpin_ofi *ofi, struct daxpin_extent extent,
 	assert(memory);
 	ret = dp_trial(ofi->fabric, ofi->info, memory, length, &ofi->report,
 		       ret_kept);
+	if (ret == DP_ENDPOINT_CONTEXTS && *ret_kept)
+		ret = -EOPNOTSUPP;
 	if (*ret_kept)
 		return dp_fail(errmsg, ret ? ret : -EIO,
 			       "%s failed to close an object of the trial: %s; " REMAINS_HELD,
 			       name, fi_strerror(ret ? -ret : EIO), length);
 	if (ret)
-		return dp_fail(errmsg, ret, "the trial of %s failed: %s", name,
-			       fi_strerror(-ret));
+		return dp_endpoint_fail(errmsg, ofi->info, ret, "failed in its trial");
 	if (ofi->report.ends == DAXPIN_OFI_ENDS_REGION ||
 	    ofi->report.ends == DAXPIN_OFI_ENDS_ENDPOINT)
 		return 0;
@@ -114,10 +117,10 @@ static int adapter_try_held(struct daxpin_ofi *ofi, struct daxpin_extent extent,
 	return dp_fail(errmsg, -EOPNOTSUPP, "%s", ofi->report.what);
 }
 
-static int adapter_try(struct daxpin_ofi *ofi, const struct dp_errmsg *errmsg)
+static int adapter_try(struct daxpin_ofi *ofi, const struct dp_errmsg *errmsg,
+		       bool *ret_kept)
 {
 	struct daxpin_extent extent;
-	bool kept = false;
 	uint64_t length;
 	int ret = adapter_reserve(ofi->pool, &length, &extent), end_ret;
 
@@ -127,8 +130,8 @@ static int adapter_try(struct daxpin_ofi *ofi, const struct dp_errmsg *errmsg)
 			       DP_TRIAL_BYTES_MIN, daxpin_strerror(ret));
 	ret = daxpin_hold(ofi->pool, extent, DAXPIN_HOLD_WRITE);
 	if (!ret) {
-		ret = adapter_try_held(ofi, extent, length, errmsg, &kept);
-		if (kept)
+		ret = adapter_try_held(ofi, extent, length, errmsg, ret_kept);
+		if (*ret_kept)
 			return ret;
 		end_ret = daxpin_drop(ofi->pool, extent);
 		ret = ret ? ret : end_ret;
@@ -175,26 +178,13 @@ static int adapter_create(struct daxpin_pool *pool, struct fid_fabric *fabric,
 	return 0;
 }
 
-static int adapter_register(struct daxpin_ofi *ofi,
-			    const struct daxpin_ofi_options *o)
-{
-	const struct daxpin_registration_options options = {
-		.size = sizeof(options),
-		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
-		.label = o->label ? o->label : ofi->info->fabric_attr->prov_name,
-		.errmsg = o->errmsg,
-		.errmsg_size = o->errmsg_size,
-	};
-
-	return daxpin_register(ofi->pool, DAXPIN_ALL_SEGMENTS, &options,
-			       &ofi->registration);
-}
-
 static int adapter_start(struct daxpin_ofi *ofi,
 			 const struct daxpin_ofi_options *o)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
+	const char *label = o->label ? o->label : ofi->info->fabric_attr->prov_name;
 	int ret = daxpin_pool_info(ofi->pool, &info), end_ret;
+	bool kept = false;
 
 	if (ret)
 		return ret;
@@ -202,14 +192,21 @@ static int adapter_start(struct daxpin_ofi *ofi,
 		return dp_fail(DP_ERRMSG_OF(o), -EROFS,
 			       "the pool is open for reading, and no peer may write to it");
 	memcpy(ofi->uuid, info.uuid, sizeof(ofi->uuid));
-	ret = adapter_register(ofi, o);
+	ret = dp_context_open(&ofi->context, ofi->pool, ofi->fabric, ofi->info, label,
+			      DP_ERRMSG_OF(o));
 	if (ret)
 		return ret;
-	ret = adapter_try(ofi, DP_ERRMSG_OF(o));
-	if (ret) {
-		end_ret = daxpin_unregister(ofi->registration);
-		assert(end_ret == 0);
-	}
+	ret = adapter_try(ofi, DP_ERRMSG_OF(o), &kept);
+	if (!ret)
+		return 0;
+	end_ret = kept ? 0 : dp_context_close(&ofi->context);
+	if (end_ret)
+		ret = dp_fail(DP_ERRMSG_OF(o), end_ret,
+			      "the trial failed, and %s refused to close its domain: %s; the pool cannot be closed until this process ends",
+			      ofi->info->fabric_attr->prov_name,
+			      fi_strerror(-end_ret));
+	if (kept || end_ret)
+		dp_context_leave(&ofi->context);
 	return ret;
 }
 
@@ -270,7 +267,9 @@ static int adapter_probe(struct fid_fabric *fabric, const struct fi_info *info,
 		ret = dp_trial_find_writer(info, fabric, report);
 	if (!ret)
 		ret = dp_trial(fabric, info, memory, length, report, &kept);
-	return kept ? -EBUSY : ret;
+	if (kept)
+		return -EBUSY;
+	return ret == DP_ENDPOINT_CONTEXTS ? -EOPNOTSUPP : ret;
 }
 
 DP_EXPORT int daxpin_ofi_probe(struct fid_fabric *fabric,
@@ -350,7 +349,7 @@ DP_EXPORT int daxpin_ofi_detach(struct daxpin_ofi *ofi)
 	if (!ret)
 		ret = dp_ofi_peers_close_left(ofi);
 	if (!ret)
-		ret = daxpin_unregister(ofi->registration);
+		ret = dp_context_close(&ofi->context);
 	if (!ret)
 		adapter_tombstone(ofi);
 	return ret;

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <rdma/fi_cm.h>
 #include <rdma/fi_errno.h>
+#include "ofi/provider.h"
 
 #define QUEUE_SIZE	64
 #define READS_MAX	64
@@ -32,6 +33,10 @@ static int endpoint_open_all(struct dp_endpoint *e, struct fid_fabric *fabric,
 	struct fi_av_attr av = { .type = FI_AV_TABLE };
 	int ret = fi_domain(fabric, info, &e->domain, NULL);
 
+	/* From here on the domain's context is certain; no memory is in it yet. */
+	if (!ret && dp_provider_rdma_device(info) &&
+	    dp_provider_check_context(info, NULL))
+		ret = DP_ENDPOINT_CONTEXTS;
 	if (!ret)
 		ret = fi_av_open(e->domain, &av, &e->av, NULL);
 	if (!ret)
@@ -50,6 +55,19 @@ int dp_endpoint_open(struct dp_endpoint *endpoint, struct fid_fabric *fabric,
 	if (ret)
 		(void)dp_endpoint_close(endpoint);
 	return ret;
+}
+
+int dp_endpoint_fail(const struct dp_errmsg *errmsg, const struct fi_info *info,
+		     int error, const char *what)
+{
+	const char *provider = info->fabric_attr->prov_name;
+
+	if (error == DP_ENDPOINT_CONTEXTS)
+		return dp_fail(errmsg, -EOPNOTSUPP,
+			       "%s %s: the process has opened another device, or another verbs context of %s, so it is unknown which of them could reach the memory: use a process that opens neither",
+			       provider, what, dp_provider_rdma_device(info));
+	return dp_fail(errmsg, error, "%s %s: %s", provider, what,
+		       fi_strerror(-error));
 }
 
 static int endpoint_close_one(struct fid *fid)

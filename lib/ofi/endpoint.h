@@ -8,6 +8,7 @@
 #include <rdma/fi_endpoint.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "util/util.h"
 
 /* Zeroed: nothing is open. */
 struct dp_endpoint {
@@ -23,10 +24,19 @@ struct dp_endpoint_result {
 	int error;		/* 0, or of the request: -errno */
 };
 
-/* 0, or -errno. After an error dp_endpoint_is_open() is true if the provider refused to
- * close a part that was open: then the caller keeps the endpoint and closes it. */
+/* Internal result beside -errno: not all of the process's memory that the provider's
+ * device reaches belongs to one verbs context (dp_provider_check_context()). */
+#define DP_ENDPOINT_CONTEXTS	(-5001)
+
+/* 0, -errno, or DP_ENDPOINT_CONTEXTS. After an error dp_endpoint_is_open() is true if
+ * the provider refused to close a part that was open: then the caller keeps the
+ * endpoint and closes it. */
 int dp_endpoint_open(struct dp_endpoint *endpoint, struct fid_fabric *fabric,
 		     struct fi_info *info);
+/* Write "PROVIDER WHAT: reason" about an error of dp_endpoint_open() or of libfabric to
+ * errmsg, and return the error as -errno. */
+int dp_endpoint_fail(const struct dp_errmsg *errmsg, const struct fi_info *info,
+		     int error, const char *what);
 /* Close what is open. 0: all is closed. After an error the call can be repeated. */
 int dp_endpoint_close(struct dp_endpoint *endpoint);
 bool dp_endpoint_is_open(const struct dp_endpoint *endpoint);

@@ -13,8 +13,9 @@
  *    when a request ends. So there is no call that abandons requests.
  *  - A region is that of one request, so a reclaim or a shrink never waits for it
  *    longer than for the hold.
- *  - Nothing of a dead process may use a pool's memory, so only providers that copy
- *    with the CPU of this process are accepted.
+ *  - Nothing of a dead process may use a pool's memory, so only providers are accepted
+ *    that copy with the CPU of this process, or whose verbs context is on record in the
+ *    pool (context.c). The program's domain is open at that time, so it is this one.
  *  - A child of fork() shares the sockets of the provider. So struct daxpin_ofi_local
  *    is wiped in a child, and every call that finds no pool in it returns -EOWNERDEAD.
  */
@@ -28,6 +29,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "grant/retry.h"
+#include "ofi/context.h"
 #include "ofi/endpoint.h"
 #include "ofi/trial.h"
 #include "util/cancel.h"
@@ -43,7 +45,9 @@ struct daxpin_ofi_local {
 	bool needs_regions;
 	struct fid_domain *domain;	/* the program's */
 	uint64_t key_mask;		/* of the keys that the domain can have */
-	struct daxpin_registration *registration;
+	struct fi_info *info;
+	struct fid_fabric *fabric;	/* for context, of the same attributes */
+	struct dp_context context;
 	char out_label[DAXPIN_LABEL_MAX];
 	char in_label[DAXPIN_LABEL_MAX];
 	pthread_mutex_t mutex;		/* for the rest, and for `self` of requests */
@@ -115,28 +119,44 @@ static struct daxpin_ofi_local *local_create(struct daxpin_pool *pool,
 	return local;
 }
 
+static void local_close_fabric(struct daxpin_ofi_local *local)
+{
+	/* A fabric has no memory, and it does not matter if it remains. */
+	if (local->fabric)
+		(void)fi_close(&local->fabric->fid);
+	local->fabric = NULL;
+	if (local->info)
+		fi_freeinfo(local->info);
+	local->info = NULL;
+}
+
 static void local_destroy(struct daxpin_ofi_local *local)
 {
+	local_close_fabric(local);
 	pthread_mutex_destroy(&local->mutex);
 	munmap(local, sizeof(*local));
 }
 
 /* Keeps the pool open. */
-static int local_register(struct daxpin_ofi_local *local, const char *label,
+static int local_register(struct daxpin_ofi_local *local, const struct fi_info *info,
 			  const struct daxpin_ofi_local_options *o)
 {
-	const struct daxpin_registration_options options = {
-		.size = sizeof(options),
-		.flags = DAXPIN_REGISTRATION_BY_SEGMENT,
-		.label = label,
-		.errmsg = o->errmsg,
-		.errmsg_size = o->errmsg_size,
-	};
+	const char *label = o->label ? o->label : info->fabric_attr->prov_name;
+	int ret;
 
 	snprintf(local->out_label, sizeof(local->out_label), "out, %s", label);
 	snprintf(local->in_label, sizeof(local->in_label), "in, %s", label);
-	return daxpin_register(local->pool, DAXPIN_ALL_SEGMENTS, &options,
-			       &local->registration);
+	local->info = fi_dupinfo(info);
+	if (!local->info)
+		return -ENOMEM;
+	ret = fi_fabric(local->info->fabric_attr, &local->fabric, NULL);
+	if (ret) {
+		local->fabric = NULL;
+		return dp_endpoint_fail(DP_ERRMSG_OF(o), info, ret,
+					"refused a fabric");
+	}
+	return dp_context_open(&local->context, local->pool, local->fabric,
+			       local->info, label, DP_ERRMSG_OF(o));
 }
 
 static int local_open(struct daxpin_pool *pool, struct fid_domain *domain,
@@ -156,8 +176,7 @@ static int local_open(struct daxpin_pool *pool, struct fid_domain *domain,
 	local = local_create(pool, domain, info);
 	if (!local)
 		return -ENOMEM;
-	ret = local_register(local, o->label ? o->label :
-			     info->fabric_attr->prov_name, o);
+	ret = local_register(local, info, o);
 	if (ret)
 		local_destroy(local);
 	else
@@ -220,9 +239,10 @@ DP_EXPORT int daxpin_ofi_local_close(struct daxpin_ofi_local *local)
 	if (!ret && local_in_flight(local))
 		ret = -EBUSY;
 	if (!ret)
-		ret = daxpin_unregister(local->registration);
+		ret = dp_context_close(&local->context);
 	if (ret)
 		return ret;
+	local_close_fabric(local);
 	assert(!local->figures.regions);
 	local->was_closed = true;
 	local->pool = NULL;

@@ -64,10 +64,8 @@ static int peer_make(struct daxpin_ofi *ofi,
 		dp_ofi_peer_unref(peer);
 	}
 	if (ret)
-		return dp_fail(DP_ERRMSG_OF(o), ret,
-			       "%s refused an endpoint: %s",
-			       ofi->info->fabric_attr->prov_name,
-			       fi_strerror(-ret));
+		return dp_endpoint_fail(DP_ERRMSG_OF(o), ofi->info, ret,
+					"refused an endpoint");
 	*ret_peer = peer;
 	return 0;
 }

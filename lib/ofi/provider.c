@@ -6,9 +6,14 @@
  * mapped, all copies are made by CPUs, in code or system calls of processes, and end
  * with these. That a process has one does not show that the provider uses it. What
  * cannot be examined counts as a device.
+ *
+ * A uverbs file is a verbs context, and memory is registered through the file. So if a
+ * process has one uverbs file of a device, all that is registered with this device is
+ * registered in one context.
  */
 #include "ofi/provider.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +22,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "util/util.h"
 
 /* Of the kernel's list (Documentation/admin-guide/devices.txt). */
 #define MAJOR_MEMORY		1
@@ -27,46 +33,73 @@
 
 /* ---------------------------------------------------- what the provider says */
 
-bool dp_provider_names_device(const struct fi_info *info, char *what, size_t size)
+const char *dp_provider_rdma_device(const struct fi_info *info)
 {
-	const int mr_mode = info->domain_attr->mr_mode;
-	const struct fi_device_attr *device;
-	const char *reason, *name = "";
+	const struct fi_device_attr *device = info->nic ? info->nic->device_attr : NULL;
 
-	if (info->nic) {
-		device = info->nic->device_attr;
-		reason = "it uses the device ";
-		name = device && device->name ? device->name :
-						"that info->nic describes";
-	} else if (mr_mode & FI_MR_ALLOCATED) {
-		reason = "its mr_mode has FI_MR_ALLOCATED, which only a device needs";
-	} else if (mr_mode & FI_MR_PROV_KEY) {
-		reason = "its mr_mode has FI_MR_PROV_KEY, which only a device needs";
-	} else {
-		return false;
+	return device ? device->name : NULL;
+}
+
+enum daxpin_ofi_writer dp_provider_asked(const struct fi_info *info, char *what,
+					 size_t size)
+{
+	const char *reason, *device = dp_provider_rdma_device(info);
+	const int mr_mode = info->domain_attr->mr_mode;
+
+	if (device) {
+		snprintf(what, size,
+			 "%s: the device %s stores a peer's bytes, and could go on after this process has died: so an attach records its verbs context in the pool, and the next open waits for the end of that",
+			 info->fabric_attr->prov_name, device);
+		return DAXPIN_OFI_WRITER_RDMA;
 	}
+	if (info->nic)
+		reason = "it uses a device without a name, which info->nic describes";
+	else if (mr_mode & FI_MR_ALLOCATED)
+		reason = "its mr_mode has FI_MR_ALLOCATED, which only a device needs";
+	else if (mr_mode & FI_MR_PROV_KEY)
+		reason = "its mr_mode has FI_MR_PROV_KEY, which only a device needs";
+	else
+		return DAXPIN_OFI_WRITER_UNKNOWN;
 	snprintf(what, size,
-		 "%s: %s%s, and the device could go on writing after this process has died: "
-		 DP_PROVIDER_CURE, info->fabric_attr->prov_name, reason, name);
-	return true;
+		 "%s: %s, and the device could go on writing after this process has died, while the pool does not know which one it is: "
+		 DP_PROVIDER_CURE, info->fabric_attr->prov_name, reason);
+	return DAXPIN_OFI_WRITER_DEVICE;
 }
 
 /* ------------------------------------------------------------- device files */
 
-/* A device-dax node is memory, which has no engine of its own. */
-static bool provider_is_dax(const struct statx *st)
+/* Does this link of the device's directory in sysfs lead to that name? */
+static bool provider_links_to(const struct statx *st, const char *link,
+			      const char *wanted)
 {
 	char path[64], target[256], *name;
 	ssize_t length;
 
-	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/subsystem",
-		 st->stx_rdev_major, st->stx_rdev_minor);
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u%s", st->stx_rdev_major,
+		 st->stx_rdev_minor, link);
 	length = readlink(path, target, sizeof(target) - 1);
 	if (length < 0)
 		return false;
 	target[length] = '\0';
 	name = strrchr(target, '/');
-	return name && !strcmp(name, "/dax");
+	return name && !strcmp(name + 1, wanted);
+}
+
+/* A device-dax node is memory, which has no engine of its own. */
+static bool provider_is_dax(const struct statx *st)
+{
+	return provider_links_to(st, "/subsystem", "dax");
+}
+
+static bool provider_is_uverbs(const struct statx *st)
+{
+	return provider_links_to(st, "/subsystem", "infiniband_verbs");
+}
+
+/* /dev/infiniband/rdma_cm makes connections, and registers no memory. */
+static bool provider_is_rdma(const struct statx *st)
+{
+	return provider_is_uverbs(st) || provider_links_to(st, "", "rdma_cm");
 }
 
 /* Not /dev/mem and /dev/port, which reach the registers of devices. */
@@ -78,7 +111,7 @@ static bool provider_is_plain_memory(unsigned int minor)
 	       minor == 11;				/* kmsg */
 }
 
-static bool provider_is_harmless(const struct statx *st)
+bool dp_provider_is_harmless(const struct statx *st, enum dp_ignored ignored)
 {
 	const unsigned int number = st->stx_rdev_major;
 
@@ -89,7 +122,8 @@ static bool provider_is_harmless(const struct statx *st)
 	if (number == MAJOR_CONSOLE || number == MAJOR_TERMINAL ||
 	    (number >= MAJOR_PTS_FIRST && number <= MAJOR_PTS_LAST))
 		return true;
-	return provider_is_dax(st);
+	return provider_is_dax(st) ||
+	       (ignored == DP_IGNORE_RDMA && provider_is_rdma(st));
 }
 
 /* Does not wait for the server of a network filesystem. */
@@ -99,16 +133,17 @@ static int provider_stat(int directory, const char *path, struct statx *st)
 }
 
 /* Another thread may have closed it meanwhile: -ENOENT. */
-static bool provider_is_open_device(int directory, const char *number)
+static bool provider_is_open_device(int directory, const char *number,
+				    enum dp_ignored ignored)
 {
 	struct statx st;
 
 	if (provider_stat(directory, number, &st))
 		return errno != ENOENT;
-	return !provider_is_harmless(&st);
+	return !dp_provider_is_harmless(&st, ignored);
 }
 
-static int provider_find_open(char *name, size_t size)
+static int provider_find_open(enum dp_ignored ignored, char *name, size_t size)
 {
 	DIR *files = opendir("/proc/self/fd");
 	const struct dirent *entry;
@@ -122,7 +157,7 @@ static int provider_find_open(char *name, size_t size)
 		entry = readdir(files);
 		if (!entry)
 			break;
-		if (!provider_is_open_device(dirfd(files), entry->d_name))
+		if (!provider_is_open_device(dirfd(files), entry->d_name, ignored))
 			continue;
 		length = readlinkat(dirfd(files), entry->d_name, name, size - 1);
 		name[length > 0 ? length : 0] = '\0';
@@ -148,7 +183,7 @@ static bool provider_is_harmless_path(const char *path, int error)
 }
 
 /* A file that was closed may still be mapped. The path begins at the first '/'. */
-static bool provider_is_mapped_device(char *line)
+static bool provider_is_mapped_device(char *line, enum dp_ignored ignored)
 {
 	const char *path = strchr(line, '/');
 	struct statx st;
@@ -158,17 +193,18 @@ static bool provider_is_mapped_device(char *line)
 		return false;
 	if (provider_stat(AT_FDCWD, path, &st))
 		return !provider_is_harmless_path(path, errno);
-	return !provider_is_harmless(&st);
+	return !dp_provider_is_harmless(&st, ignored);
 }
 
-int dp_provider_find_mapped(FILE *maps, char *name, size_t size)
+static int provider_find_mapped(FILE *maps, enum dp_ignored ignored, char *name,
+				size_t size)
 {
 	size_t room = 0;
 	char *line = NULL;
 	int found = 0;
 
 	while (!found && getline(&line, &room, maps) >= 0) {
-		if (!provider_is_mapped_device(line))
+		if (!provider_is_mapped_device(line, ignored))
 			continue;
 		snprintf(name, size, "%s", strchr(line, '/'));
 		found = 1;
@@ -179,9 +215,14 @@ int dp_provider_find_mapped(FILE *maps, char *name, size_t size)
 	return found;
 }
 
-int dp_provider_find_device(char *name, size_t size)
+int dp_provider_find_mapped(FILE *maps, char *name, size_t size)
 {
-	int ret = provider_find_open(name, size);
+	return provider_find_mapped(maps, DP_IGNORE_HARMLESS, name, size);
+}
+
+static int provider_find(enum dp_ignored ignored, char *name, size_t size)
+{
+	int ret = provider_find_open(ignored, name, size);
 	FILE *maps;
 
 	if (ret)
@@ -189,7 +230,91 @@ int dp_provider_find_device(char *name, size_t size)
 	maps = fopen("/proc/self/maps", "re");
 	if (!maps)
 		return -errno;
-	ret = dp_provider_find_mapped(maps, name, size);
+	ret = provider_find_mapped(maps, ignored, name, size);
 	fclose(maps);
 	return ret;
+}
+
+int dp_provider_find_device(char *name, size_t size)
+{
+	return provider_find(DP_IGNORE_HARMLESS, name, size);
+}
+
+/* ------------------------------------------------------------- RDMA contexts */
+
+/* Is it a verbs context of this device? One that sysfs does not describe may be. */
+static bool provider_is_context(int directory, const char *number, const char *device)
+{
+	char path[64], name[64] = "";
+	struct statx st;
+	FILE *file;
+	bool known;
+
+	if (provider_stat(directory, number, &st))
+		return errno != ENOENT;
+	if (!S_ISCHR(st.stx_mode) || !provider_is_uverbs(&st))
+		return false;
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/ibdev",
+		 st.stx_rdev_major, st.stx_rdev_minor);
+	file = fopen(path, "re");
+	if (!file)
+		return true;
+	known = fgets(name, sizeof(name), file);
+	fclose(file);
+	name[strcspn(name, "\n")] = '\0';
+	return !known || !strcmp(name, device);
+}
+
+/* How many contexts of this device the process has, or -errno. A descriptor and its
+ * duplicate count twice. */
+static int provider_count_contexts(const char *device)
+{
+	DIR *files = opendir("/proc/self/fd");
+	const struct dirent *entry;
+	int count = 0;
+
+	if (!files)
+		return -errno;
+	for (;;) {
+		errno = 0;
+		entry = readdir(files);
+		if (!entry)
+			break;
+		count += provider_is_context(dirfd(files), entry->d_name, device);
+	}
+	if (errno)
+		count = -errno;
+	closedir(files);
+	return count;
+}
+
+int dp_provider_check_context(const struct fi_info *info,
+			      const struct dp_errmsg *errmsg)
+{
+	const char *provider = info->fabric_attr->prov_name, *name;
+	char other[64];
+	int ret;
+
+	name = dp_provider_rdma_device(info);
+	assert(name);
+	ret = provider_find(DP_IGNORE_RDMA, other, sizeof(other));
+	if (ret > 0)
+		return dp_fail(errmsg, -EOPNOTSUPP,
+			       "%s: this process has %s open or mapped besides %s, so it is unknown whether that stores a peer's bytes, too, and the pool could not record it: use a process without it, or "
+			       DP_PROVIDER_CURE, provider, other, name);
+	if (!ret)
+		ret = provider_count_contexts(name);
+	if (ret < 0)
+		return dp_fail(errmsg, -EOPNOTSUPP,
+			       "%s: which devices this process has open cannot be read in /proc/self/fd and /proc/self/maps: %s",
+			       provider, strerror(-ret));
+	if (ret == 1)
+		return 0;
+	if (!ret)
+		return dp_fail(errmsg, -EOPNOTSUPP,
+			       "%s: it uses the device %s, of which this process has no verbs context open, so the pool cannot record what could write after this process has died: "
+			       DP_PROVIDER_CURE, provider, name);
+	return dp_fail(errmsg, -EOPNOTSUPP,
+		       "%s: this process has %d verbs contexts of %s open (`ls -l /proc/PID/fd` shows them as uverbs files), but the pool can record that of the provider only if there is exactly one: use a process without others, or "
+		       DP_PROVIDER_CURE, provider, ret, name);
 }

@@ -12,14 +12,30 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include "util/util.h"
 
 /* The end of a sentence. */
 #define DP_PROVIDER_CURE \
 	"use a provider that copies with the CPU, such as tcp;ofi_rxm, or libdaxpin-rdma"
 
-/* The provider says that a device of it accesses the memory: *what becomes a sentence
- * with the reason and the cure. */
-bool dp_provider_names_device(const struct fi_info *info, char *what, size_t size);
+/* The RDMA device that the provider says it uses, or NULL. It may be no RDMA device:
+ * dp_provider_check_context() finds that out. */
+const char *dp_provider_rdma_device(const struct fi_info *info);
+
+/* Does the provider say that a device of it accesses the memory? RDMA, or DEVICE if the
+ * pool cannot record which one, and *what becomes a sentence; otherwise UNKNOWN. */
+enum daxpin_ofi_writer dp_provider_asked(const struct fi_info *info, char *what,
+					 size_t size);
+
+/* Which device files are not reported, besides memory, terminals and device-dax. */
+enum dp_ignored {
+	DP_IGNORE_HARMLESS,	/* no others */
+	DP_IGNORE_RDMA,		/* those of RDMA */
+};
+
+/* st has the type and the device number of a file that is open or mapped. */
+struct statx;
+bool dp_provider_is_harmless(const struct statx *st, enum dp_ignored ignored);
 
 /*
  * Search for a device file that this process has open or mapped, other than memory,
@@ -27,7 +43,15 @@ bool dp_provider_names_device(const struct fi_info *info, char *what, size_t siz
  * can access memory on behalf of this process. -errno: /proc cannot be read.
  */
 int dp_provider_find_device(char *name, size_t size);
-/* The part of it that reads the lines of /proc/self/maps. */
+/*
+ * For a provider that names its device, while a domain of it is open: does all memory
+ * that this process registers with the device belong to one verbs context, and does
+ * the process have no other device open? 0, or -EOPNOTSUPP with a sentence if not, or
+ * if that cannot be told.
+ */
+int dp_provider_check_context(const struct fi_info *info,
+			      const struct dp_errmsg *errmsg);
+/* The part of dp_provider_find_device() that reads the lines of /proc/self/maps. */
 int dp_provider_find_mapped(FILE *maps, char *name, size_t size);
 
 #endif

@@ -12,12 +12,19 @@
  *  - If each write had arrived completely before the close, the verdict is UNKNOWN,
  *    too: there the writer's process itself stores into the memory of the target (shm
  *    with FI_MR_VIRT_ADDR), and nothing that the target does ends it.
+ *  - The close of the endpoint is relied on only if a part of a write had arrived at
+ *    one. On shm there is no such moment: one call of the target copies all, so no
+ *    thread that closes can find a part. That is accepted if the control showed it, and
+ *    the provider has no threads of its own (FI_PROGRESS_MANUAL).
  *  - What stores the bytes is found out first, by the rule of enum daxpin_ofi_writer.
  *  - The close of the region is relied on only if, in all rounds, the writer's request
  *    failed after it, and a second write with the same key failed too, and if parts of
  *    two writes had arrived. After a wrong verdict REGION or ENDPOINT bytes of a peer
  *    would arrive in blocks that were reused; a wrong UNKNOWN or NOTHING only refuses
  *    the provider.
+ *  - Of an RDMA device only the close of a region is tried: deregistering is a barrier
+ *    there, unless a cache prevents it, and verbs;ofi_rxm of libfabric 1.17 can crash in
+ *    the close of an endpoint to which a peer is writing.
  *  - How long bytes may still arrive is counted in steps of progress as well as in
  *    time: a thread that does not run makes none, and its clock goes on.
  */
@@ -41,7 +48,9 @@
 /* If the provider has threads, they may have copied all before this one runs again. */
 #define ROUNDS_MAX_AUTO	64
 #define ENOUGH		3		/* rounds with a write in progress */
-#define PARTIAL_MIN	2		/* rounds, to rely on the close of a region */
+/* Rounds in which a part had arrived, to rely on the close. */
+#define PARTIAL_REGION	2
+#define PARTIAL_ENDPOINT	1
 #define BEGIN_MS	2000		/* until the first byte arrives */
 /* Without a byte or a connection for so long the control has failed. On a machine with
  * a load of 30 on 2 CPUs 5 seconds were not enough. */
@@ -66,6 +75,7 @@ struct trial {
 	uint64_t key;
 	unsigned char *memory, *source;
 	uint64_t length;
+	bool is_atomic;		/* one call of the target stores all of a write */
 	struct fi_context2 first_context, second_context;
 };
 
@@ -267,6 +277,29 @@ static void trial_await_end(struct trial *t, struct dp_endpoint_result *result,
 	}
 }
 
+static bool trial_is_manual(const struct trial *t)
+{
+	return t->info->domain_attr->data_progress == FI_PROGRESS_MANUAL;
+}
+
+/* Make progress until the first byte arrives. Has the target alone stored all, in one
+ * call? */
+static bool trial_begins_atomically(struct trial *t, unsigned char value)
+{
+	const uint64_t end = daxpin_deadline_ms(CONTROL_MS);
+
+	while (daxpin_deadline_ms(0) < end) {
+		if (trial_has_begun(t, value))
+			return false;
+		dp_endpoint_progress(&t->target, NULL);
+		if (trial_has_begun(t, value))
+			return trial_is_manual(t) &&
+			       trial_count(t, value) == t->length;
+		dp_endpoint_progress(&t->writer, NULL);
+	}
+	return false;
+}
+
 /* Make progress until all has arrived, or nothing for a long time. */
 static uint64_t trial_await_all(struct trial *t, unsigned char value)
 {
@@ -336,7 +369,8 @@ static int trial_write(struct trial *t, bool wait, bool endpoint,
 		return ret;
 	round->was_closed = true;
 	round->before = trial_count(t, FIRST);
-	round->in_progress = round->before < t->length && !result.is_over;
+	/* A completion may only say that all was sent. */
+	round->in_progress = round->before < t->length && !trial_failed(&result);
 	round->was_partial = round->in_progress && round->before > 0;
 	trial_await_end(t, &result, FIRST);
 	trial_count_late(t, round);
@@ -351,8 +385,12 @@ static int trial_write_whole(struct trial *t, uint64_t *ret_arrived)
 	int ret;
 
 	memset(t->memory, 0, t->length);
+	*ret_arrived = 0;
 	ret = trial_post(t, FIRST, CONTROL_MS);
-	*ret_arrived = ret ? 0 : trial_await_all(t, FIRST);
+	if (!ret) {
+		t->is_atomic = trial_begins_atomically(t, FIRST);
+		*ret_arrived = trial_await_all(t, FIRST);
+	}
 	return ret == -FI_EAGAIN ? 0 : ret;	/* it was never connected */
 }
 
@@ -396,13 +434,17 @@ struct trial_sum {
 	uint64_t late;
 };
 
+static bool trial_has_enough(const struct trial_sum *sum, bool endpoint)
+{
+	return sum->in_progress >= ENOUGH &&
+	       sum->partial >= (endpoint ? PARTIAL_ENDPOINT : PARTIAL_REGION);
+}
+
 /* Stop at the first late byte, or when enough writes were in progress. */
 static int trial_repeat(struct trial *t, struct fid_fabric *fabric,
 			bool endpoint, struct trial_sum *sum, bool *ret_kept)
 {
-	const bool is_auto =
-		t->info->domain_attr->data_progress == FI_PROGRESS_AUTO;
-	const unsigned int most = is_auto ? ROUNDS_MAX_AUTO : ROUNDS_MAX;
+	const unsigned int most = trial_is_manual(t) ? ROUNDS_MAX : ROUNDS_MAX_AUTO;
 	struct trial_round round;
 	uint64_t arrived = 0;
 	int ret = trial_control(t, fabric, &arrived, ret_kept);
@@ -411,7 +453,7 @@ static int trial_repeat(struct trial *t, struct fid_fabric *fabric,
 	if (ret || sum->missing)
 		return ret;
 	for (; sum->rounds < most; sum->rounds++) {
-		if (sum->late || sum->in_progress >= ENOUGH)
+		if (sum->late || trial_has_enough(sum, endpoint))
 			return 0;
 		round = (struct trial_round){ 0 };
 		ret = trial_round(t, fabric, sum->rounds % 2, endpoint, &round,
@@ -428,8 +470,14 @@ static int trial_repeat(struct trial *t, struct fid_fabric *fabric,
 
 static bool trial_trusts_region(const struct trial_sum *sum)
 {
-	return !sum->missing && !sum->late && sum->partial >= PARTIAL_MIN &&
+	return !sum->missing && !sum->late && sum->partial >= PARTIAL_REGION &&
 	       sum->refused == sum->rounds;
+}
+
+static bool trial_trusts_endpoint(const struct trial *t, const struct trial_sum *sum)
+{
+	return !sum->missing && !sum->late && sum->in_progress &&
+	       (sum->partial >= PARTIAL_ENDPOINT || t->is_atomic);
 }
 
 static int trial_judge(struct trial *t, struct fid_fabric *fabric,
@@ -448,6 +496,8 @@ static int trial_judge(struct trial *t, struct fid_fabric *fabric,
 		report->ends = DAXPIN_OFI_ENDS_REGION;
 		return 0;
 	}
+	if (report->writer == DAXPIN_OFI_WRITER_RDMA)
+		return 0;
 	ret = trial_repeat(t, fabric, true, &endpoint, ret_kept);
 	report->endpoint_late = endpoint.late;
 	report->rounds += endpoint.in_progress;
@@ -456,10 +506,15 @@ static int trial_judge(struct trial *t, struct fid_fabric *fabric,
 		return ret;
 	if (endpoint.late)
 		report->ends = DAXPIN_OFI_ENDS_NOTHING;
-	else if (endpoint.in_progress)
+	else if (trial_trusts_endpoint(t, &endpoint))
 		report->ends = DAXPIN_OFI_ENDS_ENDPOINT;
 	return 0;
 }
+
+#define MISSING \
+	"%" PRIu64 " of %" PRIu64 " bytes of a test write did not arrive, although nothing had been closed, so it cannot be found out "
+#define FIND_OUT \
+	"find out with fi_pingpong whether the provider works on this address, and with FI_LOG_LEVEL=warn what it reports"
 
 static void trial_describe_unknown(const char *provider, const struct trial *t,
 				   uint64_t missing,
@@ -470,8 +525,16 @@ static void trial_describe_unknown(const char *provider, const struct trial *t,
 
 	if (missing)
 		snprintf(what, size,
-			 "%s: %" PRIu64 " of %" PRIu64 " bytes of a test write did not arrive, although nothing had been closed, so it cannot be found out what ends a peer's access: find out with fi_pingpong whether the provider works on this address, and with FI_LOG_LEVEL=warn what it reports",
+			 "%s: " MISSING "what ends a peer's access: " FIND_OUT,
 			 provider, missing, t->length);
+	else if (report->writer == DAXPIN_OFI_WRITER_RDMA)
+		snprintf(what, size,
+			 "%s: it could not be shown that the close of a region ends a peer's access (%" PRIu64 " bytes arrived after it), and the close of an endpoint in the middle of a write is not tried, because libfabric 1.17 can crash in it: if the registration cache is on, set FI_MR_CACHE_MAX_COUNT=0; otherwise use libdaxpin-rdma",
+			 provider, report->region_late);
+	else if (report->rounds)
+		snprintf(what, size,
+			 "%s: at the close of the endpoint %" PRIu32 " test writes had not arrived, but of none a part had, so it is unknown whether the close ends a write in the middle: try again when the machine is less busy; if the sentence is the same, use another provider",
+			 provider, report->rounds);
 	else
 		snprintf(what, size,
 			 "%s: a peer's write arrives at once, without the owner's part, so it is unknown whether the owner can end one: call fi_getinfo() without FI_MR_VIRT_ADDR in mr_mode, or use another provider",
@@ -574,14 +637,23 @@ static void trial_judge_devices(const char *provider, int devices,
 	}
 }
 
-/* The rule is that of enum daxpin_ofi_writer. No byte is written. */
+/* The rule is that of enum daxpin_ofi_writer. A provider may open its device at the
+ * first transfer only, so one is made before. */
 static int trial_judge_writer(struct trial *t, struct fid_fabric *fabric,
 			      struct daxpin_ofi_report *report, bool *ret_kept)
 {
 	int ret = trial_open(t, fabric), close_ret, devices;
+	uint64_t arrived = 0;
 	char device[64];
 
-	if (!ret) {
+	if (!ret)
+		ret = trial_write_whole(t, &arrived);
+	if (!ret && arrived < t->length) {
+		snprintf(report->writer_what, sizeof(report->writer_what),
+			 "%s: " MISSING "what stores a peer's bytes: " FIND_OUT,
+			 t->info->fabric_attr->prov_name, t->length - arrived,
+			 t->length);
+	} else if (!ret) {
 		devices = dp_provider_find_device(device, sizeof(device));
 		trial_judge_devices(t->info->fabric_attr->prov_name, devices,
 				    device, report);
@@ -615,11 +687,10 @@ int dp_trial_find_writer(const struct fi_info *info, struct fid_fabric *fabric,
 	int ret;
 
 	assert(report->writer == DAXPIN_OFI_WRITER_UNKNOWN);
-	if (dp_provider_names_device(info, report->writer_what,
-				     sizeof(report->writer_what))) {
-		report->writer = DAXPIN_OFI_WRITER_DEVICE;
+	report->writer = dp_provider_asked(info, report->writer_what,
+					   sizeof(report->writer_what));
+	if (report->writer != DAXPIN_OFI_WRITER_UNKNOWN)
 		return 0;
-	}
 	memory = malloc(DP_TRIAL_BYTES_MIN);
 	t = memory ? trial_create(info, memory, DP_TRIAL_BYTES_MIN) : NULL;
 	ret = t ? trial_judge_on(t, fabric, report, &kept) : -ENOMEM;
@@ -648,7 +719,8 @@ int dp_trial_check_writer(const struct fi_info *info, struct fid_fabric *fabric,
 		return dp_fail(errmsg, ret,
 			       "what stores a peer's bytes cannot be found out, because %s failed: %s",
 			       provider, fi_strerror(-ret));
-	if (report->writer == DAXPIN_OFI_WRITER_PROCESS)
+	if (report->writer == DAXPIN_OFI_WRITER_PROCESS ||
+	    report->writer == DAXPIN_OFI_WRITER_RDMA)
 		return 0;
 	return dp_fail(errmsg, -EOPNOTSUPP, "%s", report->writer_what);
 }

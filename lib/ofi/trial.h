@@ -25,7 +25,8 @@ int dp_trial(struct fid_fabric *fabric, const struct fi_info *info, void *memory
 int dp_trial_find_writer(const struct fi_info *info, struct fid_fabric *fabric,
 			 struct daxpin_ofi_report *report);
 
-/* The same as a check. 0: a process does. -EOPNOTSUPP with a sentence, or -errno. */
+/* The same as a check. 0: a process does, or a device whose context
+ * dp_context_open() can record. -EOPNOTSUPP with a sentence, or -errno. */
 int dp_trial_check_writer(const struct fi_info *info, struct fid_fabric *fabric,
 			  struct daxpin_ofi_report *report,
 			  const struct dp_errmsg *errmsg);

@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include "grant/states.h"
+#include "ofi/context.h"
 #include "ofi/endpoint.h"
 #include "util/util.h"
 
@@ -32,7 +33,7 @@ struct daxpin_ofi {
 	bool detached;
 	struct fid_fabric *fabric;
 	struct fi_info *info;		/* NULL when detached */
-	struct daxpin_registration *registration;
+	struct dp_context context;
 	struct daxpin_ofi_report report;
 	unsigned char uuid[16];
 	pthread_mutex_t peers_lock;	/* for peers, and their members `next` */

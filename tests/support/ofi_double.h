@@ -8,10 +8,15 @@
 
 #include <rdma/fabric.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct ofi_double {
 	bool makes_no_progress;
-	bool stops_at_a_post;		/* no progress after fi_write() was accepted */
+	bool stops_at_a_post;		/* no progress after fi_write() was accepted, */
+	uint64_t lively;		/* ... but in the nth two domains for bit n */
+	unsigned int delay;		/* reads without progress after each close of a
+					   region */
+	bool opens_a_device;		/* a device file, at the first fi_write() */
 	bool keeps_regions;		/* fi_close() succeeds and does nothing, */
 	bool keeps_endpoints;		/* ... also for what belongs to them */
 	unsigned int regions_max;	/* open ones; 0: any number */
@@ -27,6 +32,11 @@ struct ofi_double {
 
 /* The test writes to it at any time. */
 extern struct ofi_double ofi_double;
+
+/* Does it make no progress now? */
+bool ofi_double_is_idle(void);
+/* Is there a file that opens_a_device can open? */
+bool ofi_double_has_device(void);
 
 struct fid_fabric *ofi_double_open(const struct fi_info *info);
 /* Close what the double has kept, and the fabric. */

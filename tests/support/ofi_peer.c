@@ -8,12 +8,16 @@
 #include <rdma/fi_endpoint.h>
 #include <rdma/fi_errno.h>
 #include <rdma/fi_rma.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "child.h"
 
 #define SOURCE_BYTES	(8u << 20)
+#define NETDEV		"daxpin_ofi_net0"
+#define ADDRESS		"10.198.0.1"
 
 /* One endpoint for each write. */
 struct line {
@@ -28,25 +32,92 @@ struct line {
 	int result;		/* of the write */
 };
 
-struct fi_info *ofi_find(const char *provider, int extra_modes)
+const char *provider;
+struct fi_info *info;
+struct fid_fabric *fabric;
+
+bool ofi_add_device(void)
 {
-	bool is_shm = !strcmp(provider, "shm");
-	struct fi_info *hints = fi_allocinfo(), *info = NULL;
+	return !close_range(3, ~0u, 0) &&
+	       !system("ip link add " NETDEV " type dummy && "
+		       "ip addr add " ADDRESS "/24 dev " NETDEV " && "
+		       "ip link set " NETDEV " up && "
+		       "rdma link add " OFI_DEVICE " type rxe netdev " NETDEV);
+}
+
+/* The RDMA device goes with its network device. */
+void ofi_remove_device(void)
+{
+	if (system("ip link del " NETDEV))
+		printf("# " NETDEV " was not there\n");
+}
+
+static struct fi_info *find(const char *name, const char *address, int modes)
+{
+	struct fi_info *hints = fi_allocinfo(), *found = NULL;
 
 	if (!hints)
 		abort();
 	hints->ep_attr->type = FI_EP_RDM;
 	hints->caps = FI_RMA | FI_MSG;
-	hints->domain_attr->mr_mode = FI_MR_LOCAL | FI_MR_ENDPOINT | extra_modes;
-	hints->fabric_attr->prov_name = strdup(provider);
-	if (fi_getinfo(FI_VERSION(1, 11), is_shm ? NULL : "127.0.0.1", NULL,
-		       is_shm ? 0 : FI_SOURCE, hints, &info))
-		info = NULL;
+	hints->domain_attr->mr_mode = modes;
+	hints->fabric_attr->prov_name = strdup(name);
+	if (fi_getinfo(FI_VERSION(1, 11), address, NULL, address ? FI_SOURCE : 0,
+		       hints, &found))
+		found = NULL;
 	fi_freeinfo(hints);
-	return info;
+	return found;
 }
 
-static int line_open(struct line *line, struct fi_info *info, void *source,
+/* libfabric 1.17 asks for longer queues than soft-RoCE has otherwise. Its cache of
+ * memory registrations would keep a region after its close. */
+static void set_up_verbs(void)
+{
+	setenv("FI_MR_CACHE_MAX_COUNT", "0", 0);
+	setenv("FI_UNIVERSE_SIZE", "2", 1);
+	setenv("FI_OFI_RXM_TX_SIZE", "64", 1);
+	setenv("FI_OFI_RXM_RX_SIZE", "64", 1);
+	setenv("FI_OFI_RXM_MSG_TX_SIZE", "32", 1);
+	setenv("FI_OFI_RXM_MSG_RX_SIZE", "32", 1);
+}
+
+struct fi_info *ofi_find(const char *name, int extra_modes)
+{
+	const int modes = FI_MR_LOCAL | FI_MR_ENDPOINT | extra_modes;
+
+	if (!strcmp(name, "shm"))
+		return find(name, NULL, modes);
+	if (strcmp(name, OFI_VERBS))
+		return find(name, "127.0.0.1", modes);
+	set_up_verbs();
+	return find(name, ADDRESS, modes | FI_MR_ALLOCATED |
+		    FI_MR_VIRT_ADDR | FI_MR_PROV_KEY);
+}
+
+int open_provider(const char *name)
+{
+	provider = name;
+	info = ofi_find(name, 0);
+	return info ? fi_fabric(info->fabric_attr, &fabric, NULL) : 0;
+}
+
+int close_provider(void)
+{
+	if (!info)
+		return 0;
+	fi_freeinfo(info);
+	return fi_close(&fabric->fid);
+}
+
+bool lacks_provider(void)
+{
+	if (info)
+		return false;
+	printf("# skipped: libfabric has no provider %s here\n", provider);
+	return true;
+}
+
+static int line_open(struct line *line, void *source,
 		     const struct ofi_order *order)
 {
 	struct fi_cq_attr cq = { .format = FI_CQ_FORMAT_CONTEXT, .size = 64 };
@@ -118,7 +189,7 @@ static ssize_t line_send(struct line *line, const struct fi_msg_rma *message,
 			    FI_DELIVERY_COMPLETE : 0));
 }
 
-static int line_post(struct line *line, struct fi_info *info, void *source,
+static int line_post(struct line *line, void *source,
 		     const struct ofi_order *order, int fd)
 {
 	struct daxpin_ofi_key key;
@@ -149,8 +220,7 @@ static int line_post(struct line *line, struct fi_info *info, void *source,
 	return (int)ret;
 }
 
-static int line_compare(const unsigned char *source, const struct ofi_order *order,
-			const struct fi_info *info)
+static int line_compare(const unsigned char *source, const struct ofi_order *order)
 {
 	struct daxpin_ofi_key key;
 	int ret = daxpin_ofi_import(order->descriptor, sizeof(order->descriptor),
@@ -162,7 +232,7 @@ static int line_compare(const unsigned char *source, const struct ofi_order *ord
 	return ret;
 }
 
-static int peer_do(struct line *line, struct fi_info *info, void *source,
+static int peer_do(struct line *line, void *source,
 		   const struct ofi_order *order, int fd)
 {
 	int ret;
@@ -174,29 +244,29 @@ static int peer_do(struct line *line, struct fi_info *info, void *source,
 	}
 	if (order->type != OFI_WRITE_AGAIN) {
 		line_close(line);
-		ret = line_open(line, info, source, order);
+		ret = line_open(line, source, order);
 		if (ret)
 			return ret;
 	}
 	line->result = -EINPROGRESS;
-	ret = line_post(line, info, source, order, fd);
+	ret = line_post(line, source, order, fd);
 	if (ret || (order->type != OFI_WRITE_DELIVERED && order->type != OFI_READ))
 		return ret;
 	while (line->result == -EINPROGRESS && !line_is_called(fd))
 		line_step(line);
 	if (order->type == OFI_READ && !line->result)
-		return line_compare(source, order, info);
+		return line_compare(source, order);
 	return line->result;
 }
 
 static int peer_run(void *arg, int fd)
 {
-	struct fi_info *info = ofi_find(arg, 0);
 	void *source = aligned_alloc(4096, SOURCE_BYTES);
 	struct line line = { 0 };
 	struct ofi_order order;
 	struct ofi_reply reply;
 
+	info = ofi_find(arg, 0);
 	if (!info || !source)
 		return 1;
 	for (;;) {
@@ -204,7 +274,7 @@ static int peer_run(void *arg, int fd)
 			line_step(&line);
 		if (!receive_message(fd, &order, sizeof(order)))
 			break;
-		reply.result = peer_do(&line, info, source, &order, fd);
+		reply.result = peer_do(&line, source, &order, fd);
 		if (!send_message(fd, &reply, sizeof(reply)))
 			break;
 	}
@@ -214,7 +284,7 @@ static int peer_run(void *arg, int fd)
 	return 0;
 }
 
-struct child ofi_peer_start(const char *provider)
+struct child ofi_peer_start(const char *name)
 {
-	return fork_child(peer_run, (void *)(uintptr_t)provider);
+	return fork_child(peer_run, (void *)(uintptr_t)name);
 }

@@ -36,11 +36,37 @@ struct ofi_reply {
 	int result;
 };
 
+#define OFI_VERBS	"verbs;ofi_rxm"
+#define OFI_DEVICE	"daxpin_ofi0"
+
+/* Make a soft-RoCE device, which ofi_find(OFI_VERBS) uses, before the first use of
+ * libfabric, and close what the program has inherited: the lab's programs inherit a
+ * file of a virtio device, with which an attach is refused. Needs root. */
+bool ofi_add_device(void);
+void ofi_remove_device(void);
+
 /* A result of fi_getinfo(), or NULL if there is no such provider here. extra_modes are
  * bits of mr_mode to allow besides. */
-struct fi_info *ofi_find(const char *provider, int extra_modes);
+struct fi_info *ofi_find(const char *name, int extra_modes);
+
+/* The provider of the program, which tests use. info is NULL if it is not here. */
+extern const char *provider;
+extern struct fi_info *info;
+extern struct fid_fabric *fabric;
+
+/* Set these. 0, or the error of fi_fabric(); 0 also without the provider. */
+int open_provider(const char *name);
+int close_provider(void);
+/* Is there no such provider? Then the reason is printed. */
+bool lacks_provider(void);
+
+#define SKIP_WITHOUT_PROVIDER() \
+	do { \
+		if (lacks_provider()) \
+			skip(); \
+	} while (0)
 
 /* Starts a peer. Call it before the first use of libfabric. */
-struct child ofi_peer_start(const char *provider);
+struct child ofi_peer_start(const char *name);
 
 #endif

@@ -7,6 +7,7 @@
 #include <rdma/fi_domain.h>
 #include <rdma/fi_errno.h>
 #include <stdbool.h>
+#include <sys/stat.h>
 #include "child.h"
 #include "fixture.h"
 #include "ofi/endpoint.h"
@@ -18,8 +19,6 @@
 #define PROVIDER	"tcp;ofi_rxm"
 #define BYTES		65536u
 
-static struct fi_info *info;
-static struct fid_fabric *fabric;
 static bool trial_is_real;
 static unsigned int trials;
 
@@ -66,17 +65,9 @@ uint64_t __wrap_daxpin_deadline_ms(uint64_t ms);
 
 uint64_t __wrap_daxpin_deadline_ms(uint64_t ms)
 {
-	skipped_ns += skip_ms * 1000000;
+	skipped_ns += (ofi_double_is_idle() ? skip_ms : 0) * 1000000;
 	return __real_daxpin_deadline_ms(ms) + skipped_ns;
 }
-
-#define SKIP_WITHOUT_PROVIDER() \
-	do { \
-		if (!info) { \
-			print_message("skipped: no provider " PROVIDER "\n"); \
-			skip(); \
-		} \
-	} while (0)
 
 /* ------------------------------------------------------------------ the trial */
 
@@ -127,6 +118,62 @@ static void a_provider_that_stops_after_a_post_has_no_verdict(void **state)
 	skip_ms = 20;
 	check_trial_refuses(f, -EOPNOTSUPP, "did not arrive");
 	assert_int_equal(free_bytes(f), before);
+}
+
+/* The question what stores the bytes has its own control, and each kind of close has
+ * another. */
+static void a_trial_whose_control_fails_has_no_verdict(void **state)
+{
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+	static char memory[1 << 20];
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.stops_at_a_post = true;
+	ofi_double.lively = 1;
+	skip_ms = 20;
+	trial_is_real = true;
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
+					  &report), 0);
+	trial_is_real = false;
+	assert_int_equal(report.writer, DAXPIN_OFI_WRITER_PROCESS);
+	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_UNKNOWN);
+	assert_non_null(strstr(report.what, "did not arrive"));
+}
+
+/* The controls deliver all, and otherwise nothing arrives, before a close or after it.
+ * So nothing shows that a close ends a write in the middle. */
+static void without_a_write_that_was_partly_there_there_is_no_verdict(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t before = free_bytes(f);
+
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.stops_at_a_post = true;
+	/* Of the writer, the region and, after 8 rounds, the endpoint. */
+	ofi_double.lively = 1 | 1 << 1 | 1 << 10;
+	skip_ms = 20;
+	check_trial_refuses(f, -EOPNOTSUPP, "of none a part had");
+	assert_int_equal(trials, 1);
+	assert_int_equal(free_bytes(f), before);
+}
+
+/* The thread does not run, and the clock goes on. */
+static void late_bytes_are_awaited_for_a_number_of_steps(void **state)
+{
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+	static char memory[1 << 20];
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	/* A step is a read of both endpoints, and the trial makes at least 1000. */
+	ofi_double.delay = 1000;
+	skip_ms = 3600000;
+	trial_is_real = true;
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
+					  &report), 0);
+	trial_is_real = false;
+	assert_true(report.region_late > 0);
 }
 
 /* As with a registration cache. */
@@ -234,6 +281,24 @@ static void with_a_device_open_no_memory_of_the_pool_is_used(void **state)
 	assert_int_equal(free_bytes(f), before);
 }
 
+static void a_device_that_the_first_transfer_opens_is_seen(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t before = free_bytes(f);
+	struct daxpin_ofi *ofi = NULL;
+
+	SKIP_WITHOUT_PROVIDER();
+	if (!ofi_double_has_device()) {
+		print_message("skipped: neither /dev/fuse nor /dev/net/tun can be opened\n");
+		skip();
+	}
+	ofi_double.opens_a_device = true;
+	assert_int_equal(try_attach(f, &ofi), -EOPNOTSUPP);
+	assert_non_null(strstr(f->errmsg, "open or mapped"));
+	assert_int_equal(trials, 0);
+	assert_int_equal(free_bytes(f), before);
+}
+
 static void an_attach_is_refused_if_the_devices_cannot_be_listed(void **state)
 {
 	struct fixture *f = *state;
@@ -264,6 +329,26 @@ static void an_open_device_file_is_found(void **state)
 	assert_int_equal(strncmp(name, "/dev/", 5), 0);
 	close(fd);
 	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 0);
+}
+
+/* /dev/mem, kmem and port reach the registers of devices, and oldmem the memory of
+ * another kernel. */
+static void of_the_memory_devices_those_that_reach_others_count(void **state)
+{
+	static const unsigned int devices[] = { 1, 2, 4, 12 };
+	static const unsigned int memory[] = { 3, 5, 7, 8, 9, 11 };
+	struct statx st = { .stx_mode = S_IFCHR, .stx_rdev_major = 1 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
+		st.stx_rdev_minor = devices[i];
+		assert_false(dp_provider_is_harmless(&st, DP_IGNORE_HARMLESS));
+		assert_false(dp_provider_is_harmless(&st, DP_IGNORE_RDMA));
+	}
+	for (size_t i = 0; i < sizeof(memory) / sizeof(memory[0]); i++) {
+		st.stx_rdev_minor = memory[i];
+		assert_true(dp_provider_is_harmless(&st, DP_IGNORE_HARMLESS));
+	}
 }
 
 /* What is found in one line of /proc/self/maps. */
@@ -571,7 +656,8 @@ static int setup(void **state)
 	device_error = 0;
 	trials = 0;
 	skip_ms = 0;
-	info = ofi_find(PROVIDER, 0);
+	provider = PROVIDER;
+	info = ofi_find(provider, 0);
 	if (info) {
 		fabric = ofi_double_open(info);
 		assert_non_null(fabric);
@@ -579,17 +665,12 @@ static int setup(void **state)
 	return fixture_setup(state);
 }
 
-static void close_provider(void)
-{
-	if (!info)
-		return;
-	assert_int_equal(ofi_double_close(), 0);
-	fi_freeinfo(info);
-}
-
 static int teardown(void **state)
 {
-	close_provider();
+	if (info) {
+		assert_int_equal(ofi_double_close(), 0);
+		fi_freeinfo(info);
+	}
 	return fixture_teardown(state);
 }
 
@@ -600,12 +681,17 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_provider_without_progress_has_no_verdict),
 		TEST(a_provider_that_stops_after_a_post_has_no_verdict),
+		TEST(a_trial_whose_control_fails_has_no_verdict),
+		TEST(without_a_write_that_was_partly_there_there_is_no_verdict),
+		TEST(late_bytes_are_awaited_for_a_number_of_steps),
 		TEST(if_a_region_remains_the_endpoint_ends_access),
 		TEST(if_all_remains_the_memory_stays_held),
 		TEST(a_process_without_a_device_stores_the_bytes),
 		TEST(with_a_device_open_no_memory_of_the_pool_is_used),
 		TEST(an_attach_is_refused_if_the_devices_cannot_be_listed),
 		TEST(an_open_device_file_is_found),
+		TEST(a_device_that_the_first_transfer_opens_is_seen),
+		TEST(of_the_memory_devices_those_that_reach_others_count),
 		TEST(a_mapped_device_is_found),
 		TEST(unreadable_mappings_are_not_none),
 		TEST(a_region_that_is_neither_opened_nor_closed_is_quarantined),

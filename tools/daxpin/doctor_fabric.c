@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What ends a peer's access on the providers of libfabric. The trial is that of
- * daxpin_ofi_probe(3), on scratch memory only. Each runs in a process of its own,
+ * daxpin_ofi_probe(3), on private memory only. Each runs in a process of its own,
  * because a provider that crashes or hangs would end the report (libfabric 1.17's
  * sockets does in one of about ten runs). Only that process loads the library, because
  * providers replace the handlers of signals as soon as they are loaded (psm of 1.17).
@@ -170,18 +170,6 @@ static bool is_wanted(const char *name, const char *wanted)
 
 /* -------------------------------------------------------- processes of trials */
 
-/* The memory is that of the pool's kind, if the command may store to it. */
-static void *trial_memory(const struct doctor *doctor)
-{
-	const struct testbed *testbed = &doctor->testbed;
-
-	if (testbed->base && testbed->scratch && testbed->size >= TRIAL_BYTES &&
-	    doctor->place.source != DAXPIN_SOURCE_DISK &&
-	    !testbed_touch(testbed->base, TRIAL_BYTES, true))
-		return testbed->base;
-	return aligned_alloc(PAGE, TRIAL_BYTES);
-}
-
 /* After the providers were loaded: its parent must see how the process ends. */
 static void restore_signals(void)
 {
@@ -192,9 +180,15 @@ static void restore_signals(void)
 		signal(signals[i], SIG_DFL);
 }
 
-static int try_fabric(const struct doctor *doctor, struct fabric *fabric)
+/*
+ * The memory is private to this process, also for providers that an attach refuses
+ * because a device of them stores the bytes: the kernel gives pages that a device can
+ * reach to nobody else before the device's access has ended. Memory of a pool has no
+ * such protection.
+ */
+static int try_fabric(struct fabric *fabric)
 {
-	void *memory = trial_memory(doctor);
+	void *memory = aligned_alloc(PAGE, TRIAL_BYTES);
 	struct fi_info *info = find_info(fabric->name);
 	struct fid_fabric *opened;
 	int ret;
@@ -214,16 +208,16 @@ static int try_fabric(const struct doctor *doctor, struct fabric *fabric)
 }
 
 /* Codes of libfabric above 255 are none of errno. */
-static void run_trial(const struct doctor *doctor, struct fabric *fabric)
+static void run_trial(struct fabric *fabric)
 {
-	fabric->error = try_fabric(doctor, fabric);
+	fabric->error = try_fabric(fabric);
 	if (fabric->error)
 		snprintf(fabric->error_text, sizeof(fabric->error_text), "%s",
 			 library.strerror(-fabric->error));
 }
 
 /* In the child. Without a fabric, it lists the names. */
-static void child_run(const struct doctor *doctor, struct fabric *fabric, int fd)
+static void child_run(struct fabric *fabric, int fd)
 {
 	void *result = fabric ? (void *)fabric : (void *)&fabrics;
 	const size_t size = fabric ? sizeof(*fabric) : sizeof(fabrics);
@@ -238,7 +232,7 @@ static void child_run(const struct doctor *doctor, struct fabric *fabric, int fd
 	else
 		fabrics.error = ret;
 	if (fabric && !ret)
-		run_trial(doctor, fabric);
+		run_trial(fabric);
 	else if (!ret)
 		list_names(&fabrics);
 	for (size_t done = 0; done < size; done += (size_t)written) {
@@ -267,7 +261,7 @@ static bool receive(int fd, void *result, size_t size)
 }
 
 /* 0, a signal that ended the process, or -errno. result is unchanged after an error. */
-static int run_child(const struct doctor *doctor, struct fabric *fabric)
+static int run_child(struct fabric *fabric)
 {
 	static union { struct fabric fabric; struct fabric_list list; } answer;
 	const size_t size = fabric ? sizeof(*fabric) : sizeof(fabrics);
@@ -282,7 +276,7 @@ static int run_child(const struct doctor *doctor, struct fabric *fabric)
 	pid = fork();
 	if (!pid) {
 		close(fds[0]);
-		child_run(doctor, fabric, fds[1]);
+		child_run(fabric, fds[1]);
 	}
 	close(fds[1]);
 	received = pid > 0 && receive(fds[0], &answer, size);
@@ -312,11 +306,18 @@ static const char *const writer_name[] = {
 	[DAXPIN_OFI_WRITER_UNKNOWN] = "unknown",
 	[DAXPIN_OFI_WRITER_PROCESS] = "process",
 	[DAXPIN_OFI_WRITER_DEVICE] = "device",
+	[DAXPIN_OFI_WRITER_RDMA] = "rdma",
 };
 
 static bool was_tried(const struct fabric *fabric)
 {
 	return !fabric->error && !fabric->signal;
+}
+
+static bool writer_is_accepted(const struct daxpin_ofi_report *report)
+{
+	return report->writer == DAXPIN_OFI_WRITER_PROCESS ||
+	       report->writer == DAXPIN_OFI_WRITER_RDMA;
 }
 
 /* What an attach would return. */
@@ -329,7 +330,7 @@ static enum verdict verdict_of(const struct fabric *fabric)
 	if (report->writer == DAXPIN_OFI_WRITER_DEVICE ||
 	    report->ends == DAXPIN_OFI_ENDS_NOTHING)
 		return VERDICT_NO;
-	return report->writer == DAXPIN_OFI_WRITER_PROCESS &&
+	return writer_is_accepted(report) &&
 	       report->ends != DAXPIN_OFI_ENDS_UNKNOWN ? VERDICT_YES :
 	       VERDICT_UNKNOWN;
 }
@@ -364,7 +365,7 @@ static void report_fabric(struct doctor *doctor, const struct fabric *fabric,
 		report_untried(doctor, fabric, answer);
 		return;
 	}
-	if (report->writer != DAXPIN_OFI_WRITER_PROCESS)
+	if (!writer_is_accepted(report))
 		answer.remedy = report->writer_what;
 	else if (answer.verdict != VERDICT_YES)
 		answer.remedy = "do what the sentence ends with, or use another provider";
@@ -442,7 +443,7 @@ static bool any_wanted(const char *wanted)
 
 void doctor_fabric(struct doctor *doctor)
 {
-	int ret = run_child(doctor, NULL);
+	int ret = run_child(NULL);
 
 	ret = ret ? ret : fabrics.error;
 	if (ret) {
@@ -458,7 +459,7 @@ void doctor_fabric(struct doctor *doctor)
 	for (unsigned int i = 0; i < fabrics.count; i++) {
 		struct fabric *fabric = &fabrics.fabric[i];
 
-		ret = run_child(doctor, fabric);
+		ret = run_child(fabric);
 		if (ret > 0)
 			fabric->signal = ret;
 		else if (ret)

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The registration of a provider with a pool, which records the verbs context that the
+ * provider's device has, if it has a device. */
+#ifndef DP_OFI_CONTEXT_H
+#define DP_OFI_CONTEXT_H
+
+#include <daxpin-ofi.h>
+#include <rdma/fi_domain.h>
+#include "util/util.h"
+
+/* Private to context.c. Zeroed: nothing is open. */
+struct dp_context {
+	struct fid_fabric *fabric;
+	struct fi_info *info;
+	struct fid_domain *kept;	/* NULL: the provider has no device */
+	struct fid_domain *found;	/* while daxpin_register() is running */
+	struct daxpin_registration *registration;
+};
+
+/*
+ * Register, and if the provider names a device record its verbs context on media before
+ * the call returns. fabric and info are used until the close. -EOPNOTSUPP with a
+ * sentence if it cannot be told which context that is. Others as daxpin_register() and
+ * fi_domain().
+ */
+int dp_context_open(struct dp_context *context, struct daxpin_pool *pool,
+		    struct fid_fabric *fabric, struct fi_info *info,
+		    const char *label, const struct dp_errmsg *errmsg);
+/* End it, when the device reaches no memory of the pool. 0, or as fi_close(); the call
+ * can be repeated then. */
+int dp_context_close(struct dp_context *context);
+/* A device has memory that it did not release: what it could write to stays on record
+ * until the process ends. */
+void dp_context_leave(struct dp_context *context);
+
+#endif
