@@ -51,9 +51,10 @@ enum daxpin_ofi_ends {
  *    file other than those of rule 3 and of RDMA: otherwise it is unknown which of them
  *    the provider uses, and the attach is refused. If a domain of the provider has no
  *    protection domain of its own, the number of the context is unknown, and the next
- *    open waits until no verbs context exists on the machine. Only the close of a region
- *    is tried, because libfabric 1.17 can crash in the close of an endpoint to which a
- *    peer is writing: set FI_MR_CACHE_MAX_COUNT=0, or a cache keeps the region.
+ *    open waits until no verbs context exists on the machine. Only the close of a
+ *    region is tried, because libfabric 1.17 can crash in the close of an endpoint to
+ *    which a peer is writing: set FI_MR_CACHE_MAX_COUNT=0, or a cache keeps the
+ *    region.
  * 2. DEVICE, if the provider has a device and does not name it: info->nic without a
  *    name, or FI_MR_ALLOCATED or FI_MR_PROV_KEY in its mr_mode.
  * 3. PROCESS, if this process has no device file open, nor mapped, while endpoints and

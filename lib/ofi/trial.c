@@ -23,8 +23,8 @@
  *    would arrive in blocks that were reused; a wrong UNKNOWN or NOTHING only refuses
  *    the provider.
  *  - Of an RDMA device only the close of a region is tried: deregistering is a barrier
- *    there, unless a cache prevents it, and verbs;ofi_rxm of libfabric 1.17 can crash in
- *    the close of an endpoint to which a peer is writing.
+ *    there, unless a cache prevents it, and verbs;ofi_rxm of libfabric 1.17 can crash
+ *    in the close of an endpoint to which a peer is writing.
  *  - How long bytes may still arrive is counted in steps of progress as well as in
  *    time: a thread that does not run makes none, and its clock goes on.
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * ofi_revoke PROVIDER [devdax]: grants over libfabric, to a peer in another process that
- * is in the middle of a write when its grant is revoked. DAXPIN_TEST_OFI_ROUNDS=300
- * makes so many forced revokes. "verbs" is verbs;ofi_rxm over a soft-RoCE device that
- * the program makes, for which it needs root.
+ * ofi_revoke PROVIDER [devdax]: grants over libfabric, to a peer in another process
+ * that is in the middle of a write when its grant is revoked.
+ * DAXPIN_TEST_OFI_ROUNDS=300 makes so many forced revokes. "verbs" is verbs;ofi_rxm
+ * over a soft-RoCE device that the program makes, for which it needs root.
  */
 #include <glob.h>
 #include <poll.h>
