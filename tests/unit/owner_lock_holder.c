@@ -582,13 +582,24 @@ static void a_process_that_was_sent_the_file_keeps_the_lock(void **state)
 	assert_left(&dead, DESCRIPTOR, DESCRIPTOR);
 }
 
+/* In another pid namespace than the first, /proc/locks has no locks of dead processes.
+ * The inode of the first one is a constant of the kernel. */
+static enum daxpin_owner owner_that_is_dead(void)
+{
+	struct stat stat_now;
+
+	assert_int_equal(stat("/proc/self/ns/pid", &stat_now), 0);
+	return stat_now.st_ino == 0xEFFFFFFC ? DAXPIN_OWNER_DRAINING :
+					       DAXPIN_OWNER_UNKNOWN;
+}
+
 /* The files are in the queue of that socket, and /proc shows only their number. */
 static void a_process_that_was_sent_the_anchor_keeps_the_lock(void **state)
 {
 	struct dead_owner dead = leave_holder_with(*state, ANCHOR_FD);
 
 	look_for_leftovers(&dead);
-	assert_kept_as(&dead, DAXPIN_OWNER_DRAINING);
+	assert_kept_as(&dead, owner_that_is_dead());
 	assert_left(&dead, SOCKET | REQUESTS, REQUESTS);
 }
 
