@@ -130,7 +130,8 @@ static void print_summary(const struct daxpin_check_summary *s)
 	       size_text(s->segment_size, a), s->epoch,
 	       s->unclean ? "not closed" : "closed");
 	printf("%" PRIu64 " extent(s) of %s, %s free\n", s->extents,
-	       size_text(s->extent_bytes, a), size_text(s->free_bytes, b));
+	       s->extent_bytes ? size_text(s->extent_bytes, a) : "0 B",
+	       size_text(s->free_bytes, b));
 	printf("%" PRIu64 " object(s) in %" PRIu64 " slab(s) of 64 KiB\n", s->objects,
 	       s->slabs);
 	printf("%s in holes, %s quarantined, %s bad\n",
@@ -360,7 +361,7 @@ static const struct tool_option options[] = {
 	{ "repair", NULL, OPTION_FLAG, offsetof(struct check_values, repair),
 	  "restore what follows from the rest of the media" },
 	{ "yes", NULL, OPTION_FLAG, offsetof(struct check_values, yes),
-	  "agree to every repair that loses data, instead of being asked" },
+	  "agree to every repair that loses data: do not ask" },
 	{ "backup", "FILE", OPTION_TEXT, offsetof(struct check_values, backup),
 	  "save what a repair changes to this new file" },
 	{ "restore", "FILE", OPTION_TEXT, offsetof(struct check_values, restore),
@@ -378,8 +379,8 @@ const struct command check_command = {
 	.name = "check",
 	.summary = "check everything on a pool's media, and repair it",
 	.help = "Checks the pool in a directory or on a device-dax node. Without --repair and\n"
-		"--restore nothing is changed. The default of --backup is a new file in the working\n"
-		"directory.",
+		"--restore nothing is changed. The default of --backup is a new file in the\n"
+		"working directory.",
 	.exits = "Exits with 0 if the pool is clean, 1 if it is damaged, 2 if neither is known.",
 	.words = "PATH", .words_min = 1, .words_max = 1, .changes = 1,
 	.options = options,

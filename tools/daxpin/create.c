@@ -87,7 +87,7 @@ static const struct tool_option options[] = {
 	{ "overwrite", NULL, OPTION_FLAG, offsetof(struct create_values, overwrite),
 	  "destroy what exists there" },
 	{ "wait", "SECONDS", OPTION_SECONDS, offsetof(struct create_values, wait),
-	  "wait so long for an owner of what exists, and for the allocation" },
+	  "wait so long for an owner, and for the allocation" },
 	{ "json", NULL, OPTION_FLAG, offsetof(struct create_values, json),
 	  "print one JSON object" },
 	{ .name = NULL },

@@ -240,7 +240,7 @@ static const struct tool_option options[] = {
 	  "try this RDMA device, too, for example mlx5_0" },
 	{ "fabric", "PROVIDER", OPTION_TEXT,
 	  offsetof(struct doctor_values, fabric),
-	  "try what ends a peer's access on this provider of libfabric, for example tcp, or on all" },
+	  "try this provider of libfabric, too: tcp, or all" },
 	{ "json", NULL, OPTION_FLAG, offsetof(struct doctor_values, json),
 	  "print the report as one JSON object" },
 	{ .name = NULL },
@@ -248,7 +248,7 @@ static const struct tool_option options[] = {
 
 const struct command doctor_command = {
 	.name = "doctor",
-	.summary = "what works on this machine for a path, and how to remedy what does not",
+	.summary = "what works on this machine for a path, and remedies",
 	.help = "PATH is a directory or a device-dax node, with or without a pool. The command\n"
 		"tries features on scratch files beside the pool, never on the pool's own files,\n"
 		"and it stores nothing to a device.",

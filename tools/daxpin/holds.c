@@ -40,7 +40,7 @@ static void holds_print_one(const struct daxpin_holder *holder, void *arg)
 	} else {
 		snprintf(place, sizeof(place), "segment %" PRIu32, holder->segment);
 	}
-	printf("  %-12s %-9s  %10s  %-14s  %s\n",
+	printf("  %-12s  %-9s  %10s  %-14s  %s\n",
 	       holds_kind(holder),
 	       holds_access(holder->access), show_time(holder->age_ns, age), place,
 	       holder->label);
@@ -80,6 +80,9 @@ static void holds_print(const struct show *show)
 	show_origin(show);
 	if (!show->status)
 		return;
+	if (show->about.labelled_holds || show->info.registrations)
+		printf("  %-12s  %-9s  %10s  %-14s  %s\n", "kind", "access", "age",
+		       "where", "label");
 	daxpin_status_holds(show->status, holds_print_one, &holds);
 	if (show->about.labelled_holds > holds.listed)
 		printf("  and %" PRIu64 " labelled holds that are younger\n",
@@ -133,10 +136,11 @@ const struct command holds_command = {
 	.name = "holds",
 	.summary = "who holds what in a pool that is in use",
 	.help = "Lists the labelled holds, the oldest first, and the registrations of the process\n"
-		"that has the pool open, or died with it, from its status page. With --dead, instead: who keeps the\n"
-		"lock of an owner that died, and its verbs contexts, which the next open waits for.",
-	.exits = "Exits with 0 if this was done, and with 2 otherwise; with --dead, with 0 if nothing\n"
-		"is left, 1 if something is, and 2 if this is unknown.",
+		"that has the pool open, or died with it, from its status page. With --dead,\n"
+		"instead: who keeps the lock of an owner that died, and its verbs contexts, which\n"
+		"the next open waits for.",
+	.exits = "Exits with 0 if this was done, and with 2 otherwise; with --dead, with 0 if\n"
+		"nothing is left, 1 if something is, and 2 if this is unknown.",
 	.words = "PATH", .words_min = 1, .words_max = 1,
 	.options = options,
 	.run = run,

@@ -137,8 +137,8 @@ static const struct tool_option options[] = {
 const struct command info_command = {
 	.name = "info",
 	.summary = "the figures of a pool, even of one in use",
-	.help = "Shows the figures of the pool. If a process has it open for writing, or died with\n"
-		"it, they are from its status page, and the first line has their age.",
+	.help = "Shows the figures of the pool. If a process has it open for writing, or died\n"
+		"with it, they are from its status page, and the second line has their age.",
 	.words = "PATH", .words_min = 1, .words_max = 1,
 	.options = options,
 	.run = run,

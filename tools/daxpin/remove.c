@@ -127,7 +127,7 @@ static const struct tool_option options[] = {
 	{ "yes", NULL, OPTION_FLAG, offsetof(struct remove_values, yes),
 	  "do not ask" },
 	{ "wait", "SECONDS", OPTION_SECONDS, offsetof(struct remove_values, wait),
-	  "wait so long for the owner, or for a dead owner's I/O and RDMA" },
+	  "wait so long for the owner, or a dead owner's DMA" },
 	{ "json", NULL, OPTION_FLAG, offsetof(struct remove_values, json),
 	  "print one JSON object" },
 	{ .name = NULL },

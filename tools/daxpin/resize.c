@@ -178,7 +178,7 @@ static int run_shrink(int argc, char **argv)
 
 static const struct tool_option options[] = {
 	{ "wait", "SECONDS", OPTION_SECONDS, offsetof(struct resize_values, wait),
-	  "wait so long for the owner, for pins, and for the allocation" },
+	  "wait so long for the owner, pins, and the allocation" },
 	{ "json", NULL, OPTION_FLAG, offsetof(struct resize_values, json),
 	  "print one JSON object" },
 	{ .name = NULL },
@@ -187,8 +187,9 @@ static const struct tool_option options[] = {
 const struct command grow_command = {
 	.name = "grow",
 	.summary = "make a pool larger",
-	.help = "Adds segments to a pool that is not in use, until it has SIZE bytes at least. SIZE\n"
-		"is the new size, in bytes, or with K, M, G or T. A device must have the room.",
+	.help = "Adds segments to a pool that is not in use, until it has SIZE bytes at least.\n"
+		"SIZE is the new size, in bytes, or with K, M, G or T. A device must have the\n"
+		"room.",
 	.words = "PATH SIZE", .words_min = 2, .words_max = 2, .changes = 1,
 	.options = options,
 	.run = run_grow,
@@ -197,9 +198,9 @@ const struct command grow_command = {
 const struct command shrink_command = {
 	.name = "shrink",
 	.summary = "make a pool smaller",
-	.help = "Removes segments from the end of a pool that is not in use, as long as SIZE bytes\n"
-		"remain. SIZE is the new size, in bytes, or with K, M, G or T. Nothing is removed\n"
-		"if one of these segments has extents.",
+	.help = "Removes segments from the end of a pool that is not in use, as long as SIZE\n"
+		"bytes remain. SIZE is the new size, in bytes, or with K, M, G or T. Nothing is\n"
+		"removed if one of these segments has extents.",
 	.words = "PATH SIZE", .words_min = 2, .words_max = 2, .changes = 1,
 	.options = options,
 	.run = run_shrink,

@@ -363,8 +363,10 @@ void show_origin(const struct show *show)
 	       about->pid, about->alive == DAXPIN_YES ? "" :
 	       about->alive == DAXPIN_NO ? ", which has died" :
 	       ", which may have died");
-	printf("open for %s; these figures are of %s ago\n",
-	       show_time(open_ns, open), show_time(about->age_ns, age));
+	printf("open for %s; these figures are %s%s\n", show_time(open_ns, open),
+	       about->age_ns == UINT64_MAX ? "of an earlier boot" :
+	       show_time(about->age_ns, age),
+	       about->age_ns == UINT64_MAX ? "" : " old");
 	if (about->alive == DAXPIN_UNKNOWN)
 		show_wrapped(0, "whether it lives is unknown here: it is in another pid namespace, or /proc hides it (hidepid); run this in that namespace, or as root");
 }
