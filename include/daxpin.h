@@ -936,23 +936,22 @@ struct daxpin_hold {
 	uint64_t bytes;			/* the extent's size */
 	uint64_t since_ns;
 	uint32_t access;		/* 0: not held */
-	uint32_t shard;
-	struct daxpin_hold *next;
-	struct daxpin_hold **prev;
+	uint32_t slot;			/* a table of the pool's holds */
+	uint64_t place;			/* in that table */
 	const char *label;		/* the caller's */
-	const void *owner;		/* which pool's */
-	uint64_t reserved[1];
+	uint64_t reserved[3];
 };
 
 /*
- * daxpin_hold() with a label that daxpin_holds() reports, and its drop. Both
- * take a short lock. *hold must not be moved, and label, which is not copied,
- * must remain valid, until the drop. Any thread.
+ * daxpin_hold() with a label that daxpin_holds() reports, and its drop, which
+ * waits while a report has this hold. *hold must not be moved, and label, which is not
+ * copied, must remain valid, until the drop. Any thread; a drop in the thread that took
+ * the hold is the fastest.
  *
  * A drop of a copy of *hold, a second drop, or a drop in another pool is -EINVAL and
- * changes nothing.
- * But the drop follows the links of a copy, so do not pass one when the structs
- * around it may have been freed. Errors as daxpin_hold() and daxpin_drop().
+ * changes nothing. Errors as daxpin_hold() and daxpin_drop(), and:
+ *
+ * -ENOMEM	no memory to list another labelled hold; the extent is not held
  */
 int daxpin_hold_labelled(struct daxpin_pool *pool, struct daxpin_extent extent,
 			 uint32_t access, const char *label,
@@ -976,7 +975,11 @@ struct daxpin_holder {
  * for all extents in the order of addresses, then for all registrations, which
  * is everything that prevents a close. fn must not call daxpin. Returns the
  * number of holds without registrations, at most INT_MAX. Other threads take
- * and drop holds meanwhile. Any thread.
+ * and drop holds meanwhile; the drop of a labelled hold waits while fn has it. Any
+ * thread.
+ *
+ * -ENOMEM	extent {0, 0}: no memory for a list of the labelled holds of a
+ *		segment; holds of earlier segments were reported
  */
 int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 void (*fn)(const struct daxpin_holder *holder, void *arg),

@@ -9,8 +9,6 @@
 #include "core/snapshot.h"
 #include "util/cancel.h"
 
-#define HELD_AT_ONCE	16u	/* extents whose holders are searched together */
-
 static int hold_check_access(uint32_t access)
 {
 	const uint32_t modes = DAXPIN_HOLD_READ | DAXPIN_HOLD_WRITE;
@@ -267,8 +265,12 @@ DP_EXPORT int daxpin_hold_labelled(struct daxpin_pool *pool,
 						DP_BLOCK_SHIFT) << DP_BLOCK_SHIFT;
 	hold->access = access;
 	hold->label = label;
-	dp_holder_add(&pool->holders, hold);
-	return 0;
+	ret = dp_label_add(dp_holders_labels(&pool->holders), hold);
+	if (!ret)
+		return 0;
+	hold->access = 0;
+	daxpin_drop(pool, extent);
+	return ret;
 }
 
 DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
@@ -280,22 +282,21 @@ DP_EXPORT int daxpin_drop_labelled(struct daxpin_pool *pool,
 		return ret;
 	if (!hold || !hold->access)
 		return -EINVAL;
-	/* Remove it from the list before the drop: after the drop another thread may
+	/* Remove it from the table before the drop: after the drop another thread may
 	 * close the pool. */
-	ret = dp_holder_remove(&pool->holders, hold);
+	ret = dp_label_remove(dp_holders_labels(&pool->holders), hold);
 	return ret ? ret : daxpin_drop(pool, hold->extent);
 }
 
 /* Report the holders of each held extent of a segment. Returns the number of holds. */
-static uint64_t hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
-				    dp_holder_fn *fn, void *arg)
+static uint64_t hold_report_extents(struct daxpin_pool *pool, uint32_t segment,
+				    struct dp_label_list *list, dp_holder_fn *fn,
+				    void *arg)
 {
 	uint64_t first = (uint64_t)segment << dp_states_shift(&pool->states);
 	uint64_t end = first + dp_geometry_blocks(&pool->media.geometry, segment);
-	struct dp_held held[HELD_AT_ONCE];
 	struct dp_state_view view;
 	uint64_t holds = 0;
-	uint32_t count = 0;
 
 	/* The state words of an extent's other blocks are FREE: their count is 0. */
 	for (uint64_t b = first + dp_geometry_meta_blocks(&pool->media.geometry);
@@ -304,28 +305,44 @@ static uint64_t hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
 		if (!view.count)
 			continue;
 		holds += view.count;
-		held[count++] = (struct dp_held) {
-			dp_extent(pool, b, view.generation), segment, view.count
-		};
-		if (fn && count == HELD_AT_ONCE)
-			dp_holders_of(&pool->holders, held, count, fn, arg);
-		count %= HELD_AT_ONCE;
+		if (fn)
+			dp_holders_of(&pool->holders, list, &(struct dp_held) {
+				dp_extent(pool, b, view.generation), segment,
+				view.count }, fn, arg);
 	}
-	if (fn && count)
-		dp_holders_of(&pool->holders, held, count, fn, arg);
 	return holds;
 }
 
+static int hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
+			       dp_holder_fn *fn, void *arg, uint64_t *holds)
+{
+	uint64_t begin = dp_geometry_begin(&pool->media.geometry, segment);
+	struct dp_label_list list = { .count = 0 };
+	int ret = 0;
+
+	if (fn)
+		ret = dp_labels_list(dp_holders_labels(&pool->holders), begin,
+				     begin + pool->media.geometry.segment_size, &list);
+	if (ret)
+		return ret;
+	*holds += hold_report_extents(pool, segment, &list, fn, arg);
+	dp_label_list_free(&list);
+	return 0;
+}
+
 /* Report all holds and registrations, which keep the pool from being closed. (Jobs also
- * do, until daxpin_job_end(), but are not reported here.) Returns the number of
- * holds. */
+ * do, until daxpin_job_end(), but are not reported here.) Returns the number of holds,
+ * or -ENOMEM. */
 static int hold_report_pool(struct daxpin_pool *pool, dp_holder_fn *fn, void *arg)
 {
 	uint64_t holds = 0;
+	int ret = 0;
 
-	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
+	for (uint32_t i = 0; i < pool->media.geometry.segments && !ret; i++)
 		if (dp_gate_busy(dp_state_gates(&pool->states), i))
-			holds += hold_report_segment(pool, i, fn, arg);
+			ret = hold_report_segment(pool, i, fn, arg, &holds);
+	if (ret)
+		return ret;
 	if (fn)
 		dp_registrations_of(&pool->holders, DAXPIN_ALL_SEGMENTS, fn,
 				    arg);
@@ -354,7 +371,7 @@ DP_EXPORT int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent
 		return view.count;
 	held.segment = handle.block >> dp_states_shift(&pool->states);
 	held.count = view.count;
-	dp_holders_of(&pool->holders, &held, 1, fn, arg);
+	dp_holders_of(&pool->holders, NULL, &held, fn, arg);
 	dp_registrations_of(&pool->holders, held.segment, fn, arg);
 	return view.count;
 }

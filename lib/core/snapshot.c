@@ -155,7 +155,8 @@ static void snapshot_holders(struct daxpin_pool *pool,
 		.shift = dp_states_shift(&pool->states),
 	};
 
-	dp_holders_each(&pool->holders, snapshot_add_hold, &oldest);
+	dp_labels_each(dp_holders_labels(&pool->holders), 0, UINT64_MAX,
+		       snapshot_add_hold, &oldest);
 	qsort(oldest.holder, oldest.count, sizeof(*oldest.holder),
 	      snapshot_compare_ages);
 	snapshot->labelled = oldest.seen;

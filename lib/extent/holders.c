@@ -30,131 +30,18 @@
 #define PIN_THERE	0x1u
 #define PIN_WANTED	0x2u
 
-/* A shard that has LIST_HOLDS holds for each list gets LISTS_MORE times as many lists.
- * So most lists have at most one hold, and a search rarely reads holds of other
- * extents. */
-#define LIST_HOLDS	1u
-#define LISTS_MORE	4u
-
 void dp_holders_init(struct dp_holders *holders)
 {
 	memset(holders, 0, sizeof(*holders));
 	pthread_mutex_init(&holders->mutex, NULL);
-	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++) {
-		holders->shard[i].list = &holders->shard[i].only_list;
-		holders->shard[i].lists = 1;
-	}
+	dp_labels_init(&holders->labels);
 }
 
 void dp_holders_fini(struct dp_holders *holders)
 {
 	assert(!holders->registrations);
 	pthread_mutex_destroy(&holders->mutex);
-	for (unsigned int i = 0; i < DP_HOLDER_SHARDS; i++)
-		if (holders->shard[i].lists > 1)
-			free(holders->shard[i].list);
-}
-
-static struct daxpin_hold **shard_list(const struct dp_holder_shard *shard,
-				       uint64_t addr)
-{
-	/* The top bits of the hash chose the shard and are the same for all its holds,
-	 * so lower bits choose the list. */
-	return &shard->list[dp_holder_hash(addr) >> 24 & (shard->lists - 1)];
-}
-
-static void shard_link(struct dp_holder_shard *shard, struct daxpin_hold *hold)
-{
-	struct daxpin_hold **list = shard_list(shard, hold->extent.addr);
-
-	hold->next = *list;
-	hold->prev = list;
-	if (hold->next)
-		hold->next->prev = &hold->next;
-	*list = hold;
-}
-
-/* Link the holds of the old lists into the new ones. */
-static void shard_link_again(struct dp_holder_shard *shard,
-			     struct daxpin_hold **list, uint32_t lists)
-{
-	struct daxpin_hold *hold, *next;
-
-	for (uint32_t i = 0; i < lists; i++)
-		for (hold = list[i]; hold; hold = next) {
-			next = hold->next;
-			shard_link(shard, hold);
-		}
-}
-
-/*
- * Under the lock: keep the lists short, so that the holders of an extent are found in
- * the same time however many holds there are. If there is no memory the lists remain,
- * and are only slower.
- */
-static void shard_grow(struct dp_holder_shard *shard)
-{
-	struct daxpin_hold **before = shard->list, **list;
-	uint32_t lists = shard->lists;
-
-	if (shard->holds < lists * LIST_HOLDS)
-		return;
-	list = calloc(lists * LISTS_MORE, sizeof(struct daxpin_hold *));
-	if (!list)
-		return;
-	shard->list = list;
-	shard->lists = lists * LISTS_MORE;
-	shard_link_again(shard, before, lists);
-	if (lists > 1)
-		free(before);
-	else
-		shard->only_list = NULL;
-}
-
-void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold)
-{
-	struct dp_holder_shard *shard;
-
-	/* The caller sees from `access`, which is not 0, that the struct is in use. */
-	assert(hold->access && hold->label);
-	hold->owner = holders;
-	hold->since_ns = dp_os_now_coarse_ns();
-	hold->shard = dp_holder_shard(hold->extent.addr);
-	shard = &holders->shard[hold->shard];
-	dp_polled_lock_take(&shard->lock);
-	shard_link(shard, hold);
-	shard->holds++;
-	shard_grow(shard);
-	dp_polled_lock_release(&shard->lock);
-}
-
-/*
- * Two mistakes of callers are detected under the lock. If two threads drop one struct,
- * the second finds that prev is NULL. If the struct is a copy, *prev is not its
- * address; but prev of a copy may also point to freed memory, and daxpin.h forbids the
- * drop of such a copy. A hold of another pool is detected before, because its list is
- * under that pool's lock.
- */
-int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold)
-{
-	struct dp_holder_shard *shard;
-	bool listed;
-
-	if (hold->owner != holders || hold->shard != dp_holder_shard(hold->extent.addr))
-		return -EINVAL;
-	shard = &holders->shard[hold->shard];
-	dp_polled_lock_take(&shard->lock);
-	listed = hold->prev && *hold->prev == hold;
-	if (listed) {
-		*hold->prev = hold->next;
-		if (hold->next)
-			hold->next->prev = hold->prev;
-		hold->prev = NULL;
-		hold->access = 0;
-		shard->holds--;
-	}
-	dp_polled_lock_release(&shard->lock);
-	return listed ? 0 : -EINVAL;
+	dp_labels_fini(&holders->labels);
 }
 
 struct daxpin_registration *
@@ -419,152 +306,84 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment)
 	pthread_mutex_unlock(&holders->mutex);
 }
 
-/*
- * If there are very many holds, neither the head of a list nor its first hold is in the
- * processor's caches, and the address of the hold is in the head. This prefetches the
- * heads, or the first holds, of several extents together. The lock keeps the lists in
- * place.
- */
-static void holders_fetch(struct dp_holders *holders, const struct dp_held *held,
-			  uint32_t count, bool heads)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		uint64_t addr = held[i].extent.addr;
-		struct dp_holder_shard *shard =
-			&holders->shard[dp_holder_shard(addr)];
-		struct daxpin_hold **list;
+struct holder_report {
+	struct dp_held held;
+	uint64_t now_ns;
+	uint32_t labelled;		/* holds, reported until now */
+	dp_holder_fn *fn;
+	void *arg;
+};
 
-		dp_polled_lock_take(&shard->lock);
-		list = shard_list(shard, addr);
-		__builtin_prefetch(heads ? (void *)list : *list);
-		if (!heads && *list)
-			__builtin_prefetch(&(*list)->label);
-		dp_polled_lock_release(&shard->lock);
-	}
+static void holder_report_label(const struct daxpin_hold *hold, void *arg)
+{
+	struct holder_report *report = arg;
+
+	if (hold->extent.gen != report->held.extent.gen)
+		return;
+	report->labelled++;
+	report->fn(&(struct daxpin_holder) {
+		.size = sizeof(struct daxpin_holder),
+		.extent = hold->extent,
+		.age_ns = report->now_ns - hold->since_ns,
+		.access = hold->access,
+		.count = 1,
+		.label = hold->label,
+		.segment = report->held.segment }, report->arg);
 }
 
-static uint32_t holders_report(struct dp_holders *holders, const struct dp_held *held,
-			       uint64_t now_ns, dp_holder_fn *fn, void *arg)
+void dp_holders_of(struct dp_holders *holders, struct dp_label_list *list,
+		   const struct dp_held *held, dp_holder_fn *fn, void *arg)
 {
-	const struct daxpin_extent extent = held->extent;
-	struct dp_holder_shard *shard =
-		&holders->shard[dp_holder_shard(extent.addr)];
-	uint32_t count = 0;
+	struct holder_report report = { *held, dp_os_now_ns(), 0, fn, arg };
+	uint64_t addr = held->extent.addr;
 
-	dp_polled_lock_take(&shard->lock);
-	for (struct daxpin_hold *hold = *shard_list(shard, extent.addr); hold;
-	     hold = hold->next) {
-		if (hold->extent.addr != extent.addr ||
-		    hold->extent.gen != extent.gen)
-			continue;
-		count++;
+	if (list)
+		dp_label_list_at(list, addr, holder_report_label, &report);
+	else
+		dp_labels_each(&holders->labels, addr, addr + 1, holder_report_label,
+			       &report);
+	if (held->count > report.labelled)
 		fn(&(struct daxpin_holder) {
 			.size = sizeof(struct daxpin_holder),
-			.extent = extent,
-			.age_ns = now_ns - hold->since_ns,
-			.access = hold->access,
-			.count = 1,
-			.label = hold->label,
+			.extent = held->extent,
+			.count = held->count - report.labelled,
 			.segment = held->segment }, arg);
-	}
-	dp_polled_lock_release(&shard->lock);
-	return count;
 }
 
-void dp_holders_of(struct dp_holders *holders, const struct dp_held *held,
-		   uint32_t count, dp_holder_fn *fn, void *arg)
+struct holder_oldest {
+	struct daxpin_hold hold;	/* access 0: none yet */
+	char *label;
+};
+
+static void holder_find_oldest(const struct daxpin_hold *hold, void *arg)
 {
-	uint64_t now_ns = dp_os_now_ns();
-	uint32_t labelled;
+	struct holder_oldest *oldest = arg;
 
-	if (count > 1) {
-		holders_fetch(holders, held, count, true);
-		holders_fetch(holders, held, count, false);
-	}
-	for (uint32_t i = 0; i < count; i++) {
-		labelled = holders_report(holders, &held[i], now_ns, fn, arg);
-		if (held[i].count > labelled)
-			fn(&(struct daxpin_holder) {
-				.size = sizeof(struct daxpin_holder),
-				.extent = held[i].extent,
-				.count = held[i].count - labelled,
-				.segment = held[i].segment }, arg);
-	}
-}
-
-/* Find a hold in one list that is older than *oldest_ns. */
-static bool list_find_older(const struct daxpin_hold *hold, uint64_t begin,
-			    uint64_t end, uint64_t *oldest_ns,
-			    struct daxpin_hold *ret_hold,
-			    char label[DAXPIN_LABEL_MAX])
-{
-	bool any = false;
-
-	for (; hold; hold = hold->next) {
-		if (hold->extent.addr < begin || hold->extent.addr >= end ||
-		    hold->since_ns >= *oldest_ns)
-			continue;
-		any = true;
-		*oldest_ns = hold->since_ns;
-		*ret_hold = *hold;
-		/* The label is valid: a drop of this hold waits for the lock. */
-		snprintf(label, DAXPIN_LABEL_MAX, "%s", hold->label);
-	}
-	return any;
-}
-
-static bool holder_find_older(struct dp_holder_shard *shard, uint64_t begin,
-			      uint64_t end, uint64_t *oldest_ns,
-			      struct daxpin_hold *ret_hold,
-			      char label[DAXPIN_LABEL_MAX])
-{
-	bool any = false;
-
-	dp_polled_lock_take(&shard->lock);
-	for (uint32_t i = 0; i < shard->lists; i++)
-		any |= list_find_older(shard->list[i], begin, end, oldest_ns,
-				       ret_hold, label);
-	dp_polled_lock_release(&shard->lock);
-	return any;
+	if (oldest->hold.access && hold->since_ns >= oldest->hold.since_ns)
+		return;
+	oldest->hold = *hold;
+	/* The label is valid: a drop of this hold waits for this function. */
+	snprintf(oldest->label, DAXPIN_LABEL_MAX, "%s", hold->label);
 }
 
 bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 		       struct daxpin_holder *ret_holder,
 		       char label[DAXPIN_LABEL_MAX])
 {
-	uint64_t oldest_ns = UINT64_MAX;
-	struct daxpin_hold hold = { .access = 0 };
-	bool any = false;
+	struct holder_oldest oldest = { .hold = { .access = 0 }, .label = label };
 
-	for (uint32_t i = 0; i < DP_HOLDER_SHARDS; i++)
-		any |= holder_find_older(&holders->shard[i], begin, end,
-					 &oldest_ns, &hold, label);
-	if (!any)
+	dp_labels_each(&holders->labels, begin, end, holder_find_oldest, &oldest);
+	if (!oldest.hold.access)
 		return false;
 	*ret_holder = (struct daxpin_holder) {
 		.size = sizeof(*ret_holder),
-		.extent = hold.extent,
-		.age_ns = dp_os_now_ns() - oldest_ns,
-		.access = hold.access,
+		.extent = oldest.hold.extent,
+		.age_ns = dp_os_now_ns() - oldest.hold.since_ns,
+		.access = oldest.hold.access,
 		.count = 1,
 		.label = label,
 	};
 	return true;
-}
-
-void dp_holders_each(struct dp_holders *holders,
-		     void (*fn)(const struct daxpin_hold *hold, void *arg), void *arg)
-{
-	for (uint32_t i = 0; i < DP_HOLDER_SHARDS; i++) {
-		struct dp_holder_shard *shard = &holders->shard[i];
-
-		dp_polled_lock_take(&shard->lock);
-		for (uint32_t j = 0; shard->holds && j < shard->lists; j++)
-			for (const struct daxpin_hold *hold = shard->list[j]; hold;
-			     hold = hold->next)
-				fn(hold, arg);
-		dp_polled_lock_release(&shard->lock);
-	}
 }
 
 void dp_registrations_of(struct dp_holders *holders, uint32_t segment,

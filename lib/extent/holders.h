@@ -10,19 +10,8 @@
 #include <pthread.h>
 #include <daxpin.h>
 #include "extent/event.h"
-#include "os/short_lock.h"
+#include "extent/labels.h"
 #include "util/util.h"
-
-#define DP_HOLDER_SHARDS 64u
-
-/* private to holders.c */
-struct dp_holder_shard {
-	struct dp_polled_lock lock;
-	struct daxpin_hold *only_list;	/* of a shard with few holds */
-	struct daxpin_hold **list;	/* by address; &only_list, or allocated */
-	uint32_t lists;			/* a power of two */
-	uint32_t holds;			/* in all of them */
-} DP_ALIGNED;
 
 /* A verbs context, by the kernel's numbers. */
 struct dp_registration_rdma {
@@ -52,7 +41,7 @@ struct daxpin_registration {
 
 /* private to holders.c */
 struct dp_holders {
-	struct dp_holder_shard shard[DP_HOLDER_SHARDS];
+	struct dp_labels labels;
 	pthread_mutex_t mutex;		/* of the registrations */
 	struct daxpin_registration *registration;
 	uint32_t registrations;
@@ -67,26 +56,14 @@ struct dp_held {
 
 typedef void dp_holder_fn(const struct daxpin_holder *holder, void *arg);
 
-/* A hash of all bits, because large extents begin at multiples of 2 MiB. */
-static inline uint64_t dp_holder_hash(uint64_t addr)
-{
-	return (addr >> 12) * 0x9e3779b97f4a7c15ull;
-}
-
-/* The shard that has the labelled holds of an extent. */
-static inline uint32_t dp_holder_shard(uint64_t addr)
-{
-	static_assert(DP_HOLDER_SHARDS == 1u << (64 - 58), "the hash's top bits");
-	return dp_holder_hash(addr) >> 58;
-}
-
 void dp_holders_init(struct dp_holders *holders);
 void dp_holders_fini(struct dp_holders *holders);
 
-/* hold->extent, access and label are set, and the hold is already counted. */
-void dp_holder_add(struct dp_holders *holders, struct daxpin_hold *hold);
-/* -EINVAL: it was never added, or was removed already. */
-int dp_holder_remove(struct dp_holders *holders, struct daxpin_hold *hold);
+/* The labelled holds of the pool. */
+static inline struct dp_labels *dp_holders_labels(struct dp_holders *holders)
+{
+	return &holders->labels;
+}
 
 /*
  * Make a registration of a segment or of DAXPIN_ALL_SEGMENTS. segments: the number that
@@ -140,21 +117,17 @@ void dp_registrations_unwant(struct dp_holders *holders, uint32_t segment);
 uint32_t dp_registration_count(struct dp_holders *holders);
 
 /*
- * Call fn for the holders of each of these extents: each labelled hold, and all
- * unlabelled holds as one. If there are very many holds, this is faster than one call
- * for each.
+ * Call fn for the holders of an extent: each labelled hold, and all unlabelled holds as
+ * one. list: from dp_labels_list(), if the holders of several extents are reported in
+ * the order of their addresses; otherwise NULL.
  */
-void dp_holders_of(struct dp_holders *holders, const struct dp_held *held,
-		   uint32_t count, dp_holder_fn *fn, void *arg);
+void dp_holders_of(struct dp_holders *holders, struct dp_label_list *list,
+		   const struct dp_held *held, dp_holder_fn *fn, void *arg);
 /* Find the oldest labelled hold in a range of pool addresses. False: there is none. The
  * caller sets the segment. */
 bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 		       struct daxpin_holder *ret_holder,
 		       char label[DAXPIN_LABEL_MAX]);
-/* Call fn for each labelled hold, in no order, under a lock that threads which take and
- * drop labelled holds poll: it must be short. */
-void dp_holders_each(struct dp_holders *holders,
-		     void (*fn)(const struct daxpin_hold *hold, void *arg), void *arg);
 /* Call fn for the registrations of a segment, or with DAXPIN_ALL_SEGMENTS for all. */
 void dp_registrations_of(struct dp_holders *holders, uint32_t segment,
 			 void (*fn)(const struct daxpin_holder *, void *),

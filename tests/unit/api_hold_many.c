@@ -519,23 +519,6 @@ static void count_labels(const struct daxpin_holder *holder, void *arg)
 	seen[i]++;
 }
 
-/*
- * Whatever the distance between the extents that threads use, their labels seldom share
- * a mutex: 64 extents use at least half as many mutexes as a random distribution would,
- * which uses about 40.
- */
-static void labels_are_spread_over_mutexes_at_any_extent_distance(void **state)
-{
-	(void)state;
-	for (uint64_t apart = 4096; apart <= 1ull << 30; apart *= 2) {
-		uint64_t shards = 0;
-
-		for (uint64_t i = 0; i < 64; i++)
-			shards |= 1ull << dp_holder_shard(i * apart);
-		assert_true(__builtin_popcountll(shards) >= 20);
-	}
-}
-
 /* The list includes round addresses, and labels that replace many dropped ones. */
 static void thousands_of_labelled_holds_are_all_listed(void **state)
 {
@@ -593,7 +576,6 @@ int main(void)
 		TEST(drop_many_makes_valid_drops_despite_invalid_entries),
 		TEST(drop_many_with_excess_entries_drops_what_is_held),
 		TEST(daxpin_holds_lists_all_holds_and_registrations),
-		TEST(labels_are_spread_over_mutexes_at_any_extent_distance),
 		TEST(thousands_of_labelled_holds_are_all_listed),
 	};
 

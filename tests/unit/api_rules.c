@@ -205,22 +205,12 @@ static void a_gate_that_was_closed_twice_opens_at_the_second_open(void **state)
 
 /* ------------------------------------------------------------ what it costs */
 
-/*
- * Takes every lock that a hold or drop could take. Of the holders' shards it takes
- * those of these two extents.
- */
-static void lock_all(struct daxpin_pool *pool, struct daxpin_extent one,
-		     struct daxpin_extent other)
+/* Takes every lock that a hold or drop could take. */
+static void lock_all(struct daxpin_pool *pool)
 {
-	uint32_t a = dp_holder_shard(one.addr);
-	uint32_t b = dp_holder_shard(other.addr);
-
 	pthread_mutex_lock(&pool->events.mutex);
 	pthread_mutex_lock(&pool->holders.mutex);
 	pthread_mutex_lock(&pool->roots.mutex);
-	dp_polled_lock_take(&pool->holders.shard[a].lock);
-	if (a != b)
-		dp_polled_lock_take(&pool->holders.shard[b].lock);
 	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
 		pool->spaces.space[i].lock.state = 1;
 	pool->spaces.caches.mode = 1;
@@ -247,7 +237,7 @@ static int hold_where_nothing_may_sleep(void *arg)
 	if (publish(f, DAXPIN_OP_RETIRE, retired) ||
 	    daxpin_publish(f->pool, &name, 1, NULL, NULL))
 		_exit(2);
-	lock_all(f->pool, live_one, retired);
+	lock_all(f->pool);
 	if (forbid_all_but(SYS_exit_group))
 		_exit(3);
 	for (int i = 0; i < 1000; i++) {

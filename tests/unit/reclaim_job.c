@@ -764,8 +764,6 @@ static int hold_while_all_is_locked(struct fixture *f)
 	dp_events_refused(&f->pool->events);
 	pthread_mutex_lock(&f->pool->events.mutex);
 	pthread_mutex_lock(&f->pool->holders.mutex);
-	dp_polled_lock_take(
-		&f->pool->holders.shard[dp_holder_shard(extent.addr)].lock);
 	for (uint32_t i = 0; i < f->pool->media.geometry.segments; i++)
 		f->pool->spaces.space[i].lock.state = 1;
 	if (forbid_all_but(SYS_exit_group))
