@@ -533,7 +533,7 @@ static void trial_describe_unknown(const char *provider, const struct trial *t,
 			 provider, report->region_late);
 	else if (report->rounds)
 		snprintf(what, size,
-			 "%s: at the close of the endpoint %" PRIu32 " test writes had not arrived, but of none a part had, so it is unknown whether the close ends a write in the middle: try again when the machine is less busy; if the sentence is the same, use another provider",
+			 "%s: %" PRIu32 " test writes were in progress at a close, but at no close of the endpoint had a part of one arrived, so it is unknown whether it ends a write in the middle: try again when the machine is less busy; if the sentence is the same, use another provider",
 			 provider, report->rounds);
 	else
 		snprintf(what, size,

@@ -153,7 +153,7 @@ static void without_a_write_that_was_partly_there_there_is_no_verdict(void **sta
 	/* Of the writer, the region and, after 8 rounds, the endpoint. */
 	ofi_double.lively = 1 | 1 << 1 | 1 << 10;
 	skip_ms = 20;
-	check_trial_refuses(f, -EOPNOTSUPP, "of none a part had");
+	check_trial_refuses(f, -EOPNOTSUPP, "had a part of one arrived");
 	assert_int_equal(trials, 1);
 	assert_int_equal(free_bytes(f), before);
 }
