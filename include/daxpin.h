@@ -259,7 +259,7 @@ struct daxpin_pool_info {
 	/* Small objects, continued: */
 	uint64_t object_bytes;		/* of the live ones, by their classes' sizes */
 	uint64_t partial_slab_bytes;	/* of the extents that have live ones, and
-					   space for more */
+					   others that are not live */
 };
 
 /*

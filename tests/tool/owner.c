@@ -137,7 +137,7 @@ static void show(struct daxpin_pool *pool, const char *path)
 int main(int argc, char **argv)
 {
 	struct daxpin_registration_options options = {
-		.size = sizeof(options), .label = "a \"test\" ring",
+		.size = sizeof(options), .label = "a \"test\"\033 ring",
 	};
 	struct daxpin_hold hold = { .access = 0 }, grant = { .access = 0 };
 	struct daxpin_registration *registration;

@@ -40,10 +40,10 @@ static void holds_print_one(const struct daxpin_holder *holder, void *arg)
 	} else {
 		snprintf(place, sizeof(place), "segment %" PRIu32, holder->segment);
 	}
-	printf("  %-12s  %-9s  %10s  %-14s  %s\n",
-	       holds_kind(holder),
-	       holds_access(holder->access), show_time(holder->age_ns, age), place,
-	       holder->label);
+	printf("  %-12s  %-9s  %10s  %-14s  ", holds_kind(holder),
+	       holds_access(holder->access), show_time(holder->age_ns, age), place);
+	show_foreign(holder->label);
+	putchar('\n');
 }
 
 static void holds_json_one(const struct daxpin_holder *holder, void *arg)

@@ -3,9 +3,9 @@
 #include <string.h>
 #include "json.h"
 
-/* The length of the UTF-8 character at `at` (RFC 3629); 0: the bytes are not UTF-8. */
-static int character(const unsigned char *at)
+int json_character(const char *text)
 {
+	const unsigned char *at = (const unsigned char *)text;
 	int more = at[0] < 0x80 ? 0 : at[0] < 0xc2 ? -1 : at[0] < 0xe0 ? 1 :
 		   at[0] < 0xf0 ? 2 : at[0] < 0xf5 ? 3 : -1;
 
@@ -25,7 +25,7 @@ static void text(FILE *out, const char *value)
 
 	putc('"', out);
 	while (*at) {
-		int length = character(at);
+		int length = json_character((const char *)at);
 
 		if (!length)
 			fputs("\\ufffd", out);

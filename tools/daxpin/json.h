@@ -16,6 +16,10 @@ struct json {
 	int first;			/* the open object or array is empty so far */
 };
 
+/* The length of the UTF-8 character at the beginning of a text (RFC 3629), which is not
+ * empty; 0: the bytes are not UTF-8. */
+int json_character(const char *text);
+
 void json_object(struct json *json, const char *key);
 void json_array(struct json *json, const char *key);
 void json_end_object(struct json *json);

@@ -63,7 +63,9 @@ static int list_root(struct daxpin_pool *pool, const char *name,
 
 	(void)pool;
 	if (!list->in_json) {
-		printf("  0x%012" PRIx64 "  root %s\n", extent.addr, name);
+		printf("  0x%012" PRIx64 "  root ", extent.addr);
+		show_foreign(name);
+		putchar('\n');
 		return 0;
 	}
 	json_object(&list->json, NULL);

@@ -89,11 +89,13 @@ static int occupy_standard_files(void)
 /* What was printed must have been written, otherwise the command has failed. */
 static int end(const char *name, int status)
 {
+	int failed = ferror(stdout);	/* earlier, and errno may be of another call */
+
 	show_end_line();
-	if (!fflush(stdout) && !ferror(stdout))
+	if (!fflush(stdout) && !failed)
 		return status;
-	fprintf(stderr, "daxpin %s: the output could not be written: %s\n", name,
-		strerror(errno));
+	fprintf(stderr, "daxpin %s: the output could not be written%s%s\n", name,
+		failed ? "" : ": ", failed ? "" : strerror(errno));
 	return EXIT_UNKNOWN;
 }
 

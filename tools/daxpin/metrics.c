@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* daxpin metrics: OpenMetrics text of pools, from their status pages alone. */
+#include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "command.h"
+#include "json.h"
 #include "listen.h"
 #include "show.h"
 #include "table.h"
 
 #define POOLS_MAX	64
 
-/* A pool whose page could not be read has `up` 0, and nothing else. */
+/* A pool whose page could not be read has no other metric than `up`. */
 struct metrics_pool {
 	const char *path;
-	int up;
+	int has_page;
 	struct daxpin_pool_info info;
 	struct daxpin_status_info about;
 	int reported;			/* the error that the last message was about */
@@ -24,9 +27,14 @@ struct metrics {
 	struct metrics_pool pool[POOLS_MAX];
 };
 
+/* NAN, which is no sample: it is not known whether a living process keeps a page. */
 static double metrics_up(const struct metrics_pool *pool)
 {
-	return pool->up && pool->about.alive != DAXPIN_NO;
+	if (pool->reported == -ENODATA || pool->reported == -ENOENT)
+		return 0;
+	if (!pool->has_page || pool->about.alive == DAXPIN_UNKNOWN)
+		return NAN;
+	return pool->about.alive != DAXPIN_NO;
 }
 
 static double metrics_age(const struct metrics_pool *pool)
@@ -82,9 +90,9 @@ static const struct {
 	{ "slab_bytes", "gauge", "bytes", "Extents that have small objects.",
 	  metrics_slabs, 0 },
 	{ "partial_slab_bytes", "gauge", "bytes",
-	  "Those with live objects and space for more.", metrics_partial, 0 },
+	  "Slabs of which some objects are live, but not all.", metrics_partial, 0 },
 	{ "objects", "gauge", NULL, "Live small objects.", metrics_objects, 0 },
-	{ "object_bytes", "gauge", "bytes", "Live small objects.",
+	{ "object_bytes", "gauge", "bytes", "Size of the live small objects.",
 	  metrics_object_bytes, 0 },
 	{ "held_extents", "gauge", NULL, "Extents with a hold.", metrics_held, 0 },
 	{ "labelled_holds", "gauge", NULL, "Labelled holds.", metrics_labelled, 0 },
@@ -101,16 +109,22 @@ static const struct {
 	  metrics_no_space, 0 },
 };
 
-/* A label's value: backslash, quote and newline are escaped. */
+/* A label's value: backslash, quote and newline are escaped, and bytes that are not
+ * UTF-8 are U+FFFD, because a scraper refuses the whole text otherwise. */
 static void metrics_label(FILE *out, const char *text)
 {
-	for (; *text; text++) {
-		if (*text == '\n')
+	while (*text) {
+		int length = json_character(text);
+
+		if (!length)
+			fputs("\ufffd", out);
+		else if (*text == '\n')
 			fputs("\\n", out);
 		else if (*text == '"' || *text == '\\')
 			fprintf(out, "\\%c", *text);
 		else
-			putc(*text, out);
+			fwrite(text, 1, length, out);
+		text += length ? length : 1;
 	}
 }
 
@@ -124,13 +138,15 @@ static void metrics_family(FILE *out, size_t which, const struct metrics *all)
 	fprintf(out, "# HELP daxpin_%s %s\n", name, metrics[which].help);
 	for (int i = 0; i < all->count; i++) {
 		const struct metrics_pool *pool = &all->pool[i];
+		double value = pool->has_page || metrics[which].always ?
+			       metrics[which].value(pool) : NAN;
 
-		if (!pool->up && !metrics[which].always)
+		if (isnan(value))
 			continue;
 		fprintf(out, "daxpin_%s%s{pool=\"", name,
 			strcmp(metrics[which].type, "counter") ? "" : "_total");
 		metrics_label(out, pool->path);
-		fprintf(out, "\"} %.17g\n", metrics[which].value(pool));
+		fprintf(out, "\"} %.17g\n", value);
 	}
 }
 
@@ -142,7 +158,7 @@ static int metrics_read(struct metrics_pool *pool)
 	int is_news = ret && ret != pool->reported;
 
 	*pool = (struct metrics_pool) {
-		.path = pool->path, .up = !ret, .reported = ret,
+		.path = pool->path, .has_page = !ret, .reported = ret,
 		.info = { .size = sizeof(pool->info) },
 		.about = { .size = sizeof(pool->about) },
 	};
@@ -202,7 +218,8 @@ const struct command metrics_command = {
 	.name = "metrics",
 	.summary = "OpenMetrics text of pools in use",
 	.help = "Prints the figures of the pools for Prometheus, from their status pages. A pool\n"
-		"without one has daxpin_up 0, and the reason is printed to stderr.",
+		"without one has daxpin_up 0; if that cannot be found out, it has no daxpin_up.\n"
+		"The reason is printed to stderr.",
 	.words = "PATH...", .words_min = 1, .words_max = POOLS_MAX,
 	.options = options,
 	.run = run,

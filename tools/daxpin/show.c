@@ -47,6 +47,8 @@ static const struct {
 	{ "a later deadline", "--wait SECONDS", "create remove grow shrink check" },
 	{ ", or wait with a later deadline", ", and run this again",
 	  "info list map holds adopt" },
+	{ "wait with a later deadline", "run this again later",
+	  "info list map holds adopt" },
 	{ "open the copy with DAXPIN_POOL_ADOPT (daxpin adopt)", "use `daxpin adopt`",
 	  "create remove grow shrink check info list map holds" },
 };
@@ -57,8 +59,8 @@ static int show_is_in_path(const char *errmsg, const char *path, const char *at,
 {
 	const char *found = *path ? strstr(errmsg, path) : NULL, *word = at;
 
-	for (; found && found < at + length; found = strstr(found + 1, path))
-		if (found + strlen(path) > at)
+	for (; found && found <= at; found = strstr(found + 1, path))
+		if (found + strlen(path) >= at + length)
 			return 1;
 	/* A directory above it, for example. */
 	while (word > errmsg && word[-1] != ' ')
@@ -268,6 +270,26 @@ const char *show_colour(enum show_colour colour)
 	return escape[colour];
 }
 
+static void show_first(const char *text, size_t length)
+{
+	for (const char *end = text + length; text < end;) {
+		int bytes = json_character(text);
+
+		if (!bytes || (unsigned char)*text < ' ' || *text == 0x7f) {
+			putchar('?');
+			text++;
+		} else {
+			fwrite(text, 1, bytes, stdout);
+			text += bytes;
+		}
+	}
+}
+
+void show_foreign(const char *text)
+{
+	show_first(text, strlen(text));
+}
+
 void show_wrapped(int indent, const char *sentence)
 {
 	int width = show_columns() - indent, length, room;
@@ -283,7 +305,7 @@ void show_wrapped(int indent, const char *sentence)
 			room = width;
 			length = (int)strcspn(sentence, " ");
 		}
-		printf("%.*s", length, sentence);
+		show_first(sentence, length);
 		room -= length < room ? length : room;
 	}
 	putchar('\n');

@@ -52,6 +52,10 @@ const char *show_colour(enum show_colour colour);
  * further lines begin at column `indent`, where the first one does. */
 void show_wrapped(int indent, const char *sentence);
 
+/* Print a text that others have chosen: each byte that is a control character, or not
+ * part of one in UTF-8, as ?. */
+void show_foreign(const char *text);
+
 const char *show_source(uint32_t source);
 const char *show_bytes(uint64_t bytes, char text[SHOW_TEXT]);
 const char *show_time(uint64_t ns, char text[SHOW_TEXT]);
