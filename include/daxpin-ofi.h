@@ -121,12 +121,12 @@ struct daxpin_ofi_options {
  * -ENOSPC	the pool has no free run of 1 MiB for the trial; 20 other verbs
  *		contexts are registered
  * -EOPNOTSUPP	the provider has no RMA, or needs a mode that this library does not
- *		have; a device stores the peer's bytes that the pool cannot record, or
- *		that cannot be found out; neither the close of a region nor that of an
- *		endpoint ends its access, or that cannot be found out; the pool is on
- *		a disk
+ *		have; a device that the pool cannot record stores the peer's bytes, or
+ *		what stores them cannot be found out; neither the close of a region nor
+ *		that of an endpoint ends its access, or that cannot be found out; the
+ *		pool is on a disk
  * -EROFS	the pool is open for reading
- * Others as fi_domain(), fi_endpoint(), fi_mr_reg() and daxpin_register().
+ * Others as daxpin_register(), fi_domain(), fi_endpoint(), fi_mr_reg() and fi_close().
  */
 int daxpin_ofi_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
 		      const struct fi_info *info,
@@ -205,7 +205,8 @@ int daxpin_ofi_service(struct daxpin_ofi *ofi);
  * -EBUSY	there are peers
  * -ESTALE	ofi was detached
  * Others as fi_close(), for an endpoint that daxpin_ofi_peer_open() could neither open
- * nor close; the call can be repeated.
+ * nor close, or for the domain that keeps the verbs context of an RDMA device; the call
+ * can be repeated.
  */
 int daxpin_ofi_detach(struct daxpin_ofi *ofi);
 
@@ -327,10 +328,10 @@ struct daxpin_ofi_grant_options {
  * -EPERM	the peer could read the previous owner's bytes
  * -ESTALE	the extent's generation has ended; the peer's endpoint was closed by a
  *		revoke; ofi was detached
- * Others as daxpin_hold() and fi_mr_reg(). If the provider refuses the memory region,
- * and also to close what was open of it, the extent is quarantined until the peer's
- * endpoint has been closed, by daxpin_ofi_peer_close() or a revoke of another grant;
- * done() is not called.
+ * Others as daxpin_hold_labelled() and fi_mr_reg(). If the provider refuses the memory
+ * region, and also to close what was open of it, the extent is quarantined until the
+ * peer's endpoint has been closed, by daxpin_ofi_peer_close() or a revoke of another
+ * grant; done() is not called.
  */
 int daxpin_ofi_grant(struct daxpin_ofi_peer *peer, struct daxpin_extent extent,
 		     const struct daxpin_ofi_grant_options *options,
@@ -449,7 +450,8 @@ int daxpin_ofi_grant_info(struct daxpin_ofi_grant *grant,
  * extent is the local buffer. Each holds its extent until the program has read its
  * completion or error entry. These calls need no attachment. daxpin_ofi_local_open()
  * opens and closes two endpoints, and writes between them to memory of its own, to find
- * out what stores bytes (enum daxpin_ofi_writer).
+ * out what stores bytes (enum daxpin_ofi_writer). Of an RDMA device it makes the trial
+ * of an attach on 8 MiB of memory of its own besides.
  *
  * A hold never ends with the close of an endpoint: libfabric does not report when what
  * was in progress ends then, and its providers can crash in such a close (tcp;ofi_rxm
@@ -470,25 +472,36 @@ struct daxpin_ofi_local_options {
 
 /*
  * Prepare a domain of the program for local operations. info is what the domain was
- * opened with; it is not kept. The domain must exist until daxpin_ofi_local_close().
+ * opened with, and is copied. The domain must exist until daxpin_ofi_local_close().
  * options may be NULL, and is copied. local belongs to the library until the close, and
- * the pool cannot be closed before. It pins nothing.
+ * the pool cannot be closed before. Memory of the pool is pinned only during a request
+ * that has a region.
  *
  * If the provider needs FI_MR_LOCAL, each request has a memory region of its own, which
  * is opened in daxpin_ofi_prep() and closed in daxpin_ofi_done(). If the domain is not
  * FI_THREAD_SAFE, both then count as calls on the domain.
  *
+ * On an RDMA device the memory of a request must be free when its region was closed.
+ * A registration cache, which libfabric has by default, would keep it. So there info
+ * must have FI_MR_LOCAL, and the trial must find DAXPIN_OFI_ENDS_REGION: set
+ * FI_MR_CACHE_MAX_COUNT=0. The trial takes three seconds as a rule. The verbs context
+ * of the device that info names is on record in the pool until the close, with a
+ * domain that is open until then. libfabric does not say which device a domain uses.
+ * So if info is of another device than the domain, the wrong context is recorded, and
+ * an open after a crash does not wait for what the domain's device still writes.
+ *
  * -E2BIG	options has a tail that is not zero and that this library does
  *		not know
  * -EINVAL	an argument is NULL; an unknown flag; info is not complete
  * -ENOMEM	out of memory
- * -EOPNOTSUPP	a device stores the bytes that the pool cannot record, or that cannot
- *		be found out, for
- *		example because info has no FI_RMA or its endpoints are not FI_EP_RDM;
- *		it needs FI_MR_LOCAL, and regions of one endpoint
+ * -EOPNOTSUPP	a device that the pool cannot record stores the bytes, or what stores
+ *		them cannot be found out, for example because info has no FI_RMA or its
+ *		endpoints are not FI_EP_RDM; on an RDMA device the close of a region
+ *		does not end access, or that cannot be found out, or info has no
+ *		FI_MR_LOCAL; it needs FI_MR_LOCAL, and regions of one endpoint
  *		(FI_MR_ENDPOINT); the pool is on a disk
- * Others as fi_domain(), fi_endpoint() and fi_mr_reg(), of which it opens some for a
- * moment.
+ * Others as daxpin_register(), fi_fabric(), fi_domain(), fi_endpoint(), fi_mr_reg() and
+ * fi_close().
  */
 int daxpin_ofi_local_open(struct daxpin_pool *pool, struct fid_domain *domain,
 			  const struct fi_info *info,
@@ -519,6 +532,8 @@ int daxpin_ofi_local_info(struct daxpin_ofi_local *local,
  *
  * -EBUSY	a request is in flight
  * -ESTALE	local was closed
+ * Others as fi_close(), for the domain that keeps the verbs context of an RDMA device:
+ * the call can be repeated.
  */
 int daxpin_ofi_local_close(struct daxpin_ofi_local *local);
 
@@ -558,7 +573,7 @@ struct daxpin_ofi_io {
  * -EINVAL	an argument is NULL; access that is none, or other than these two;
  *		length is 0, or the range is not inside the extent; io is in use
  * -ESTALE	the extent's generation has ended; local was closed
- * Others as daxpin_hold() and fi_mr_reg().
+ * Others as daxpin_hold_labelled() and fi_mr_reg().
  */
 int daxpin_ofi_prep(struct daxpin_ofi_local *local, struct daxpin_ofi_io *io,
 		    struct daxpin_extent extent, uint64_t offset, uint64_t length,

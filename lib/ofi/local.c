@@ -12,10 +12,14 @@
  *    There is no other end, not even that of the endpoint: its close does not show
  *    when a request ends. So there is no call that abandons requests.
  *  - A region is that of one request, so a reclaim or a shrink never waits for it
- *    longer than for the hold.
+ *    longer than for the hold. A registration cache would keep the region after its
+ *    close, and the device's access to the pages. So of an RDMA device a domain is
+ *    accepted only if a trial has shown that the close of a region ends access, and
+ *    only if it needs FI_MR_LOCAL: otherwise the provider makes regions of its own.
  *  - Nothing of a dead process may use a pool's memory, so only providers are accepted
  *    that copy with the CPU of this process, or whose verbs context is on record in the
- *    pool (context.c). The program's domain is open at that time, so it is this one.
+ *    pool (context.c). libfabric does not say which device a domain uses, so that info
+ *    describes the program's domain is the caller's promise.
  *  - A child of fork() shares the sockets of the provider. So struct daxpin_ofi_local
  *    is wiped in a child, and every call that finds no pool in it returns -EOWNERDEAD.
  */
@@ -79,9 +83,10 @@ static bool local_needs_regions(const struct fi_info *info)
 }
 
 static int local_check_info(const struct fi_info *info,
+			    struct daxpin_ofi_report *report,
 			    const struct dp_errmsg *errmsg)
 {
-	struct daxpin_ofi_report report = { 0 };
+	int ret;
 
 	if (!info->ep_attr || !info->domain_attr || !info->fabric_attr ||
 	    !info->fabric_attr->prov_name)
@@ -92,7 +97,39 @@ static int local_check_info(const struct fi_info *info,
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s needs FI_MR_LOCAL and FI_MR_ENDPOINT, so a region would be of one endpoint: pass only one of the two to fi_getinfo()",
 			       info->fabric_attr->prov_name);
-	return dp_trial_check_writer(info, NULL, &report, errmsg);
+	ret = dp_trial_check_writer(info, NULL, report, errmsg);
+	if (!ret && report->writer == DAXPIN_OFI_WRITER_RDMA &&
+	    !local_needs_regions(info))
+		return dp_fail(errmsg, -EOPNOTSUPP,
+			       "%s: info has no FI_MR_LOCAL, so the provider would register the memory of requests itself, and nothing shows when such a region ends: set FI_MR_LOCAL in mr_mode of the hints of fi_getinfo()",
+			       info->fabric_attr->prov_name);
+	return ret;
+}
+
+/* Does the device's access end with the close of a region? Tried with memory of its
+ * own, so none of the pool is concerned. */
+static int local_try(struct fid_fabric *fabric, const struct fi_info *info,
+		     struct daxpin_ofi_report *report, const struct dp_errmsg *errmsg)
+{
+	const size_t bytes = DP_TRIAL_BYTES_MAX;
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool kept = false;
+	int ret;
+
+	if (memory == MAP_FAILED)
+		return -ENOMEM;
+	ret = dp_trial(fabric, info, memory, bytes, report, &kept);
+	/* What can still be written to is not used again. */
+	if (!kept && report->ends != DAXPIN_OFI_ENDS_NOTHING)
+		munmap(memory, bytes);
+	if (ret)
+		return dp_endpoint_fail(errmsg, info, ret, "failed in its trial");
+	if (report->ends == DAXPIN_OFI_ENDS_REGION)
+		return 0;
+	return dp_fail(errmsg, -EOPNOTSUPP,
+		       "%s; the memory of a request must be free when its region was closed",
+		       report->what);
 }
 
 static struct daxpin_ofi_local *local_create(struct daxpin_pool *pool,
@@ -139,6 +176,7 @@ static void local_destroy(struct daxpin_ofi_local *local)
 
 /* Keeps the pool open. */
 static int local_register(struct daxpin_ofi_local *local, const struct fi_info *info,
+			  struct daxpin_ofi_report *report,
 			  const struct daxpin_ofi_local_options *o)
 {
 	const char *label = o->label ? o->label : info->fabric_attr->prov_name;
@@ -155,8 +193,11 @@ static int local_register(struct daxpin_ofi_local *local, const struct fi_info *
 		return dp_endpoint_fail(DP_ERRMSG_OF(o), info, ret,
 					"refused a fabric");
 	}
-	return dp_context_open(&local->context, local->pool, local->fabric,
-			       local->info, label, DP_ERRMSG_OF(o));
+	if (report->writer == DAXPIN_OFI_WRITER_RDMA)
+		ret = local_try(local->fabric, local->info, report, DP_ERRMSG_OF(o));
+	return ret ? ret : dp_context_open(&local->context, local->pool,
+					   local->fabric, local->info, label,
+					   DP_ERRMSG_OF(o));
 }
 
 static int local_open(struct daxpin_pool *pool, struct fid_domain *domain,
@@ -164,19 +205,20 @@ static int local_open(struct daxpin_pool *pool, struct fid_domain *domain,
 		      const struct daxpin_ofi_local_options *o,
 		      struct daxpin_ofi_local **ret_local)
 {
+	struct daxpin_ofi_report report = { 0 };
 	struct daxpin_ofi_local *local;
 	int ret;
 
 	if (o->flags)
 		return dp_fail(DP_ERRMSG_OF(o), -EINVAL, "flags 0x%x: unknown",
 			       o->flags);
-	ret = local_check_info(info, DP_ERRMSG_OF(o));
+	ret = local_check_info(info, &report, DP_ERRMSG_OF(o));
 	if (ret)
 		return ret;
 	local = local_create(pool, domain, info);
 	if (!local)
 		return -ENOMEM;
-	ret = local_register(local, info, o);
+	ret = local_register(local, info, &report, o);
 	if (ret)
 		local_destroy(local);
 	else

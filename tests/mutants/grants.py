@@ -78,6 +78,12 @@ MUTANTS = [
      '	if (!ret && local_in_flight(local) == UINT64_MAX)',
      'retired_blocks_are_reused_after_the_error_entry'),
 
+    ('local-regions-are-cached', OFI_LOCAL, 'lib/ofi/local.c',
+     'a device that keeps regions after their close is accepted',
+     '	if (report->ends == DAXPIN_OFI_ENDS_REGION)\n		return 0;',
+     '	if (report->ends != DAXPIN_OFI_ENDS_REGION)\n		return 0;',
+     'a_device_that_keeps_regions_is_refused'),
+
     ('trial-without-control', OFI_PROVIDER, 'lib/ofi/trial.c',
      'a provider that delivers nothing is one that delivers nothing late',
      '	sum->missing = t->length - arrived;',

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include "fixture.h"
 #include "ofi/endpoint.h"
+#include "ofi/trial.h"
 #include "ofi_peer.h"
 
 #define BYTES		(1u << 20)
@@ -32,6 +33,42 @@ int __wrap_dp_region_close(struct fid_mr *region)
 		return __real_dp_region_close(region);
 	error_count--;
 	return region_error;
+}
+
+/* As if an RDMA device stored the bytes, and the trial had this verdict. */
+static bool is_rdma;
+static uint32_t verdict;
+static unsigned int trials;
+
+int __real_dp_trial_check_writer(const struct fi_info *i, struct fid_fabric *f,
+				 struct daxpin_ofi_report *report,
+				 const struct dp_errmsg *errmsg);
+int __wrap_dp_trial_check_writer(const struct fi_info *i, struct fid_fabric *f,
+				 struct daxpin_ofi_report *report,
+				 const struct dp_errmsg *errmsg);
+int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
+		    uint64_t length, struct daxpin_ofi_report *report,
+		    bool *ret_kept);
+
+int __wrap_dp_trial_check_writer(const struct fi_info *i, struct fid_fabric *f,
+				 struct daxpin_ofi_report *report,
+				 const struct dp_errmsg *errmsg)
+{
+	if (!is_rdma)
+		return __real_dp_trial_check_writer(i, f, report, errmsg);
+	report->writer = DAXPIN_OFI_WRITER_RDMA;
+	return 0;
+}
+
+int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
+		    uint64_t length, struct daxpin_ofi_report *report,
+		    bool *ret_kept)
+{
+	assert_true(f && i && memory && length >= DP_TRIAL_BYTES_MIN && !*ret_kept);
+	trials++;
+	report->ends = verdict;
+	snprintf(report->what, sizeof(report->what), "the test's verdict");
+	return 0;
 }
 
 /* -------------------------------------------------------------- two endpoints */
@@ -701,6 +738,42 @@ static void a_domain_whose_requests_outlive_the_process_is_refused(void **state)
 					       &local), -EINVAL);
 }
 
+/* With a registration cache fi_close() of a region succeeds, and the device keeps the
+ * pages. */
+static void a_device_that_keeps_regions_is_refused(void **state)
+{
+	static const uint32_t refused[] = {
+		DAXPIN_OFI_ENDS_UNKNOWN, DAXPIN_OFI_ENDS_ENDPOINT,
+		DAXPIN_OFI_ENDS_NOTHING,
+	};
+	struct daxpin_ofi_local *local;
+	struct fixture *f = *state;
+	struct fi_info *other;
+	struct pair pair;
+
+	SKIP_WITHOUT_PROVIDER();
+	is_rdma = true;
+	trials = 0;
+	other = fi_dupinfo(info);
+	other->domain_attr->mr_mode &= ~FI_MR_LOCAL;
+	check_refused(f, other, -EOPNOTSUPP, "set FI_MR_LOCAL");
+	assert_int_equal(trials, 0);
+	other->domain_attr->mr_mode |= FI_MR_LOCAL;
+	other->domain_attr->mr_mode &= ~FI_MR_ENDPOINT;
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		verdict = refused[i];
+		check_refused(f, other, -EOPNOTSUPP, "the test's verdict");
+		assert_int_equal(trials, i + 1);
+	}
+	fi_freeinfo(other);
+	verdict = DAXPIN_OFI_ENDS_REGION;
+	open_pair(&pair, NULL);
+	local = open_local(f, &pair, true);
+	assert_int_equal(daxpin_ofi_local_close(local), 0);
+	close_pair(&pair);
+	is_rdma = false;
+}
+
 /* ------------------------------------------------------------------ two threads */
 
 struct worker {
@@ -809,6 +882,7 @@ int main(int argc, char **argv)
 		TEST(a_reclaim_waits_for_holds_only),
 		TEST(in_a_child_of_fork_every_call_is_refused),
 		TEST(a_domain_whose_requests_outlive_the_process_is_refused),
+		TEST(a_device_that_keeps_regions_is_refused),
 		TEST(two_threads_overwrite_nothing_that_is_in_flight),
 	};
 
