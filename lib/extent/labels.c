@@ -193,7 +193,8 @@ int dp_label_add(struct dp_labels *labels, struct daxpin_hold *hold)
 	return 0;
 }
 
-/* Wait a little for a thread that reads a hold. */
+/* Wait a little for a thread that reads a hold. This is not a cancellation point: a
+ * hold whose drop is cancelled here would remain. */
 __attribute__((cold, noinline))
 static void label_pause(unsigned int *spins)
 {

@@ -680,7 +680,7 @@ void dp_os_sleep_ns(uint64_t ns)
 {
 	struct timespec t = { ns / 1000000000, ns % 1000000000 };
 
-	nanosleep(&t, NULL);
+	syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
 }
 
 int dp_os_random(void *to, size_t size)

@@ -153,7 +153,7 @@ int dp_os_read_nowait(int fd, uint64_t offset, void *to, uint64_t size,
 /* Time, randomness, threads. */
 uint64_t dp_os_now_ns(void);
 uint64_t dp_os_now_coarse_ns(void);
-void dp_os_sleep_ns(uint64_t ns);
+void dp_os_sleep_ns(uint64_t ns);	/* not a cancellation point; a signal ends it */
 int dp_os_random(void *to, size_t size);	/* up to 256 bytes */
 /*
  * Can dp_os_membarrier() be called by this process? It takes milliseconds the first

@@ -9,7 +9,8 @@
  * then ends the thread before the function has done anything, and at no other place.
  * Functions that end or give back something never have DP_CANCEL_POINT(), nor do those
  * that are called while a watch exists, because the watch may be on the thread's stack.
- * Public functions with neither macro reach no cancellation point. If they call
+ * Public functions with neither macro reach no cancellation point. They may wait only
+ * by dp_os_futex_wait() and dp_os_sleep_ns(), which are no such points. If they call
  * something that is one, which is rare (to signal the event descriptor, to read a job),
  * an internal function with DP_UNCANCELLED() does that. Disabling cancellation and
  * enabling it again takes two locked operations, which would double the cost of each

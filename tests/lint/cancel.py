@@ -4,7 +4,9 @@
 Each begins with DP_UNCANCELLED() or, if daxpin(7) lists it as a cancellation point,
 with DP_CANCEL_POINT() (lib/util/cancel.h). The functions listed below have no guard,
 because they reach no cancellation point: they call back nothing, and their only system
-calls are those of the futex and of io_uring, by syscall(), or are guarded below. One of
+calls are those of the futex, of a sleep (dp_os_sleep_ns) and of io_uring, by syscall(),
+or are guarded below. This script reads only the functions themselves, and not what they
+call: tests/unit/api_cancel.c and uring_cancel.c cancel them in each system call. One of
 them may still begin with DP_CANCEL_POINT_ONLY().
 """
 import pathlib

@@ -10,6 +10,8 @@
 #include "fixture.h"
 #include "invariant.h"
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 
 #define MIB		(UINT64_C(1) << 20)
 
@@ -183,6 +185,63 @@ static void drop_labelled_and_cancel(struct context *s, int ret)
 {
 	must(ret);
 	must(daxpin_drop_labelled(s->f.pool, &s->hold));
+	must(daxpin_cancel(s->f.pool, s->extent));
+}
+
+/*
+ * A drop waits while a report has its hold. The report ends when the drop has made a
+ * system call, so it waits in each attempt.
+ */
+static atomic_bool reported, dropped;
+static pthread_t reporter;
+
+static void wait_for_the_drop(const struct daxpin_holder *holder, void *arg)
+{
+	(void)holder;
+	(void)arg;
+	atomic_store(&reported, true);
+	while (!atomic_load(&dropped) && !system_calls_until_now())
+		sched_yield();
+}
+
+static void *report_until_the_drop(void *arg)
+{
+	struct context *s = arg;
+
+	return (void *)(intptr_t)daxpin_holds(s->f.pool, s->extent, wait_for_the_drop,
+					      NULL);
+}
+
+static void hold_and_report(struct context *s)
+{
+	reserve_one(s);
+	must(run_hold_labelled(s));
+	atomic_store(&reported, false);
+	atomic_store(&dropped, false);
+	forget_system_calls();
+	must(pthread_create(&reporter, NULL, report_until_the_drop, s));
+	while (!atomic_load(&reported))
+		sched_yield();
+}
+
+static int run_drop_labelled(struct context *s)
+{
+	int ret = daxpin_drop_labelled(s->f.pool, &s->hold);
+
+	atomic_store(&dropped, true);
+	return ret;
+}
+
+static void expect_no_hold(struct context *s, int ret)
+{
+	void *holds;
+
+	must(ret);
+	must(pthread_join(reporter, &holds));
+	assert_int_equal((intptr_t)holds, 1);
+	assert_true(system_calls_until_now());
+	assert_int_equal(s->hold.access, 0);
+	must(daxpin_holds(s->f.pool, s->extent, NULL, NULL));
 	must(daxpin_cancel(s->f.pool, s->extent));
 }
 
@@ -469,6 +528,7 @@ static const struct call calls[] = {
 	{ "hold", reserve_one, run_hold, drop_and_cancel, false },
 	{ "hold_labelled", reserve_one, run_hold_labelled,
 	  drop_labelled_and_cancel, false },
+	{ "drop_labelled", hold_and_report, run_drop_labelled, expect_no_hold, false },
 	{ "holds", hold_one, run_holds, drop_and_cancel, true },
 	{ "foreach", NULL, run_foreach, must_work, true },
 	{ "foreach_in", NULL, run_foreach_in, must_work, true },
