@@ -39,8 +39,10 @@ unsigned int cancel_each(const struct uncancelled_call *calls, unsigned int coun
  * cancellation point.
  */
 void system_call(bool is_point);
-/* The number that the thread of call_cancelled_at() has made, since they were forgotten;
- * for any thread. */
+/*
+ * The number of system calls that the thread of call_cancelled_at() has made since they
+ * were forgotten. For any thread.
+ */
 unsigned int system_calls_until_now(void);
 void forget_system_calls(void);
 /* A fake device calls this, since a real one may make a system call here. */
