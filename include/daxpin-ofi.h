@@ -44,19 +44,19 @@ enum daxpin_ofi_ends {
  * What stores the bytes of a peer into the memory. A device could go on after the death
  * of the owner's process. So this is asked, and not concluded from a provider's name:
  *
- * 1. RDMA, if the provider names its device: info->nic. An attach has the verbs context
- *    of the device recorded in the pool before the device can reach memory of it, and
- *    after a crash the next open waits for the end of that context (daxpin_register()).
- *    The process must have exactly one uverbs file of this device open, and no device
- *    file other than those of rule 3 and of RDMA: otherwise it is unknown which of them
- *    the provider uses, and the attach is refused. If a domain of the provider has no
- *    protection domain of its own, the number of the context is unknown, and the next
- *    open waits until no verbs context exists on the machine. Only the close of a
- *    region is tried, because libfabric 1.17 can crash in the close of an endpoint to
- *    which a peer is writing: set FI_MR_CACHE_MAX_COUNT=0, or a cache keeps the
- *    region.
- * 2. DEVICE, if the provider has a device and does not name it: info->nic without a
- *    name, or FI_MR_ALLOCATED or FI_MR_PROV_KEY in its mr_mode.
+ * 1. RDMA, if the provider names its device in info->nic, and while a domain is open
+ *    the process has exactly one uverbs file of this device open, and no device file
+ *    other than those of rule 3 and of RDMA. An attach has the verbs context of the
+ *    device recorded in the pool before the device can reach memory of it, and after
+ *    a crash the next open waits for the end of that context (daxpin_register()). If
+ *    a domain of the provider has no protection domain of its own, the number of the
+ *    context is unknown, and the next open waits until no verbs context exists on the
+ *    machine. Only the close of a region is tried, because libfabric 1.17 can crash
+ *    in the close of an endpoint to which a peer is writing: set
+ *    FI_MR_CACHE_MAX_COUNT=0, or a cache keeps the region.
+ * 2. DEVICE, if the provider has another device: one with a name and without exactly
+ *    one verbs context, info->nic without a name, or FI_MR_ALLOCATED or
+ *    FI_MR_PROV_KEY in its mr_mode.
  * 3. PROCESS, if this process has no device file open, nor mapped, while endpoints and
  *    regions of the provider are open, after a first write between them. /dev/null,
  *    zero, full, random, urandom and kmsg, terminals and device-dax do not count; what
@@ -100,14 +100,15 @@ struct daxpin_ofi_options {
 /*
  * Attach a provider, which fabric and info name: info is a result of fi_getinfo() for
  * endpoints of type FI_EP_RDM with FI_RMA, and is copied; fabric must exist until the
- * detach. options may be NULL, and is copied. If a process stores the peer's bytes, or
- * a device whose verbs context is then on record in the pool, the call writes to up to
- * 8 MiB of free space of the pool, through endpoints that it opens and closes, to find
- * out what ends a peer's access. That takes three seconds as a rule. There is no upper
- * limit: a write is given up when no byte of it has arrived for 20 seconds, and a call
- * of the provider may take any time. After the trial the attach pins nothing; an RDMA
- * device pins what is granted. ofi belongs to the library until the detach, and the
- * pool cannot be closed before.
+ * detach. options may be NULL, and is copied. If a process stores the peer's bytes,
+ * or a device whose verbs context is then on record in the pool, the call writes to
+ * up to 8 MiB of free space of the pool, through endpoints that it opens and closes,
+ * to find out what ends a peer's access. If a provider may copy a write in one call,
+ * one of 64 MiB is made in memory of the process. That takes three seconds as a rule.
+ * There is no upper limit: a write is given up when no byte of it has arrived for 20
+ * seconds, and a call of the provider may take any time. After the trial the attach
+ * pins nothing; an RDMA device pins what is granted. ofi belongs to the library until
+ * the detach, and the pool cannot be closed before.
  *
  * If the provider refuses to close an object of the trial, or bytes arrived after all
  * was closed (DAXPIN_OFI_ENDS_NOTHING), the attach fails, and the space that it used
@@ -117,6 +118,8 @@ struct daxpin_ofi_options {
  * -E2BIG	options has a tail that is not zero and that this library does
  *		not know
  * -EINVAL	an argument is NULL; an unknown flag; info is not complete
+ * -EMFILE	the files that the process has open cannot be listed in /proc: close
+ *		some, or raise RLIMIT_NOFILE
  * -ENOMEM	out of memory
  * -ENOSPC	the pool has no free run of 1 MiB for the trial; 20 other verbs
  *		contexts are registered
@@ -147,8 +150,7 @@ int daxpin_ofi_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
  * -EINVAL	an argument is NULL; length is below 1 MiB; info is not complete
  * -ENOMEM	out of memory
  * -EOPNOTSUPP	the provider has no RMA, or needs a mode that this library does not
- *		have; the process has another device open, or another verbs context of
- *		the provider's device
+ *		have
  * Others as fi_domain(), fi_endpoint() and fi_mr_reg().
  */
 int daxpin_ofi_probe(struct fid_fabric *fabric, const struct fi_info *info,
@@ -231,6 +233,8 @@ struct daxpin_ofi_peer_options {
  * -E2BIG	options has a tail that is not zero and that this library does
  *		not know
  * -EINVAL	an argument is NULL; an unknown flag
+ * -EMFILE	the files that the process has open cannot be listed in /proc: close
+ *		some, or raise RLIMIT_NOFILE
  * -ENOMEM	out of memory
  * -EOPNOTSUPP	the process has another device open, or another verbs context of the
  *		provider's device
@@ -493,6 +497,8 @@ struct daxpin_ofi_local_options {
  * -E2BIG	options has a tail that is not zero and that this library does
  *		not know
  * -EINVAL	an argument is NULL; an unknown flag; info is not complete
+ * -EMFILE	the files that the process has open cannot be listed in /proc: close
+ *		some, or raise RLIMIT_NOFILE
  * -ENOMEM	out of memory
  * -EOPNOTSUPP	a device that the pool cannot record stores the bytes, or what stores
  *		them cannot be found out, for example because info has no FI_RMA or its

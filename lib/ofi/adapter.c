@@ -96,10 +96,8 @@ static int adapter_try_held(struct daxpin_ofi *ofi, struct daxpin_extent extent,
 	int ret;
 
 	assert(memory);
-	ret = dp_trial(ofi->fabric, ofi->info, memory, length, &ofi->report,
+	ret = dp_trial(ofi->fabric, ofi->info, memory, length, &ofi->report, errmsg,
 		       ret_kept);
-	if (ret == DP_ENDPOINT_CONTEXTS && *ret_kept)
-		ret = -EOPNOTSUPP;
 	if (*ret_kept)
 		return dp_fail(errmsg, ret ? ret : -EIO,
 			       "%s failed to close an object of the trial: %s; " REMAINS_HELD,
@@ -178,12 +176,34 @@ static int adapter_create(struct daxpin_pool *pool, struct fid_fabric *fabric,
 	return 0;
 }
 
+/* The trial has failed, and errmsg says why. Returns its error. */
+static int adapter_give_up(struct daxpin_ofi *ofi, int error, bool kept,
+			   const struct dp_errmsg *errmsg)
+{
+	int ret = kept ? 0 : dp_context_close(&ofi->context);
+	struct dp_errmsg rest = *errmsg;
+	size_t used;
+
+	if (ret && rest.text) {
+		dp_end_errmsg(errmsg, error, daxpin_strerror(error));
+		used = strnlen(rest.text, rest.size);
+		rest.text += used;
+		rest.size -= used;
+		(void)dp_fail(&rest, ret,
+			      "; then %s refused to close its domain: %s; the pool cannot be closed until this process ends",
+			      ofi->info->fabric_attr->prov_name, fi_strerror(-ret));
+	}
+	if (kept || ret)
+		dp_context_leave(&ofi->context);
+	return error;
+}
+
 static int adapter_start(struct daxpin_ofi *ofi,
 			 const struct daxpin_ofi_options *o)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	const char *label = o->label ? o->label : ofi->info->fabric_attr->prov_name;
-	int ret = daxpin_pool_info(ofi->pool, &info), end_ret;
+	int ret = daxpin_pool_info(ofi->pool, &info);
 	bool kept = false;
 
 	if (ret)
@@ -197,17 +217,7 @@ static int adapter_start(struct daxpin_ofi *ofi,
 	if (ret)
 		return ret;
 	ret = adapter_try(ofi, DP_ERRMSG_OF(o), &kept);
-	if (!ret)
-		return 0;
-	end_ret = kept ? 0 : dp_context_close(&ofi->context);
-	if (end_ret)
-		ret = dp_fail(DP_ERRMSG_OF(o), end_ret,
-			      "the trial failed, and %s refused to close its domain: %s; the pool cannot be closed until this process ends",
-			      ofi->info->fabric_attr->prov_name,
-			      fi_strerror(-end_ret));
-	if (kept || end_ret)
-		dp_context_leave(&ofi->context);
-	return ret;
+	return ret ? adapter_give_up(ofi, ret, kept, DP_ERRMSG_OF(o)) : 0;
 }
 
 static int adapter_attach(struct daxpin_pool *pool, struct fid_fabric *fabric,
@@ -266,10 +276,8 @@ static int adapter_probe(struct fid_fabric *fabric, const struct fi_info *info,
 	if (!ret)
 		ret = dp_trial_find_writer(info, fabric, report);
 	if (!ret)
-		ret = dp_trial(fabric, info, memory, length, report, &kept);
-	if (kept)
-		return -EBUSY;
-	return ret == DP_ENDPOINT_CONTEXTS ? -EOPNOTSUPP : ret;
+		ret = dp_trial(fabric, info, memory, length, report, NULL, &kept);
+	return kept ? -EBUSY : ret;
 }
 
 DP_EXPORT int daxpin_ofi_probe(struct fid_fabric *fabric,

@@ -55,6 +55,7 @@ static int context_keep(struct dp_context *c, const struct dp_errmsg *errmsg)
 static int context_find(int make, void *arg)
 {
 	struct dp_context *c = arg;
+	const struct dp_errmsg why = { c->why, sizeof(c->why) };
 	int ret;
 
 	assert(!make == !!c->found);
@@ -63,9 +64,9 @@ static int context_find(int make, void *arg)
 	ret = fi_domain(c->fabric, c->info, &c->found, NULL);
 	if (ret) {
 		c->found = NULL;
-		return ret;
+		return dp_endpoint_fail(&why, c->info, ret, "refused a domain");
 	}
-	ret = dp_provider_check_context(c->info, NULL);
+	ret = dp_provider_check_context(c->info, &why);
 	/* If this fails, dp_context_open() closes it. */
 	if (ret)
 		(void)context_close_domain(&c->found);
@@ -85,9 +86,12 @@ static int context_register(struct dp_context *c, struct daxpin_pool *pool,
 		.errmsg = errmsg->text,
 		.errmsg_size = errmsg->size,
 	};
+	int ret;
 
-	return daxpin_register(pool, DAXPIN_ALL_SEGMENTS, &options,
-			       &c->registration);
+	c->why[0] = '\0';
+	ret = daxpin_register(pool, DAXPIN_ALL_SEGMENTS, &options, &c->registration);
+	/* The sentence of daxpin_register() has only the errno. */
+	return ret && c->why[0] ? dp_fail(errmsg, ret, "%s", c->why) : ret;
 }
 
 static int context_close_all(struct dp_context *c)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The registration of a provider with a pool, which records the verbs context that the
- * provider's device has, if it has a device. */
+/* The registration of a provider with a pool, which records the verbs context of the
+ * device that the provider names, if it names one. */
 #ifndef DP_OFI_CONTEXT_H
 #define DP_OFI_CONTEXT_H
 
@@ -12,16 +12,16 @@
 struct dp_context {
 	struct fid_fabric *fabric;
 	struct fi_info *info;
-	struct fid_domain *kept;	/* NULL: the provider has no device */
+	struct fid_domain *kept;	/* NULL: the provider names no device */
 	struct fid_domain *found;	/* while daxpin_register() is running */
 	struct daxpin_registration *registration;
+	char why[400];			/* why there is no `found`; or "" */
 };
 
 /*
  * Register, and if the provider names a device record its verbs context on media before
- * the call returns. fabric and info are used until the close. -EOPNOTSUPP with a
- * sentence if it cannot be told which context that is. Others as daxpin_register() and
- * fi_domain().
+ * the call returns. fabric and info are used until the close. Errors, with a sentence,
+ * as dp_provider_check_context(), daxpin_register() and fi_domain().
  */
 int dp_context_open(struct dp_context *context, struct daxpin_pool *pool,
 		    struct fid_fabric *fabric, struct fi_info *info,

@@ -25,7 +25,7 @@ static int endpoint_bind(struct dp_endpoint *e)
 }
 
 static int endpoint_open_all(struct dp_endpoint *e, struct fid_fabric *fabric,
-			     struct fi_info *info)
+			     struct fi_info *info, const struct dp_errmsg *errmsg)
 {
 	struct fi_cq_attr cq = {
 		.format = FI_CQ_FORMAT_CONTEXT, .size = QUEUE_SIZE,
@@ -34,9 +34,8 @@ static int endpoint_open_all(struct dp_endpoint *e, struct fid_fabric *fabric,
 	int ret = fi_domain(fabric, info, &e->domain, NULL);
 
 	/* From here on the domain's context is certain; no memory is in it yet. */
-	if (!ret && dp_provider_rdma_device(info) &&
-	    dp_provider_check_context(info, NULL))
-		ret = DP_ENDPOINT_CONTEXTS;
+	if (!ret && errmsg && dp_provider_rdma_device(info))
+		ret = dp_provider_check_context(info, errmsg);
 	if (!ret)
 		ret = fi_av_open(e->domain, &av, &e->av, NULL);
 	if (!ret)
@@ -47,9 +46,9 @@ static int endpoint_open_all(struct dp_endpoint *e, struct fid_fabric *fabric,
 }
 
 int dp_endpoint_open(struct dp_endpoint *endpoint, struct fid_fabric *fabric,
-		     struct fi_info *info)
+		     struct fi_info *info, const struct dp_errmsg *errmsg)
 {
-	int ret = endpoint_open_all(endpoint, fabric, info);
+	int ret = endpoint_open_all(endpoint, fabric, info, errmsg);
 
 	/* If the provider refuses this, the endpoint remains open (endpoint.h). */
 	if (ret)
@@ -60,13 +59,9 @@ int dp_endpoint_open(struct dp_endpoint *endpoint, struct fid_fabric *fabric,
 int dp_endpoint_fail(const struct dp_errmsg *errmsg, const struct fi_info *info,
 		     int error, const char *what)
 {
-	const char *provider = info->fabric_attr->prov_name;
-
-	if (error == DP_ENDPOINT_CONTEXTS)
-		return dp_fail(errmsg, -EOPNOTSUPP,
-			       "%s %s: the process has opened another device, or another verbs context of %s, so it is unknown which of them could reach the memory: use a process that opens neither",
-			       provider, what, dp_provider_rdma_device(info));
-	return dp_fail(errmsg, error, "%s %s: %s", provider, what,
+	if (errmsg->text && errmsg->size && errmsg->text[0])
+		return error;
+	return dp_fail(errmsg, error, "%s %s: %s", info->fabric_attr->prov_name, what,
 		       fi_strerror(-error));
 }
 

@@ -24,17 +24,17 @@ struct dp_endpoint_result {
 	int error;		/* 0, or of the request: -errno */
 };
 
-/* Internal result beside -errno: not all of the process's memory that the provider's
- * device reaches belongs to one verbs context (dp_provider_check_context()). */
-#define DP_ENDPOINT_CONTEXTS	(-5001)
-
-/* 0, -errno, or DP_ENDPOINT_CONTEXTS. After an error dp_endpoint_is_open() is true if
- * the provider refused to close a part that was open: then the caller keeps the
- * endpoint and closes it. */
+/*
+ * 0 or -errno. After an error dp_endpoint_is_open() is true if the provider refused to
+ * close a part that was open: then the caller keeps the endpoint and closes it. If
+ * errmsg is not NULL, and the provider names a device, all that the process registers
+ * with the device must belong to one verbs context, or the result and the sentence are
+ * those of dp_provider_check_context(). NULL is for memory that is in no pool.
+ */
 int dp_endpoint_open(struct dp_endpoint *endpoint, struct fid_fabric *fabric,
-		     struct fi_info *info);
+		     struct fi_info *info, const struct dp_errmsg *errmsg);
 /* Write "PROVIDER WHAT: reason" about an error of dp_endpoint_open() or of libfabric to
- * errmsg, and return the error as -errno. */
+ * errmsg, unless it has a sentence, and return the error. */
 int dp_endpoint_fail(const struct dp_errmsg *errmsg, const struct fi_info *info,
 		     int error, const char *what);
 /* Close what is open. 0: all is closed. After an error the call can be repeated. */

@@ -119,7 +119,7 @@ static int local_try(struct fid_fabric *fabric, const struct fi_info *info,
 
 	if (memory == MAP_FAILED)
 		return -ENOMEM;
-	ret = dp_trial(fabric, info, memory, bytes, report, &kept);
+	ret = dp_trial(fabric, info, memory, bytes, report, errmsg, &kept);
 	/* What can still be written to is not used again. */
 	if (!kept && report->ends != DAXPIN_OFI_ENDS_NOTHING)
 		munmap(memory, bytes);

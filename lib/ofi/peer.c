@@ -56,7 +56,8 @@ static int peer_make(struct daxpin_ofi *ofi,
 	peer = peer_allocate(ofi, o->flags);
 	if (!peer)
 		return -ENOMEM;
-	ret = dp_endpoint_open(&peer->endpoint, ofi->fabric, ofi->info);
+	ret = dp_endpoint_open(&peer->endpoint, ofi->fabric, ofi->info,
+			       DP_ERRMSG_OF(o));
 	if (!ret || dp_endpoint_is_open(&peer->endpoint)) {
 		peer->is_ended = peer->is_left = ret;
 		peer_list(ofi, peer);

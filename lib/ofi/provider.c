@@ -7,9 +7,10 @@
  * with these. That a process has one does not show that the provider uses it. What
  * cannot be examined counts as a device.
  *
- * A uverbs file is a verbs context, and memory is registered through the file. So if a
- * process has one uverbs file of a device, all that is registered with this device is
- * registered in one context.
+ * A uverbs file is a verbs context, and memory is registered through a descriptor of
+ * it. So if a process has one uverbs file of a device open, all that is registered
+ * with this device from then on is registered in one context. One that was closed and
+ * is only mapped registers no more.
  */
 #include "ofi/provider.h"
 
@@ -43,15 +44,11 @@ const char *dp_provider_rdma_device(const struct fi_info *info)
 enum daxpin_ofi_writer dp_provider_asked(const struct fi_info *info, char *what,
 					 size_t size)
 {
-	const char *reason, *device = dp_provider_rdma_device(info);
 	const int mr_mode = info->domain_attr->mr_mode;
+	const char *reason;
 
-	if (device) {
-		snprintf(what, size,
-			 "%s: the device %s stores a peer's bytes, and could go on after this process has died: so an attach records its verbs context in the pool, and the next open waits for the end of that",
-			 info->fabric_attr->prov_name, device);
-		return DAXPIN_OFI_WRITER_RDMA;
-	}
+	if (dp_provider_rdma_device(info))
+		return DAXPIN_OFI_WRITER_UNKNOWN;
 	if (info->nic)
 		reason = "it uses a device without a name, which info->nic describes";
 	else if (mr_mode & FI_MR_ALLOCATED)
@@ -66,7 +63,17 @@ enum daxpin_ofi_writer dp_provider_asked(const struct fi_info *info, char *what,
 	return DAXPIN_OFI_WRITER_DEVICE;
 }
 
+void dp_provider_describe_rdma(const struct fi_info *info, char *what, size_t size)
+{
+	snprintf(what, size,
+		 "%s: the device %s stores a peer's bytes, and could go on after this process has died: so an attach records its verbs context in the pool, and the next open waits for the end of that",
+		 info->fabric_attr->prov_name, dp_provider_rdma_device(info));
+}
+
 /* ------------------------------------------------------------- device files */
+
+/* Of the calling thread: the first thread of the process may have ended. */
+#define PROC		"/proc/thread-self"
 
 /* Does this link of the device's directory in sysfs lead to that name? */
 static bool provider_links_to(const struct statx *st, const char *link,
@@ -145,7 +152,7 @@ static bool provider_is_open_device(int directory, const char *number,
 
 static int provider_find_open(enum dp_ignored ignored, char *name, size_t size)
 {
-	DIR *files = opendir("/proc/self/fd");
+	DIR *files = opendir(PROC "/fd");
 	const struct dirent *entry;
 	ssize_t length = 0;
 	int ret = 0;
@@ -227,7 +234,7 @@ static int provider_find(enum dp_ignored ignored, char *name, size_t size)
 
 	if (ret)
 		return ret;
-	maps = fopen("/proc/self/maps", "re");
+	maps = fopen(PROC "/maps", "re");
 	if (!maps)
 		return -errno;
 	ret = provider_find_mapped(maps, ignored, name, size);
@@ -269,7 +276,7 @@ static bool provider_is_context(int directory, const char *number, const char *d
  * duplicate count twice. */
 static int provider_count_contexts(const char *device)
 {
-	DIR *files = opendir("/proc/self/fd");
+	DIR *files = opendir(PROC "/fd");
 	const struct dirent *entry;
 	int count = 0;
 
@@ -305,8 +312,8 @@ int dp_provider_check_context(const struct fi_info *info,
 	if (!ret)
 		ret = provider_count_contexts(name);
 	if (ret < 0)
-		return dp_fail(errmsg, -EOPNOTSUPP,
-			       "%s: which devices this process has open cannot be read in /proc/self/fd and /proc/self/maps: %s",
+		return dp_fail(errmsg, ret,
+			       "%s: which devices this process has open cannot be read in /proc/PID/fd and /proc/PID/maps: %s",
 			       provider, strerror(-ret));
 	if (ret == 1)
 		return 0;

@@ -22,10 +22,13 @@
  * dp_provider_check_context() finds that out. */
 const char *dp_provider_rdma_device(const struct fi_info *info);
 
-/* Does the provider say that a device of it accesses the memory? RDMA, or DEVICE if the
- * pool cannot record which one, and *what becomes a sentence; otherwise UNKNOWN. */
+/* Does the provider say that it uses a device, without its name? DEVICE, and *what
+ * becomes a sentence; otherwise UNKNOWN. */
 enum daxpin_ofi_writer dp_provider_asked(const struct fi_info *info, char *what,
 					 size_t size);
+
+/* The sentence about WRITER_RDMA. */
+void dp_provider_describe_rdma(const struct fi_info *info, char *what, size_t size);
 
 /* Which device files are not reported, besides memory, terminals and device-dax. */
 enum dp_ignored {
@@ -46,8 +49,8 @@ int dp_provider_find_device(char *name, size_t size);
 /*
  * For a provider that names its device, while a domain of it is open: does all memory
  * that this process registers with the device belong to one verbs context, and does
- * the process have no other device open? 0, or -EOPNOTSUPP with a sentence if not, or
- * if that cannot be told.
+ * the process have no other device open? 0, or a sentence and -EOPNOTSUPP if not;
+ * another -errno if /proc cannot be read.
  */
 int dp_provider_check_context(const struct fi_info *info,
 			      const struct dp_errmsg *errmsg);

@@ -14,17 +14,21 @@
  *    with FI_MR_VIRT_ADDR), and nothing that the target does ends it.
  *  - The close of the endpoint is relied on only if a part of a write had arrived at
  *    one. On shm there is no such moment: one call of the target copies all, so no
- *    thread that closes can find a part. That is accepted if the control showed it, and
- *    the provider has no threads of its own (FI_PROGRESS_MANUAL).
+ *    thread that closes can find a part. That is accepted if the control showed it,
+ *    also with a write that is longer than what sockets hold, and the provider has no
+ *    threads of its own (FI_PROGRESS_MANUAL).
+ *  - After each round and control, when all is closed, the memory is zeroed. Bytes
+ *    that are stored then show that nothing ends access, and the memory is not used
+ *    again.
  *  - What stores the bytes is found out first, by the rule of enum daxpin_ofi_writer.
- *  - The close of the region is relied on only if, in all rounds, the writer's request
- *    failed after it, and a second write with the same key failed too, and if parts of
- *    two writes had arrived. After a wrong verdict REGION or ENDPOINT bytes of a peer
- *    would arrive in blocks that were reused; a wrong UNKNOWN or NOTHING only refuses
- *    the provider.
- *  - Of an RDMA device only the close of a region is tried: deregistering is a barrier
- *    there, unless a cache prevents it, and verbs;ofi_rxm of libfabric 1.17 can crash
- *    in the close of an endpoint to which a peer is writing.
+ *  - The close of the region is relied on only if, in all rounds, the writer's
+ *    request failed after it, and a second write with the same key failed too, and if
+ *    parts of two writes had arrived. After a wrong verdict REGION or ENDPOINT bytes
+ *    of a peer would arrive in blocks that were reused; a wrong UNKNOWN or NOTHING
+ *    only refuses the provider.
+ *  - Of a device with a name only the close of a region is tried: deregistering is a
+ *    barrier there, unless a cache prevents it, and verbs;ofi_rxm of libfabric 1.17
+ *    can crash in the close of an endpoint to which a peer is writing.
  *  - How long bytes may still arrive is counted in steps of progress as well as in
  *    time: a thread that does not run makes none, and its clock goes on.
  */
@@ -43,6 +47,7 @@
 #include "grant/retry.h"
 #include "ofi/endpoint.h"
 #include "ofi/provider.h"
+#include "ofi/verdict.h"
 
 #define ROUNDS_MAX	8
 /* If the provider has threads, they may have copied all before this one runs again. */
@@ -58,6 +63,8 @@
 #define STEP_MS		5		/* of progress, between two counts */
 #define QUIET_MS	100		/* without a byte: no more are expected */
 #define SETTLE_MS	20		/* the same after the completion */
+/* Linux lets a connection of TCP buffer 36 MiB unless it is configured otherwise. */
+#define ATOMIC_BYTES	(64u << 20)
 #define STEPS_MIN	1000		/* of progress, in each of these times */
 #define FIRST		0x5a
 #define SECOND		0xa5
@@ -76,6 +83,8 @@ struct trial {
 	unsigned char *memory, *source;
 	uint64_t length;
 	bool is_atomic;		/* one call of the target stores all of a write */
+	uint64_t unended;	/* bytes that were stored after all was closed */
+	const struct dp_errmsg *errmsg;	/* NULL: the context need not be recorded */
 	struct fi_context2 first_context, second_context;
 };
 
@@ -88,6 +97,31 @@ struct trial_round {
 	uint64_t before;	/* bytes that had arrived at the close */
 	uint64_t late;		/* bytes that arrived after the close */
 };
+
+static void trial_free(struct trial *t)
+{
+	if (t->info)
+		fi_freeinfo(t->info);
+	free(t->source);
+	free(t);
+}
+
+static struct trial *trial_create(const struct fi_info *info, void *memory,
+				  uint64_t length)
+{
+	struct trial *t = calloc(1, sizeof(*t));
+
+	if (!t)
+		return NULL;
+	t->memory = memory;
+	t->length = length;
+	t->info = fi_dupinfo(info);
+	t->source = malloc(length);
+	if (t->info && t->source)
+		return t;
+	trial_free(t);
+	return NULL;
+}
 
 /* A time, and a number of steps, until both are over. */
 struct trial_wait {
@@ -170,10 +204,10 @@ static int trial_connect(struct trial *t)
 
 static int trial_open(struct trial *t, struct fid_fabric *fabric)
 {
-	int ret = dp_endpoint_open(&t->target, fabric, t->info);
+	int ret = dp_endpoint_open(&t->target, fabric, t->info, t->errmsg);
 
 	if (!ret)
-		ret = dp_endpoint_open(&t->writer, fabric, t->info);
+		ret = dp_endpoint_open(&t->writer, fabric, t->info, t->errmsg);
 	if (!ret)
 		ret = trial_connect(t);
 	if (!ret)
@@ -220,12 +254,26 @@ static int trial_close_side(struct dp_endpoint *endpoint, struct fid_mr **region
 }
 
 /* The writer first: what it has posted must not go on. */
-static int trial_close(struct trial *t)
+static int trial_close(struct trial *t, bool *ret_kept)
 {
 	int ret = trial_close_side(&t->writer, &t->source_region), one;
 
 	one = trial_close_side(&t->target, &t->region);
-	return ret ? ret : one;
+	ret = ret ? ret : one;
+	if (ret)
+		*ret_kept = true;
+	return ret;
+}
+
+/* All is closed: nothing may be stored to the memory any more. */
+static void trial_count_unended(struct trial *t)
+{
+	struct trial_wait wait = trial_wait_for(SETTLE_MS);
+
+	memset(t->memory, 0, t->length);
+	while (trial_waits(&wait))
+		;
+	t->unended += trial_count(t, FIRST) + trial_count(t, SECOND);
 }
 
 /* ----------------------------------------------------------------- one write */
@@ -402,9 +450,8 @@ static int trial_control(struct trial *t, struct fid_fabric *fabric,
 
 	if (!ret)
 		ret = trial_write_whole(t, ret_arrived);
-	close_ret = trial_close(t);
-	if (close_ret)
-		*ret_kept = true;
+	close_ret = trial_close(t, ret_kept);
+	trial_count_unended(t);
 	return ret ? ret : close_ret;
 }
 
@@ -417,11 +464,10 @@ static int trial_round(struct trial *t, struct fid_fabric *fabric, bool wait,
 
 	if (!ret)
 		ret = trial_write(t, wait, endpoint, round);
-	close_ret = trial_close(t);
-	if (close_ret)
-		*ret_kept = true;
+	close_ret = trial_close(t, ret_kept);
 	if (round->was_closed)
 		trial_count_late(t, round);
+	trial_count_unended(t);
 	return ret ? ret : close_ret;
 }
 
@@ -453,7 +499,7 @@ static int trial_repeat(struct trial *t, struct fid_fabric *fabric,
 	if (ret || sum->missing)
 		return ret;
 	for (; sum->rounds < most; sum->rounds++) {
-		if (sum->late || trial_has_enough(sum, endpoint))
+		if (sum->late || t->unended || trial_has_enough(sum, endpoint))
 			return 0;
 		round = (struct trial_round){ 0 };
 		ret = trial_round(t, fabric, sum->rounds % 2, endpoint, &round,
@@ -474,10 +520,52 @@ static bool trial_trusts_region(const struct trial_sum *sum)
 	       sum->refused == sum->rounds;
 }
 
-static bool trial_trusts_endpoint(const struct trial *t, const struct trial_sum *sum)
+/* Does one call of the target store also a long write? With memory of its own. */
+static int trial_confirm_atomic(const struct trial *t, struct fid_fabric *fabric,
+				bool *ret_confirmed, bool *ret_kept)
 {
-	return !sum->missing && !sum->late && sum->in_progress &&
-	       (sum->partial >= PARTIAL_ENDPOINT || t->is_atomic);
+	void *memory = malloc(ATOMIC_BYTES);
+	struct trial *large = memory ? trial_create(t->info, memory, ATOMIC_BYTES) :
+				       NULL;
+	uint64_t arrived = 0;
+	bool kept = false;
+	int ret = -ENOMEM;
+
+	if (large) {
+		large->errmsg = t->errmsg;
+		ret = trial_control(large, fabric, &arrived, &kept);
+		*ret_confirmed = !ret && arrived == large->length &&
+				 large->is_atomic && !large->unended;
+	}
+	if (kept || (large && large->unended)) {
+		*ret_kept = kept;
+		return ret;
+	}
+	if (large)
+		trial_free(large);
+	free(memory);
+	return ret;
+}
+
+/* Does the close of the endpoint end access? If no byte arrived after one. */
+static int trial_judge_endpoint(struct trial *t, struct fid_fabric *fabric,
+				const struct trial_sum *sum, bool *ret_ends,
+				bool *ret_kept)
+{
+	*ret_ends = sum->partial >= PARTIAL_ENDPOINT;
+	if (*ret_ends || !sum->in_progress || !t->is_atomic)
+		return 0;
+	return trial_confirm_atomic(t, fabric, ret_ends, ret_kept);
+}
+
+/* Whatever else was found: what is still stored, nothing ends. */
+static bool trial_is_unended(const struct trial *t, struct daxpin_ofi_report *report)
+{
+	if (!t->unended)
+		return false;
+	report->ends = DAXPIN_OFI_ENDS_NOTHING;
+	report->endpoint_late = t->unended;
+	return true;
 }
 
 static int trial_judge(struct trial *t, struct fid_fabric *fabric,
@@ -486,127 +574,50 @@ static int trial_judge(struct trial *t, struct fid_fabric *fabric,
 {
 	struct trial_sum region = { 0 }, endpoint = { 0 };
 	int ret = trial_repeat(t, fabric, false, &region, ret_kept);
+	bool ends = false;
 
 	report->region_late = region.late;
 	report->rounds = region.in_progress;
 	*ret_missing = region.missing;
-	if (ret || region.missing)
+	if (trial_is_unended(t, report) || ret || region.missing)
 		return ret;
 	if (trial_trusts_region(&region)) {
 		report->ends = DAXPIN_OFI_ENDS_REGION;
 		return 0;
 	}
-	if (report->writer == DAXPIN_OFI_WRITER_RDMA)
+	if (dp_provider_rdma_device(t->info))
 		return 0;
 	ret = trial_repeat(t, fabric, true, &endpoint, ret_kept);
 	report->endpoint_late = endpoint.late;
 	report->rounds += endpoint.in_progress;
 	*ret_missing = endpoint.missing;
-	if (ret || endpoint.missing)
+	if (trial_is_unended(t, report) || ret || endpoint.missing)
 		return ret;
 	if (endpoint.late)
 		report->ends = DAXPIN_OFI_ENDS_NOTHING;
-	else if (trial_trusts_endpoint(t, &endpoint))
-		report->ends = DAXPIN_OFI_ENDS_ENDPOINT;
-	return 0;
-}
-
-#define MISSING \
-	"%" PRIu64 " of %" PRIu64 " bytes of a test write did not arrive, although nothing had been closed, so it cannot be found out "
-#define FIND_OUT \
-	"find out with fi_pingpong whether the provider works on this address, and with FI_LOG_LEVEL=warn what it reports"
-
-static void trial_describe_unknown(const char *provider, const struct trial *t,
-				   uint64_t missing,
-				   struct daxpin_ofi_report *report)
-{
-	char *what = report->what;
-	const size_t size = sizeof(report->what);
-
-	if (missing)
-		snprintf(what, size,
-			 "%s: " MISSING "what ends a peer's access: " FIND_OUT,
-			 provider, missing, t->length);
-	else if (report->writer == DAXPIN_OFI_WRITER_RDMA)
-		snprintf(what, size,
-			 "%s: it could not be shown that the close of a region ends a peer's access (%" PRIu64 " bytes arrived after it), and the close of an endpoint in the middle of a write is not tried, because libfabric 1.17 can crash in it: if the registration cache is on, set FI_MR_CACHE_MAX_COUNT=0; otherwise use libdaxpin-rdma",
-			 provider, report->region_late);
-	else if (report->rounds)
-		snprintf(what, size,
-			 "%s: %" PRIu32 " test writes were in progress at a close, but at no close of the endpoint had a part of one arrived, so it is unknown whether it ends a write in the middle: try again when the machine is less busy; if the sentence is the same, use another provider",
-			 provider, report->rounds);
 	else
-		snprintf(what, size,
-			 "%s: a peer's write arrives at once, without the owner's part, so it is unknown whether the owner can end one: call fi_getinfo() without FI_MR_VIRT_ADDR in mr_mode, or use another provider",
-			 provider);
-}
-
-static void trial_describe(const char *provider, struct daxpin_ofi_report *report)
-{
-	char *what = report->what;
-	const size_t size = sizeof(report->what);
-
-	if (report->ends == DAXPIN_OFI_ENDS_REGION)
-		snprintf(what, size,
-			 "%s: the close of a region ends a peer's access: after it no byte of %" PRIu32 " writes in progress arrived",
-			 provider, report->rounds);
-	else if (report->ends == DAXPIN_OFI_ENDS_ENDPOINT && !report->region_late)
-		snprintf(what, size,
-			 "%s: the close of the endpoint ends a peer's access, so a revoke ends all grants of the peer; whether the close of a region does could not be shown",
-			 provider);
-	else if (report->ends == DAXPIN_OFI_ENDS_ENDPOINT)
-		snprintf(what, size,
-			 "%s: only the close of the endpoint ends a peer's access (%" PRIu64 " bytes arrived after the close of a region), so a revoke ends all grants of the peer",
-			 provider, report->region_late);
-	else if (report->ends == DAXPIN_OFI_ENDS_NOTHING)
-		snprintf(what, size,
-			 "%s: %" PRIu64 " bytes of a peer's write arrived after the region and the endpoint were closed: if its registration cache is on, set FI_MR_CACHE_MAX_COUNT=0; otherwise use another provider",
-			 provider, report->endpoint_late);
+		ret = trial_judge_endpoint(t, fabric, &endpoint, &ends, ret_kept);
+	if (ends)
+		report->ends = DAXPIN_OFI_ENDS_ENDPOINT;
+	return ret;
 }
 
 /* -------------------------------------------------------------- one trial */
 
-static void trial_free(struct trial *t)
-{
-	if (t->info)
-		fi_freeinfo(t->info);
-	free(t->source);
-	free(t);
-}
-
-static struct trial *trial_create(const struct fi_info *info, void *memory,
-				  uint64_t length)
-{
-	struct trial *t = calloc(1, sizeof(*t));
-
-	if (!t)
-		return NULL;
-	t->memory = memory;
-	t->length = length;
-	t->info = fi_dupinfo(info);
-	t->source = malloc(length);
-	if (t->info && t->source)
-		return t;
-	trial_free(t);
-	return NULL;
-}
-
 int dp_trial(struct fid_fabric *fabric, const struct fi_info *info, void *memory,
-	     uint64_t length, struct daxpin_ofi_report *report, bool *ret_kept)
+	     uint64_t length, struct daxpin_ofi_report *report,
+	     const struct dp_errmsg *errmsg, bool *ret_kept)
 {
 	struct trial *t = trial_create(info, memory, length);
-	const char *provider = info->fabric_attr->prov_name;
 	uint64_t missing = 0;
 	int ret;
 
 	assert(report->ends == DAXPIN_OFI_ENDS_UNKNOWN);
 	if (!t)
 		return -ENOMEM;
+	t->errmsg = errmsg;
 	ret = trial_judge(t, fabric, report, &missing, ret_kept);
-	if (report->ends == DAXPIN_OFI_ENDS_UNKNOWN)
-		trial_describe_unknown(provider, t, missing, report);
-	else
-		trial_describe(provider, report);
+	dp_verdict_describe(info, missing, length, report);
 	/* What nothing ends still reads the source. */
 	if (!*ret_kept && report->ends != DAXPIN_OFI_ENDS_NOTHING)
 		trial_free(t);
@@ -615,26 +626,26 @@ int dp_trial(struct fid_fabric *fabric, const struct fi_info *info, void *memory
 
 /* ---------------------------------------------------------- who stores bytes */
 
-static void trial_judge_devices(const char *provider, int devices,
-				const char *device, struct daxpin_ofi_report *report)
+/* The device's verbs context exists while a domain is open. */
+static int trial_judge_named(struct trial *t, struct fid_fabric *fabric,
+			     struct daxpin_ofi_report *report, bool *ret_kept)
 {
-	char *what = report->writer_what;
-	const size_t size = sizeof(report->writer_what);
+	const struct dp_errmsg what = { report->writer_what,
+					sizeof(report->writer_what) };
+	int ret = fi_domain(fabric, t->info, &t->target.domain, NULL);
 
-	if (devices < 0) {
-		snprintf(what, size,
-			 "%s: whether this process has a device open that could write cannot be read in /proc/self/fd and /proc/self/maps: %s",
-			 provider, strerror(-devices));
-	} else if (!devices) {
-		report->writer = DAXPIN_OFI_WRITER_PROCESS;
-		snprintf(what, size,
-			 "%s: this process has no device open, so nothing writes for it after its death",
-			 provider);
-	} else {
-		snprintf(what, size,
-			 "%s: this process has %s open or mapped, so it is unknown whether a device stores a peer's bytes: find out with daxpin doctor --fabric whether the provider opens it; if not, attach before the program opens it, or in a process without it; otherwise "
-			 DP_PROVIDER_CURE, provider, device);
+	if (ret) {
+		t->target.domain = NULL;
+		return ret;
 	}
+	ret = dp_provider_check_context(t->info, &what);
+	if (!ret) {
+		report->writer = DAXPIN_OFI_WRITER_RDMA;
+		dp_provider_describe_rdma(t->info, what.text, what.size);
+	} else if (ret == -EOPNOTSUPP) {
+		report->writer = DAXPIN_OFI_WRITER_DEVICE;
+	}
+	return trial_close(t, ret_kept);
 }
 
 /* The rule is that of enum daxpin_ofi_writer. A provider may open its device at the
@@ -650,17 +661,16 @@ static int trial_judge_writer(struct trial *t, struct fid_fabric *fabric,
 		ret = trial_write_whole(t, &arrived);
 	if (!ret && arrived < t->length) {
 		snprintf(report->writer_what, sizeof(report->writer_what),
-			 "%s: " MISSING "what stores a peer's bytes: " FIND_OUT,
+			 "%s: " DP_VERDICT_MISSING
+			 "what stores a peer's bytes: " DP_VERDICT_FIND_OUT,
 			 t->info->fabric_attr->prov_name, t->length - arrived,
 			 t->length);
 	} else if (!ret) {
 		devices = dp_provider_find_device(device, sizeof(device));
-		trial_judge_devices(t->info->fabric_attr->prov_name, devices,
+		dp_verdict_of_devices(t->info->fabric_attr->prov_name, devices,
 				    device, report);
 	}
-	close_ret = trial_close(t);
-	if (close_ret)
-		*ret_kept = true;
+	close_ret = trial_close(t, ret_kept);
 	return ret ? ret : close_ret;
 }
 
@@ -673,7 +683,10 @@ static int trial_judge_on(struct trial *t, struct fid_fabric *fabric,
 
 	if (ret)
 		return ret;
-	ret = trial_judge_writer(t, fabric ? fabric : own, report, ret_kept);
+	fabric = fabric ? fabric : own;
+	ret = dp_provider_rdma_device(t->info) ?
+		      trial_judge_named(t, fabric, report, ret_kept) :
+		      trial_judge_writer(t, fabric, report, ret_kept);
 	close_ret = own ? fi_close(&own->fid) : 0;
 	return ret ? ret : close_ret;
 }

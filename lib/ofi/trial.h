@@ -15,10 +15,12 @@
  * Find out what ends a peer's access: write to `length` bytes of memory, through
  * endpoints of its own, and fill in what the report says of it. 0, or -errno if the
  * trial could not be made. *ret_kept: an object could not be closed. Then, and with
- * DAXPIN_OFI_ENDS_NOTHING, the memory must not be used for anything else.
+ * DAXPIN_OFI_ENDS_NOTHING, the memory must not be used for anything else. errmsg is
+ * that of dp_endpoint_open().
  */
 int dp_trial(struct fid_fabric *fabric, const struct fi_info *info, void *memory,
-	     uint64_t length, struct daxpin_ofi_report *report, bool *ret_kept);
+	     uint64_t length, struct daxpin_ofi_report *report,
+	     const struct dp_errmsg *errmsg, bool *ret_kept);
 
 /* What stores the bytes that arrive over this provider? Fills in writer and
  * writer_what; uses memory of its own. 0, or -errno. fabric may be NULL. */

@@ -38,6 +38,12 @@ static unsigned int kept_count, regions;
 static struct fid *region[KEPT_MAX], *region_domain[KEPT_MAX];
 static bool has_stopped;
 static unsigned int domains, delayed;	/* opened; reads that make no progress */
+static unsigned int open_domains;
+/* The region that a peer can write to, its memory, and what `at_once` stores there. */
+static struct fid *target;
+static void *target_memory;
+static const void *posted;
+static size_t posted_length;
 static int device = -1;
 
 /* ----------------------------------------------------------- of every object */
@@ -81,12 +87,15 @@ static int double_close(struct fid *fid)
 		}
 		ofi_double.accepted--;
 	}
+	open_domains -= fid->fclass == FI_CLASS_DOMAIN;
 	if (keeps(fid)) {
 		if (kept_count == KEPT_MAX)
 			abort();
 		kept[kept_count++] = fid;
 		return 0;
 	}
+	if (fid == target)
+		target = NULL;
 	if (fid->fclass == FI_CLASS_MR) {
 		regions--;
 		delayed = ofi_double.delay;
@@ -142,6 +151,19 @@ static void drive_kept(void)
 			drive((struct fid_cq *)kept[i]);
 }
 
+void ofi_double_on_clock(void)
+{
+	if (ofi_double.goes_on && !open_domains)
+		drive_kept();
+}
+
+static void store_at_once(void)
+{
+	if (posted && target)
+		memcpy(target_memory, posted, posted_length);
+	posted = NULL;
+}
+
 bool ofi_double_is_idle(void)
 {
 	return ofi_double.makes_no_progress || has_stopped || delayed;
@@ -154,6 +176,7 @@ static ssize_t double_read(struct fid_cq *cq, void *buf, size_t count)
 		return -FI_EAGAIN;
 	}
 	drive_kept();
+	store_at_once();
 	return real_cq_ops->read(cq, buf, count);
 }
 
@@ -186,9 +209,14 @@ static ssize_t double_write(struct fid_ep *ep, const void *buf, size_t length,
 			    void *desc, fi_addr_t to, uint64_t addr, uint64_t key,
 			    void *context)
 {
-	ssize_t ret = real_rma_ops->write(ep, buf, length, desc, to, addr, key,
-					  context);
+	ssize_t ret;
 
+	if (length <= ofi_double.at_once) {
+		posted = buf;
+		posted_length = length;
+		return 0;
+	}
+	ret = real_rma_ops->write(ep, buf, length, desc, to, addr, key, context);
 	if (!ret)
 		has_stopped = ofi_double.stops_at_a_post && !is_lively();
 	if (!ret && ofi_double.opens_a_device && device < 0)
@@ -260,6 +288,10 @@ static int double_register(struct fid *fid, const void *buf, size_t length,
 	if (ret)
 		return ret;
 	regions++;
+	if (access & FI_REMOTE_WRITE) {
+		target = &(*mr)->fid;
+		target_memory = (void *)(uintptr_t)buf;
+	}
 	for (at = 0; at < KEPT_MAX - 1 && region[at] && region[at] != &(*mr)->fid;)
 		at++;
 	region[at] = &(*mr)->fid;
@@ -281,6 +313,8 @@ static int double_domain(struct fid_fabric *of, struct fi_info *info,
 	has_stopped = false;
 	delayed = 0;
 	domains++;
+	open_domains++;
+	posted = NULL;
 	take_over(&(*domain)->fid);
 	if (!real_domain_ops) {
 		real_domain_ops = (*domain)->ops;
@@ -304,7 +338,7 @@ struct fid_fabric *ofi_double_open(const struct fi_info *info)
 	real_info = fi_dupinfo(info);
 	if (!real_info)
 		abort();
-	regions = domains = 0;
+	regions = domains = open_domains = 0;
 	fabric = *real_fabric;
 	fabric_ops = *real_fabric->ops;
 	fabric_ops.domain = double_domain;

@@ -16,6 +16,11 @@ struct ofi_double {
 	uint64_t lively;		/* ... but in the nth two domains for bit n */
 	unsigned int delay;		/* reads without progress after each close of a
 					   region */
+	bool goes_on;			/* what it keeps makes progress when the clock
+					   is read, after all domains were closed */
+	uint64_t at_once;		/* a write of up to so many bytes is stored in
+					   one read of a queue, unless its region was
+					   closed before, and does not complete */
 	bool opens_a_device;		/* a device file, at the first fi_write() */
 	bool keeps_regions;		/* fi_close() succeeds and does nothing, */
 	bool keeps_endpoints;		/* ... also for what belongs to them */
@@ -33,6 +38,8 @@ struct ofi_double {
 /* The test writes to it at any time. */
 extern struct ofi_double ofi_double;
 
+/* The test calls it when the clock is read. */
+void ofi_double_on_clock(void);
 /* Does it make no progress now? */
 bool ofi_double_is_idle(void);
 /* Is there a file that opens_a_device can open? */

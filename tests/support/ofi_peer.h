@@ -8,6 +8,7 @@
 #define OFI_PEER_H
 
 #include <daxpin-ofi.h>
+#include <rdma/fabric.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,10 @@ void ofi_remove_device(void);
 /* A result of fi_getinfo(), or NULL if there is no such provider here. extra_modes are
  * bits of mr_mode to allow besides. */
 struct fi_info *ofi_find(const char *name, int extra_modes);
+
+/* For info->nic: of a device with this name, or without one if it is NULL. There is one
+ * at a time, and fi_freeinfo() leaves it. */
+struct fid_nic *ofi_nic(char *name);
 
 /* The provider of the program, which tests use. info is NULL if it is not here. */
 extern const char *provider;

@@ -32,10 +32,10 @@ uint64_t __wrap_daxpin_deadline_ms(uint64_t ms)
 
 int __real_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
-		    bool *ret_kept);
+		    const struct dp_errmsg *errmsg, bool *ret_kept);
 int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
-		    bool *ret_kept);
+		    const struct dp_errmsg *errmsg, bool *ret_kept);
 int __real_dp_region_close(struct fid_mr *region);
 int __wrap_dp_region_close(struct fid_mr *region);
 int __real_dp_endpoint_close(struct dp_endpoint *endpoint);
@@ -43,10 +43,11 @@ int __wrap_dp_endpoint_close(struct dp_endpoint *endpoint);
 
 int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
-		    bool *ret_kept)
+		    const struct dp_errmsg *errmsg, bool *ret_kept)
 {
 	if (trial_is_real)
-		return __real_dp_trial(f, i, memory, length, report, ret_kept);
+		return __real_dp_trial(f, i, memory, length, report, errmsg,
+				       ret_kept);
 	report->ends = verdict;
 	snprintf(report->what, sizeof(report->what), "the test's verdict");
 	*ret_kept = trial_keeps;
@@ -661,28 +662,9 @@ static void check_refused(struct fixture *f, struct fi_info *about, int result,
 	assert_int_equal(pool_info(f).registrations, 0);
 }
 
-/* fi_dupinfo() and fi_freeinfo() call these. */
-static int control_nic(struct fid *fid, int command, void *arg)
-{
-	assert_int_equal(command, FI_DUP);
-	*(struct fid_nic **)arg = (struct fid_nic *)fid;
-	return 0;
-}
-
-static int close_nic(struct fid *fid)
-{
-	(void)fid;
-	return 0;
-}
-
 static void an_attach_refuses_what_it_cannot_end(void **state)
 {
 	static char nic_name[] = "nic0";
-	static struct fi_ops ops = {
-		.size = sizeof(ops), .close = close_nic, .control = control_nic,
-	};
-	struct fi_device_attr device = { .name = nic_name };
-	struct fid_nic nic = { .fid = { .ops = &ops }, .device_attr = &device };
 	struct fixture *f = *state;
 	struct fi_info *other;
 
@@ -705,10 +687,10 @@ static void an_attach_refuses_what_it_cannot_end(void **state)
 	other->domain_attr->mr_mode ^= FI_MR_ALLOCATED | FI_MR_PROV_KEY;
 	check_refused(f, other, -EOPNOTSUPP, "FI_MR_PROV_KEY");
 	other->domain_attr->mr_mode = info->domain_attr->mr_mode;
-	other->nic = &nic;
+	other->nic = ofi_nic(nic_name);
 	/* The real provider has no device of that name. */
 	check_refused(f, other, -EOPNOTSUPP, "the device nic0");
-	device.name = NULL;
+	other->nic = ofi_nic(NULL);
 	check_refused(f, other, -EOPNOTSUPP, "without a name");
 	other->nic = NULL;
 	fi_freeinfo(other);

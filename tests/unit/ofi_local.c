@@ -48,7 +48,7 @@ int __wrap_dp_trial_check_writer(const struct fi_info *i, struct fid_fabric *f,
 				 const struct dp_errmsg *errmsg);
 int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
-		    bool *ret_kept);
+		    const struct dp_errmsg *errmsg, bool *ret_kept);
 
 int __wrap_dp_trial_check_writer(const struct fi_info *i, struct fid_fabric *f,
 				 struct daxpin_ofi_report *report,
@@ -62,9 +62,10 @@ int __wrap_dp_trial_check_writer(const struct fi_info *i, struct fid_fabric *f,
 
 int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
-		    bool *ret_kept)
+		    const struct dp_errmsg *errmsg, bool *ret_kept)
 {
-	assert_true(f && i && memory && length >= DP_TRIAL_BYTES_MIN && !*ret_kept);
+	assert_true(f && i && memory && errmsg && !*ret_kept);
+	assert_true(length >= DP_TRIAL_BYTES_MIN);
 	trials++;
 	report->ends = verdict;
 	snprintf(report->what, sizeof(report->what), "the test's verdict");
@@ -163,8 +164,8 @@ static void greet(struct pair *pair)
 static void open_pair(struct pair *pair, void *target)
 {
 	*pair = (struct pair){ 0 };
-	assert_int_equal(dp_endpoint_open(&pair->near, fabric, info), 0);
-	assert_int_equal(dp_endpoint_open(&pair->far, fabric, info), 0);
+	assert_int_equal(dp_endpoint_open(&pair->near, fabric, info, NULL), 0);
+	assert_int_equal(dp_endpoint_open(&pair->far, fabric, info, NULL), 0);
 	pair->near_to_far = introduce(&pair->near, &pair->far);
 	pair->far_to_near = introduce(&pair->far, &pair->near);
 	if (target)

@@ -13,6 +13,7 @@
 #include "ofi/endpoint.h"
 #include "ofi/provider.h"
 #include "ofi/trial.h"
+#include "ofi/types.h"
 #include "ofi_double.h"
 #include "ofi_peer.h"
 
@@ -24,18 +25,19 @@ static unsigned int trials;
 
 int __real_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
-		    bool *ret_kept);
+		    const struct dp_errmsg *errmsg, bool *ret_kept);
 int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
-		    bool *ret_kept);
+		    const struct dp_errmsg *errmsg, bool *ret_kept);
 
 int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
-		    bool *ret_kept)
+		    const struct dp_errmsg *errmsg, bool *ret_kept)
 {
 	trials++;
 	if (trial_is_real)
-		return __real_dp_trial(f, i, memory, length, report, ret_kept);
+		return __real_dp_trial(f, i, memory, length, report, errmsg,
+				       ret_kept);
 	report->ends = DAXPIN_OFI_ENDS_ENDPOINT;
 	return 0;
 }
@@ -57,6 +59,23 @@ int __wrap_dp_provider_find_device(char *name, size_t size)
 	return 1;
 }
 
+/* Which verbs contexts the process has. */
+static bool is_checked;			/* 0, or check_error and its sentence */
+static int check_error;
+
+int __real_dp_provider_check_context(const struct fi_info *i,
+				     const struct dp_errmsg *errmsg);
+int __wrap_dp_provider_check_context(const struct fi_info *i,
+				     const struct dp_errmsg *errmsg);
+
+int __wrap_dp_provider_check_context(const struct fi_info *i,
+				     const struct dp_errmsg *errmsg)
+{
+	if (!is_checked)
+		return __real_dp_provider_check_context(i, errmsg);
+	return check_error ? dp_fail(errmsg, check_error, "the test's reason") : 0;
+}
+
 /* What arrives never does not take the 20 s that a trial waits for it. */
 static uint64_t skip_ms, skipped_ns;
 
@@ -65,6 +84,7 @@ uint64_t __wrap_daxpin_deadline_ms(uint64_t ms);
 
 uint64_t __wrap_daxpin_deadline_ms(uint64_t ms)
 {
+	ofi_double_on_clock();
 	skipped_ns += (ofi_double_is_idle() ? skip_ms : 0) * 1000000;
 	return __real_daxpin_deadline_ms(ms) + skipped_ns;
 }
@@ -195,6 +215,52 @@ static void if_a_region_remains_the_endpoint_ends_access(void **state)
 	assert_int_equal(daxpin_ofi_detach(ofi), 0);
 }
 
+/* What is in a socket could be stored in one call, too, so a longer write is tried. */
+static void a_short_write_that_arrives_at_once_shows_nothing(void **state)
+{
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+	static char memory[1 << 20];
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.at_once = sizeof(memory);
+	trial_is_real = true;
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
+					  &report), 0);
+	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_UNKNOWN);
+	ofi_double.at_once = UINT64_MAX;
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
+					  &report), 0);
+	trial_is_real = false;
+	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_ENDPOINT);
+}
+
+static char nic_name[] = "nic0";
+
+/* Of a device that has a name no endpoint is closed in the middle of a write, but what
+ * arrives after all was closed is seen. */
+static void bytes_after_the_close_of_all_keep_the_memory(void **state)
+{
+	const struct dp_errmsg none = { 0 };
+	struct daxpin_ofi_report report = { .writer = DAXPIN_OFI_WRITER_RDMA };
+	static char memory[1 << 20];
+	bool kept = false;
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	is_checked = true;
+	info->nic = ofi_nic(nic_name);
+	ofi_double.keeps_regions = ofi_double.keeps_endpoints = true;
+	ofi_double.stops_at_a_post = ofi_double.goes_on = true;
+	ofi_double.lively = 1;
+	skip_ms = 20;
+	assert_int_equal(__real_dp_trial(fabric, info, memory, sizeof(memory), &report,
+					 &none, &kept), 0);
+	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_NOTHING);
+	assert_true(report.endpoint_late > 0);
+	assert_int_equal(report.region_late, 0);
+}
+
 /* In a child, because its pool cannot be closed. */
 static int all_remains(void *arg)
 {
@@ -297,6 +363,49 @@ static void a_device_that_the_first_transfer_opens_is_seen(void **state)
 	assert_non_null(strstr(f->errmsg, "open or mapped"));
 	assert_int_equal(trials, 0);
 	assert_int_equal(free_bytes(f), before);
+}
+
+/* hfi1 and cxi have a device with a name, and no verbs context. */
+static void a_named_device_is_rdma_if_it_has_a_verbs_context(void **state)
+{
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+	static char memory[1 << 20];
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	info->nic = ofi_nic(nic_name);
+	trial_is_real = true;
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
+					  &report), 0);
+	trial_is_real = false;
+	assert_int_equal(report.writer, DAXPIN_OFI_WRITER_DEVICE);
+	assert_non_null(strstr(report.writer_what, "no verbs context open"));
+	assert_non_null(strstr(report.writer_what, DP_PROVIDER_CURE));
+	check_writer("no verbs context open");
+	is_checked = true;
+	check_writer(NULL);
+	check_error = -EMFILE;
+	check_writer("the test's reason");
+}
+
+/* A check that fails later than the first says why, with its errno. */
+static void a_peer_without_a_known_context_is_refused_with_the_reason(void **state)
+{
+	struct daxpin_ofi_peer_options options = { .size = sizeof(options) };
+	struct daxpin_ofi_peer *peer = NULL;
+	struct fixture *f = *state;
+	struct daxpin_ofi *ofi;
+
+	SKIP_WITHOUT_PROVIDER();
+	assert_int_equal(try_attach(f, &ofi), 0);
+	ofi->info->nic = ofi_nic(nic_name);
+	options.errmsg = f->errmsg;
+	options.errmsg_size = sizeof(f->errmsg);
+	is_checked = true;
+	check_error = -EMFILE;
+	assert_int_equal(daxpin_ofi_peer_open(ofi, &options, &peer), -EMFILE);
+	assert_string_equal(f->errmsg, "the test's reason");
+	assert_int_equal(daxpin_ofi_detach(ofi), 0);
 }
 
 static void an_attach_is_refused_if_the_devices_cannot_be_listed(void **state)
@@ -654,6 +763,8 @@ static int setup(void **state)
 {
 	has_device = false;
 	device_error = 0;
+	is_checked = false;
+	check_error = 0;
 	trials = 0;
 	skip_ms = 0;
 	provider = PROVIDER;
@@ -685,6 +796,10 @@ int main(void)
 		TEST(without_a_write_that_was_partly_there_there_is_no_verdict),
 		TEST(late_bytes_are_awaited_for_a_number_of_steps),
 		TEST(if_a_region_remains_the_endpoint_ends_access),
+		TEST(a_short_write_that_arrives_at_once_shows_nothing),
+		TEST(bytes_after_the_close_of_all_keep_the_memory),
+		TEST(a_named_device_is_rdma_if_it_has_a_verbs_context),
+		TEST(a_peer_without_a_known_context_is_refused_with_the_reason),
 		TEST(if_all_remains_the_memory_stays_held),
 		TEST(a_process_without_a_device_stores_the_bytes),
 		TEST(with_a_device_open_no_memory_of_the_pool_is_used),
