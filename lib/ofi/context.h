@@ -29,8 +29,9 @@ int dp_context_open(struct dp_context *context, struct daxpin_pool *pool,
 /* End it, when the device reaches no memory of the pool. 0, or as fi_close(); the call
  * can be repeated then. */
 int dp_context_close(struct dp_context *context);
-/* A device has memory that it did not release: what it could write to stays on record
- * until the process ends. */
+/* Instead of the close, when memory or a domain was not released: the context of a
+ * device stays on record until the process ends. Without a device only the registration
+ * ends. */
 void dp_context_leave(struct dp_context *context);
 
 #endif
