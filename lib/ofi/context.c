@@ -55,7 +55,7 @@ static int context_keep(struct dp_context *c, const struct dp_errmsg *errmsg)
 static int context_find(int make, void *arg)
 {
 	struct dp_context *c = arg;
-	const struct dp_errmsg why = { c->why, sizeof(c->why) };
+	const struct dp_errmsg own = { c->errmsg, sizeof(c->errmsg) };
 	int ret;
 
 	assert(!make == !!c->found);
@@ -64,9 +64,9 @@ static int context_find(int make, void *arg)
 	ret = fi_domain(c->fabric, c->info, &c->found, NULL);
 	if (ret) {
 		c->found = NULL;
-		return dp_endpoint_fail(&why, c->info, ret, "refused a domain");
+		return dp_endpoint_fail(&own, c->info, ret, "refused a domain");
 	}
-	ret = dp_provider_check_context(c->info, &why);
+	ret = dp_provider_check_context(c->info, &own);
 	/* If this fails, dp_context_open() closes it. */
 	if (ret)
 		(void)context_close_domain(&c->found);
@@ -88,10 +88,10 @@ static int context_register(struct dp_context *c, struct daxpin_pool *pool,
 	};
 	int ret;
 
-	c->why[0] = '\0';
+	c->errmsg[0] = '\0';
 	ret = daxpin_register(pool, DAXPIN_ALL_SEGMENTS, &options, &c->registration);
 	/* The sentence of daxpin_register() has only the errno. */
-	return ret && c->why[0] ? dp_fail(errmsg, ret, "%s", c->why) : ret;
+	return ret && c->errmsg[0] ? dp_fail(errmsg, ret, "%s", c->errmsg) : ret;
 }
 
 static int context_close_all(struct dp_context *c)

@@ -15,7 +15,7 @@ struct dp_context {
 	struct fid_domain *kept;	/* NULL: the provider names no device */
 	struct fid_domain *found;	/* while daxpin_register() is running */
 	struct daxpin_registration *registration;
-	char why[400];			/* why there is no `found`; or "" */
+	char errmsg[400];		/* why there is no `found`; or "" */
 };
 
 /*
