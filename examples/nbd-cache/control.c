@@ -75,8 +75,10 @@ static bool read_line(int fd, char *line, size_t size)
 		n = recv(fd, line + length, size - 1 - length, 0);
 		if (n > 0)
 			length += n;
-		else if (!n || errno != EINTR)
+		else if (!n)
 			break;
+		else if (errno != EINTR)
+			return false;	/* half a line can be another command */
 	}
 	line[length] = '\0';
 	line[strcspn(line, "\r\n")] = '\0';

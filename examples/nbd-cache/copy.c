@@ -25,7 +25,8 @@ static void do_before(int signal, siginfo_t *info, void *context)
 		before.sa_sigaction(signal, info, context);
 	} else if (before.sa_handler != SIG_DFL && before.sa_handler != SIG_IGN) {
 		before.sa_handler(signal);
-	} else {
+	} else if (before.sa_handler == SIG_DFL || info->si_code > 0) {
+		/* It ends the process; the kernel ignores no fault. */
 		sigaction(SIGBUS, &before, NULL);
 		raise(signal);		/* delivered when the handler returns */
 	}

@@ -136,8 +136,9 @@ static void show(struct daxpin_pool *pool, const char *path)
 
 int main(int argc, char **argv)
 {
+	const char *label = getenv("OWNER_LABEL");	/* of its registration */
 	struct daxpin_registration_options options = {
-		.size = sizeof(options), .label = "a \"test\"\033 ring",
+		.size = sizeof(options), .label = label ? label : "a \"test\" ring",
 	};
 	struct daxpin_hold hold = { .access = 0 }, grant = { .access = 0 };
 	struct daxpin_registration *registration;
