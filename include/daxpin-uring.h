@@ -236,7 +236,7 @@ int daxpin_uring_prepare(struct daxpin_uring *uring,
  *		use; an argument is NULL
  * -ESTALE	the extent's generation has ended; uring was detached, or is
  *		being abandoned
- * Others as daxpin_hold().
+ * Others as daxpin_hold_labelled().
  */
 int daxpin_uring_prep_read(struct daxpin_uring *uring,
 			   struct daxpin_uring_io *io,

@@ -975,11 +975,12 @@ struct daxpin_holder {
  * for all extents in the order of addresses, then for all registrations, which
  * is everything that prevents a close. fn must not call daxpin. Returns the
  * number of holds without registrations, at most INT_MAX. Other threads take
- * and drop holds meanwhile; the drop of a labelled hold waits while fn has it. Any
- * thread.
+ * and drop holds meanwhile: a labelled hold that is taken or dropped during the call
+ * may be reported, be counted among the unlabelled ones, or be left out. The drop of a
+ * labelled hold waits while fn has it. Any thread.
  *
- * -ENOMEM	extent {0, 0}: no memory for a list of the labelled holds of a
- *		segment; holds of earlier segments were reported
+ * -ENOMEM	extent {0, 0}: no memory for a list of the labelled holds; fn was
+ *		not called
  */
 int daxpin_holds(struct daxpin_pool *pool, struct daxpin_extent extent,
 		 void (*fn)(const struct daxpin_holder *holder, void *arg),

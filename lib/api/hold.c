@@ -313,36 +313,25 @@ static uint64_t hold_report_extents(struct daxpin_pool *pool, uint32_t segment,
 	return holds;
 }
 
-static int hold_report_segment(struct daxpin_pool *pool, uint32_t segment,
-			       dp_holder_fn *fn, void *arg, uint64_t *holds)
-{
-	uint64_t begin = dp_geometry_begin(&pool->media.geometry, segment);
-	struct dp_label_list list = { .count = 0 };
-	int ret = 0;
-
-	if (fn)
-		ret = dp_labels_list(dp_holders_labels(&pool->holders), begin,
-				     begin + pool->media.geometry.segment_size, &list);
-	if (ret)
-		return ret;
-	*holds += hold_report_extents(pool, segment, &list, fn, arg);
-	dp_label_list_free(&list);
-	return 0;
-}
-
 /* Report all holds and registrations, which keep the pool from being closed. (Jobs also
  * do, until daxpin_job_end(), but are not reported here.) Returns the number of holds,
  * or -ENOMEM. */
 static int hold_report_pool(struct daxpin_pool *pool, dp_holder_fn *fn, void *arg)
 {
+	struct dp_label_list list = { .count = 0 };
 	uint64_t holds = 0;
 	int ret = 0;
 
-	for (uint32_t i = 0; i < pool->media.geometry.segments && !ret; i++)
-		if (dp_gate_busy(dp_state_gates(&pool->states), i))
-			ret = hold_report_segment(pool, i, fn, arg, &holds);
+	/* One list for all segments, because to make it is to read every table. */
+	if (fn)
+		ret = dp_labels_list(dp_holders_labels(&pool->holders), 0, UINT64_MAX,
+				     &list);
 	if (ret)
 		return ret;
+	for (uint32_t i = 0; i < pool->media.geometry.segments; i++)
+		if (dp_gate_busy(dp_state_gates(&pool->states), i))
+			holds += hold_report_extents(pool, i, &list, fn, arg);
+	dp_label_list_free(&list);
 	if (fn)
 		dp_registrations_of(&pool->holders, DAXPIN_ALL_SEGMENTS, fn,
 				    arg);

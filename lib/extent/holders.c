@@ -18,7 +18,7 @@
  *	A6	a reclaim wants a pin back before it punches the segment, and does not
  *		punch it before the pin is `none`
  *	I10	each pin that the library knows of is a registration of its segment
- *	I37	labelled holds are listed here in addition to being counted, so
+ *	I37	labelled holds are listed in labels.c in addition to being counted, so
  *		listed and unlisted holds make up the count
  */
 #include <errno.h>
@@ -314,6 +314,13 @@ struct holder_report {
 	void *arg;
 };
 
+/* Other threads take holds after now_ns was read. An age of 0 is that of unlabelled
+ * holds. */
+static uint64_t holder_age(uint64_t now_ns, uint64_t since_ns)
+{
+	return now_ns > since_ns ? now_ns - since_ns : 1;
+}
+
 static void holder_report_label(const struct daxpin_hold *hold, void *arg)
 {
 	struct holder_report *report = arg;
@@ -324,7 +331,7 @@ static void holder_report_label(const struct daxpin_hold *hold, void *arg)
 	report->fn(&(struct daxpin_holder) {
 		.size = sizeof(struct daxpin_holder),
 		.extent = hold->extent,
-		.age_ns = report->now_ns - hold->since_ns,
+		.age_ns = holder_age(report->now_ns, hold->since_ns),
 		.access = hold->access,
 		.count = 1,
 		.label = hold->label,
@@ -378,7 +385,7 @@ bool dp_holders_oldest(struct dp_holders *holders, uint64_t begin, uint64_t end,
 	*ret_holder = (struct daxpin_holder) {
 		.size = sizeof(*ret_holder),
 		.extent = oldest.hold.extent,
-		.age_ns = dp_os_now_ns() - oldest.hold.since_ns,
+		.age_ns = holder_age(dp_os_now_ns(), oldest.hold.since_ns),
 		.access = oldest.hold.access,
 		.count = 1,
 		.label = label,

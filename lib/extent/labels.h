@@ -60,7 +60,7 @@ int dp_label_remove(struct dp_labels *labels, struct daxpin_hold *hold);
 void dp_labels_each(struct dp_labels *labels, uint64_t begin, uint64_t end,
 		    dp_label_fn *fn, void *arg);
 
-/* Make a list of the same holds. -ENOMEM */
+/* Make a list of the same holds. Later ones are not in it. -ENOMEM */
 int dp_labels_list(struct dp_labels *labels, uint64_t begin, uint64_t end,
 		   struct dp_label_list *ret_list);
 /*

@@ -15,6 +15,7 @@ OFI_REVOKE = ['tests/unit/ofi_revoke', 'tcp;ofi_rxm']
 OFI_PROVIDER = ['tests/unit/ofi_provider']
 STATE = ['tests/unit/extent_state']
 LABELS = ['tests/unit/extent_labels']
+HOLD_MANY = ['tests/unit/api_hold_many']
 MANY = ['tests/unit/api_many']
 STRESS = ['tests/stress/stress', '--seconds', '30', '--seed', '1']
 
@@ -438,6 +439,26 @@ MUTANTS = [
      '		qsort(list.entry, list.count, sizeof(*list.entry), label_compare);',
      '		(void)label_compare;',
      'a_list_has_the_holds_in_order_of_addresses'),
+    ('labels-dropped-twice', LABELS, 'lib/extent/labels.c',
+     'two threads that drop a hold at the same time both succeed',
+     '		if (was != ((uintptr_t)hold | PLACE_READ))\n			return false;',
+     '		if (was != ((uintptr_t)hold | PLACE_READ))\n			return true;',
+     'of_two_drops_at_the_same_time_one_succeeds'),
+    ('age-of-a-later-hold', HOLD_MANY, 'lib/extent/holders.c',
+     'a hold that is taken during a report has an age of 500 years',
+     '	return now_ns > since_ns ? now_ns - since_ns : 1;',
+     '	return now_ns - since_ns;',
+     'a_hold_that_is_taken_during_a_report_has_a_small_age'),
+    ('unlisted-hold-remains', HOLD_MANY, 'lib/api/hold.c',
+     'without memory for its label a hold is refused, and remains',
+     '	hold->access = 0;\n	daxpin_drop(pool, extent);\n	return ret;',
+     '	hold->access = 0;\n	return ret;',
+     'without_memory_no_hold_remains_and_no_report_is_partial'),
+    ('report-without-labels', HOLD_MANY, 'lib/api/hold.c',
+     'without memory for a list of labels a report calls all holds unlabelled',
+     '				     &list);\n	if (ret)\n		return ret;',
+     '				     &list);\n	(void)ret;',
+     'without_memory_no_hold_remains_and_no_report_is_partial'),
     ('answers-by-low-bits', TABLE, 'lib/rdma/table.c',
      'each answer searches many grants if several attachments make grants in turn',
      'uint64_t hash = (id * UINT64_C(0x9e3779b97f4a7c15)) >> 32;',

@@ -29,6 +29,30 @@ void __wrap_dp_os_futex_wake(const void *word)
 	__real_dp_os_futex_wake(word);
 }
 
+static bool no_memory;
+
+void *__real_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t size)
+{
+	return no_memory ? NULL : __real_aligned_alloc(alignment, size);
+}
+
+/* GCC makes a malloc() of a first realloc(). */
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
+void *__wrap_malloc(size_t size)
+{
+	return no_memory ? NULL : __real_malloc(size);
+}
+
+void *__real_realloc(void *memory, size_t size);
+void *__wrap_realloc(void *memory, size_t size);
+void *__wrap_realloc(void *memory, size_t size)
+{
+	return no_memory ? NULL : __real_realloc(memory, size);
+}
+
 struct waiter {
 	pthread_t thread;
 	struct fixture *f;
@@ -388,6 +412,16 @@ struct seen {
 	struct daxpin_holder holder[8];
 };
 
+/* A hold that another thread takes during a report. */
+struct late {
+	struct fixture *f;
+	struct daxpin_extent extent;
+	struct daxpin_hold hold;
+	struct seen seen;
+	pthread_t thread;
+	int ret;
+};
+
 static void see(const struct daxpin_holder *holder, void *arg)
 {
 	struct seen *seen = arg;
@@ -508,6 +542,76 @@ static void daxpin_holds_lists_all_holds_and_registrations(void **state)
 	assert_int_equal(seen.count, 0);
 }
 
+static void *take_later(void *arg)
+{
+	struct late *late = arg;
+
+	late->ret = daxpin_hold_labelled(late->f->pool, late->extent, DAXPIN_HOLD_READ,
+					 "late", &late->hold);
+	return NULL;
+}
+
+/* Its own table is read later than that of this thread, which has the first hold. */
+static void take_another(const struct daxpin_holder *holder, void *arg)
+{
+	struct late *late = arg;
+
+	see(holder, &late->seen);
+	if (late->seen.count > 1)
+		return;
+	advance_clock(1);
+	assert_int_equal(pthread_create(&late->thread, NULL, take_later, late), 0);
+	assert_int_equal(pthread_join(late->thread, NULL), 0);
+}
+
+static void a_hold_that_is_taken_during_a_report_has_a_small_age(void **state)
+{
+	struct late late = { .f = *state };
+	struct daxpin_hold first = { .access = 0 };
+
+	stop_clock();
+	late.extent = live(late.f, 4096);
+	assert_int_equal(daxpin_hold_labelled(late.f->pool, late.extent,
+			 DAXPIN_HOLD_READ, "first", &first), 0);
+	advance_clock(1);
+	assert_int_equal(daxpin_holds(late.f->pool, late.extent, take_another, &late),
+			 1);
+	assert_int_equal(late.ret, 0);
+	assert_int_equal(late.seen.count, 2);
+	assert_int_equal(late.seen.holder[0].age_ns, MS);
+	assert_string_equal(late.seen.holder[1].label, "late");
+	assert_int_equal(late.seen.holder[1].age_ns, 1);
+	assert_int_equal(daxpin_drop_labelled(late.f->pool, &first), 0);
+	assert_int_equal(daxpin_drop_labelled(late.f->pool, &late.hold), 0);
+}
+
+static void without_memory_no_hold_remains_and_no_report_is_partial(void **state)
+{
+	const struct daxpin_extent all = { 0, 0 };
+	struct daxpin_hold hold = { .access = 0 };
+	struct seen seen = { .count = 0 };
+	struct fixture *f = *state;
+	struct daxpin_extent e = live(f, 4096);
+
+	no_memory = true;
+	assert_int_equal(daxpin_hold_labelled(f->pool, e, DAXPIN_HOLD_READ, "none",
+					      &hold), -ENOMEM);
+	no_memory = false;
+	assert_int_equal(daxpin_holds(f->pool, e, NULL, NULL), 0);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &hold), -EINVAL);
+	assert_int_equal(daxpin_hold_labelled(f->pool, e, DAXPIN_HOLD_READ, "one",
+					      &hold), 0);
+	no_memory = true;
+	assert_int_equal(daxpin_holds(f->pool, all, see, &seen), -ENOMEM);
+	assert_int_equal(daxpin_holds(f->pool, all, NULL, NULL), 1);
+	no_memory = false;
+	assert_int_equal(seen.count, 0);
+	assert_int_equal(daxpin_holds(f->pool, all, see, &seen), 1);
+	assert_int_equal(seen.count, 1);
+	assert_int_equal(daxpin_drop_labelled(f->pool, &hold), 0);
+	dp_invariants(f->pool);
+}
+
 #define THOUSANDS	5000
 
 static void count_labels(const struct daxpin_holder *holder, void *arg)
@@ -576,6 +680,8 @@ int main(void)
 		TEST(drop_many_makes_valid_drops_despite_invalid_entries),
 		TEST(drop_many_with_excess_entries_drops_what_is_held),
 		TEST(daxpin_holds_lists_all_holds_and_registrations),
+		TEST(a_hold_that_is_taken_during_a_report_has_a_small_age),
+		TEST(without_memory_no_hold_remains_and_no_report_is_partial),
 		TEST(thousands_of_labelled_holds_are_all_listed),
 	};
 

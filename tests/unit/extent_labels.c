@@ -15,6 +15,8 @@ static struct daxpin_hold holds[HOLDS];
 static bool no_memory;
 static _Atomic uint64_t allocations;
 static atomic_bool sleeping, over;
+static _Atomic uint32_t sleepers;
+static _Thread_local bool has_slept;
 
 void *__real_aligned_alloc(size_t alignment, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
@@ -44,6 +46,8 @@ void __wrap_dp_os_sleep_ns(uint64_t ns);
 void __wrap_dp_os_sleep_ns(uint64_t ns)
 {
 	atomic_store(&sleeping, true);
+	sleepers += !has_slept;
+	has_slept = true;
 	__real_dp_os_sleep_ns(ns);
 }
 
@@ -62,6 +66,7 @@ static int set_up(void **state)
 	no_memory = false;
 	allocations = 0;
 	atomic_store(&sleeping, false);
+	atomic_store(&sleepers, 0);
 	atomic_store(&over, false);
 	dp_labels_init(&labels);
 	return 0;
@@ -223,11 +228,15 @@ static void holds_of_a_thread_that_ended_can_be_dropped(void **state)
 	assert_in_range(allocations, 4, 5);
 }
 
+static pthread_barrier_t all_have_begun;
+
 static void *use_own(void *arg)
 {
 	struct daxpin_hold *hold = arg;
 	uintptr_t failed = 0;
 
+	dp_thread_slot();
+	pthread_barrier_wait(&all_have_begun);
 	for (uint32_t i = 0; i < 1000; i++)
 		failed |= add_to(hold, 4096) || dp_label_remove(&labels, hold);
 	return (void *)failed;
@@ -236,17 +245,22 @@ static void *use_own(void *arg)
 /* More threads than slots: most of them share a table. */
 static void threads_without_a_slot_share_a_table(void **state)
 {
+	uint32_t sharing = 0;
 	pthread_t thread[HOLDS];
 	void *failed;
 
 	(void)state;
+	assert_int_equal(pthread_barrier_init(&all_have_begun, NULL, HOLDS), 0);
 	for (uint32_t i = 0; i < HOLDS; i++)
 		assert_int_equal(pthread_create(&thread[i], NULL, use_own, &holds[i]),
 				 0);
 	for (uint32_t i = 0; i < HOLDS; i++) {
 		assert_int_equal(pthread_join(thread[i], &failed), 0);
 		assert_null(failed);
+		sharing += holds[i].slot == DP_THREAD_SLOT_SHARED;
 	}
+	pthread_barrier_destroy(&all_have_begun);
+	assert_in_range(sharing, HOLDS - DP_THREAD_SLOTS, HOLDS);
 	assert_int_equal(count_in(0, UINT64_MAX), 0);
 }
 
@@ -280,6 +294,37 @@ static void a_drop_waits_for_a_report_of_its_hold(void **state)
 	dp_labels_each(&labels, 0, UINT64_MAX, drop_meanwhile, &thread);
 	assert_int_equal(pthread_join(thread, &failed), 0);
 	assert_null(failed);
+	assert_int_equal(count_in(0, UINT64_MAX), 0);
+}
+
+static void drop_twice_meanwhile(const struct daxpin_hold *hold, void *arg)
+{
+	pthread_t *thread = arg;
+
+	(void)hold;
+	for (uint32_t i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, remove_one,
+						&holds[0]), 0);
+	while (atomic_load(&sleepers) < 2 && !atomic_load(&over))
+		sched_yield();
+	assert_false(atomic_load(&over));
+}
+
+/* Both find the hold in its place, and wait for the report. */
+static void of_two_drops_at_the_same_time_one_succeeds(void **state)
+{
+	uint32_t refused = 0;
+	pthread_t thread[2];
+	void *failed;
+
+	(void)state;
+	add(&holds[0], 4096);
+	dp_labels_each(&labels, 0, UINT64_MAX, drop_twice_meanwhile, thread);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(thread[i], &failed), 0);
+		refused += failed != NULL;
+	}
+	assert_int_equal(refused, 1);
 	assert_int_equal(count_in(0, UINT64_MAX), 0);
 }
 
@@ -466,6 +511,7 @@ int main(void)
 		TEST(holds_of_a_thread_that_ended_can_be_dropped),
 		TEST(threads_without_a_slot_share_a_table),
 		TEST(a_drop_waits_for_a_report_of_its_hold),
+		TEST(of_two_drops_at_the_same_time_one_succeeds),
 		TEST(a_drop_in_another_thread_leaves_the_list_as_it_is),
 		TEST(an_add_to_the_shared_table_waits_for_its_lock),
 		TEST(a_struct_with_a_place_that_does_not_exist_is_einval),
