@@ -86,7 +86,15 @@ struct trial {
 	uint64_t unended;	/* bytes that were stored after all was closed */
 	const struct dp_errmsg *errmsg;	/* NULL: the context need not be recorded */
 	struct fi_context2 first_context, second_context;
+	struct trial *next;	/* in trial_kept */
 };
+
+/* Trials whose memory may still be read or written, so it is never freed. */
+static struct trial *_Atomic trial_kept;
+static void trial_keep(struct trial *t)
+{
+	t->next = atomic_exchange(&trial_kept, t);
+}
 
 /* What a round has shown. */
 struct trial_round {
@@ -538,6 +546,7 @@ static int trial_confirm_atomic(const struct trial *t, struct fid_fabric *fabric
 				 large->is_atomic && !large->unended;
 	}
 	if (kept || (large && large->unended)) {
+		trial_keep(large);
 		*ret_kept = kept;
 		return ret;
 	}
@@ -621,6 +630,8 @@ int dp_trial(struct fid_fabric *fabric, const struct fi_info *info, void *memory
 	/* What nothing ends still reads the source. */
 	if (!*ret_kept && report->ends != DAXPIN_OFI_ENDS_NOTHING)
 		trial_free(t);
+	else
+		trial_keep(t);
 	return ret;
 }
 
