@@ -91,10 +91,6 @@ struct trial {
 
 /* Trials whose memory may still be read or written, so it is never freed. */
 static struct trial *_Atomic trial_kept;
-static void trial_keep(struct trial *t)
-{
-	t->next = atomic_exchange(&trial_kept, t);
-}
 
 /* What a round has shown. */
 struct trial_round {
@@ -112,6 +108,14 @@ static void trial_free(struct trial *t)
 		fi_freeinfo(t->info);
 	free(t->source);
 	free(t);
+}
+
+static void trial_end(struct trial *t, bool keep)
+{
+	if (keep)
+		t->next = atomic_exchange(&trial_kept, t);
+	else
+		trial_free(t);
 }
 
 static struct trial *trial_create(const struct fi_info *info, void *memory,
@@ -546,7 +550,7 @@ static int trial_confirm_atomic(const struct trial *t, struct fid_fabric *fabric
 				 large->is_atomic && !large->unended;
 	}
 	if (kept || (large && large->unended)) {
-		trial_keep(large);
+		trial_end(large, true);
 		*ret_kept = kept;
 		return ret;
 	}
@@ -628,10 +632,7 @@ int dp_trial(struct fid_fabric *fabric, const struct fi_info *info, void *memory
 	ret = trial_judge(t, fabric, report, &missing, ret_kept);
 	dp_verdict_describe(info, missing, length, report);
 	/* What nothing ends still reads the source. */
-	if (!*ret_kept && report->ends != DAXPIN_OFI_ENDS_NOTHING)
-		trial_free(t);
-	else
-		trial_keep(t);
+	trial_end(t, *ret_kept || report->ends == DAXPIN_OFI_ENDS_NOTHING);
 	return ret;
 }
 
@@ -719,11 +720,10 @@ int dp_trial_find_writer(const struct fi_info *info, struct fid_fabric *fabric,
 	t = memory ? trial_create(info, memory, DP_TRIAL_BYTES_MIN) : NULL;
 	ret = t ? trial_judge_on(t, fabric, report, &kept) : -ENOMEM;
 	/* What the provider did not release is never used for anything else. */
-	if (kept)
-		return ret;
 	if (t)
-		trial_free(t);
-	free(memory);
+		trial_end(t, kept);
+	if (!kept)
+		free(memory);
 	return ret;
 }
 

@@ -140,22 +140,29 @@ static void a_provider_that_stops_after_a_post_has_no_verdict(void **state)
 	assert_int_equal(free_bytes(f), before);
 }
 
+/* A trial of its own on memory of this process. */
+static void probe(struct daxpin_ofi_report *report)
+{
+	static char memory[1 << 20];
+
+	trial_is_real = true;
+	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
+					  report), 0);
+	trial_is_real = false;
+}
+
 /* The question what stores the bytes has its own control, and each kind of close has
  * another. */
 static void a_trial_whose_control_fails_has_no_verdict(void **state)
 {
 	struct daxpin_ofi_report report = { .size = sizeof(report) };
-	static char memory[1 << 20];
 
 	(void)state;
 	SKIP_WITHOUT_PROVIDER();
 	ofi_double.stops_at_a_post = true;
 	ofi_double.lively = 1;
 	skip_ms = 20;
-	trial_is_real = true;
-	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
-					  &report), 0);
-	trial_is_real = false;
+	probe(&report);
 	assert_int_equal(report.writer, DAXPIN_OFI_WRITER_PROCESS);
 	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_UNKNOWN);
 	assert_non_null(strstr(report.what, "did not arrive"));
@@ -182,17 +189,13 @@ static void without_a_write_that_was_partly_there_there_is_no_verdict(void **sta
 static void late_bytes_are_awaited_for_a_number_of_steps(void **state)
 {
 	struct daxpin_ofi_report report = { .size = sizeof(report) };
-	static char memory[1 << 20];
 
 	(void)state;
 	SKIP_WITHOUT_PROVIDER();
 	/* A step is a read of both endpoints, and the trial makes at least 1000. */
 	ofi_double.delay = 1000;
 	skip_ms = 3600000;
-	trial_is_real = true;
-	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
-					  &report), 0);
-	trial_is_real = false;
+	probe(&report);
 	assert_true(report.region_late > 0);
 }
 
@@ -315,17 +318,13 @@ static void check_writer(const char *words)
 static void a_process_without_a_device_stores_the_bytes(void **state)
 {
 	struct daxpin_ofi_report report = { .size = sizeof(report) };
-	static char memory[1 << 20];
 
 	(void)state;
 	SKIP_WITHOUT_PROVIDER();
 	free(info->fabric_attr->prov_name);
 	info->fabric_attr->prov_name = strdup("verbs;ofi_rxm");
 	check_writer(NULL);
-	trial_is_real = true;
-	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
-					  &report), 0);
-	trial_is_real = false;
+	probe(&report);
 	assert_int_equal(report.writer, DAXPIN_OFI_WRITER_PROCESS);
 	assert_non_null(strstr(report.writer_what, "no device open"));
 	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_ENDPOINT);
@@ -369,15 +368,11 @@ static void a_device_that_the_first_transfer_opens_is_seen(void **state)
 static void a_named_device_is_rdma_if_it_has_a_verbs_context(void **state)
 {
 	struct daxpin_ofi_report report = { .size = sizeof(report) };
-	static char memory[1 << 20];
 
 	(void)state;
 	SKIP_WITHOUT_PROVIDER();
 	info->nic = ofi_nic(nic_name);
-	trial_is_real = true;
-	assert_int_equal(daxpin_ofi_probe(fabric, info, memory, sizeof(memory),
-					  &report), 0);
-	trial_is_real = false;
+	probe(&report);
 	assert_int_equal(report.writer, DAXPIN_OFI_WRITER_DEVICE);
 	assert_non_null(strstr(report.writer_what, "no verbs context open"));
 	assert_non_null(strstr(report.writer_what, DP_PROVIDER_CURE));

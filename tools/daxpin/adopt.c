@@ -17,11 +17,8 @@ static int adopt_pool(struct show *show, const struct adopt_values *values)
 		.errmsg = show->errmsg, .errmsg_size = sizeof(show->errmsg),
 	};
 
-	show->error = daxpin_pool_open(show->path, &options, &show->pool);
-	if (show->error)
+	if (show_open_with(show, &options))
 		return -1;
-	show->info.size = sizeof(show->info);
-	daxpin_pool_info(show->pool, &show->info);
 	show->error = daxpin_pool_close(show->pool);
 	if (!show->error) {
 		show->pool = NULL;

@@ -33,12 +33,7 @@ static int remove_open(struct show *show, uint64_t wait)
 		.errmsg = show->errmsg, .errmsg_size = sizeof(show->errmsg),
 	};
 
-	show->error = daxpin_pool_open(show->path, &options, &show->pool);
-	if (show->error)
-		return -1;
-	show->info.size = sizeof(show->info);
-	daxpin_pool_info(show->pool, &show->info);
-	return 0;
+	return show_open_with(show, &options);
 }
 
 /* The last segment first: without segment 0 what is left is no pool. */

@@ -33,11 +33,8 @@ static int resize_open(struct resize *r, uint64_t max_size)
 		.errmsg = show->errmsg, .errmsg_size = sizeof(show->errmsg),
 	};
 
-	show->error = daxpin_pool_open(show->path, &options, &show->pool);
-	if (show->error)
+	if (show_open_with(show, &options))
 		return -1;
-	show->info.size = sizeof(show->info);
-	daxpin_pool_info(show->pool, &show->info);
 	r->segments_before = show->info.segments;
 	return 0;
 }

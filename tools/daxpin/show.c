@@ -163,6 +163,15 @@ static int show_read_page(struct show *show)
 	return -1;
 }
 
+int show_open_with(struct show *show, const struct daxpin_pool_options *options)
+{
+	show->error = daxpin_pool_open(show->path, options, &show->pool);
+	if (show->error)
+		return -1;
+	show->info.size = sizeof(show->info);
+	return daxpin_pool_info(show->pool, &show->info);
+}
+
 static int show_read_pool(struct show *show)
 {
 	const struct daxpin_pool_options options = {
@@ -170,11 +179,7 @@ static int show_read_pool(struct show *show)
 		.errmsg = show->errmsg, .errmsg_size = sizeof(show->errmsg),
 	};
 
-	show->error = daxpin_pool_open(show->path, &options, &show->pool);
-	if (show->error)
-		return -1;
-	show->info.size = sizeof(show->info);
-	return daxpin_pool_info(show->pool, &show->info);
+	return show_open_with(show, &options);
 }
 
 int show_open_pool(struct show *show, const char *command, const char *path, int json)

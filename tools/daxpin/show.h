@@ -26,6 +26,9 @@ struct show {
 int show_open(struct show *show, const char *command, const char *path, int json);
 /* The same without a look at the status page, for what only the pool has. */
 int show_open_pool(struct show *show, const char *command, const char *path, int json);
+/* The same with options, whose errmsg must be the one of `show`. Returns 0, or an error
+ * of which nothing is printed yet. */
+int show_open_with(struct show *show, const struct daxpin_pool_options *options);
 /* A progress(): a line on stderr about what a call waits for, on a terminal only, and
  * after SHOW_PROGRESS_NS. */
 #define SHOW_PROGRESS_NS	UINT64_C(1000000000)
