@@ -637,7 +637,8 @@ int daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
  * Store the handle of the extent with that name. Any thread.
  *
  * -ENOENT	there is no such name
- * -ESTALE	the name is of an extent that a repair removed
+ * -ESTALE	the name is of an extent or object that a repair removed, or that a
+ *		degraded open has found damaged
  */
 int daxpin_root(struct daxpin_pool *pool, const char *name,
 		struct daxpin_extent *ret_extent);

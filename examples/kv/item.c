@@ -67,6 +67,14 @@ struct daxpin_op item_free(const struct item_place *place)
 	};
 }
 
+/*
+ * A slot has no generation. That matters only after a repair that has discarded items:
+ * their slots remain, and what is put later may get their addresses. An item is used
+ * only if it has the key that was asked for (slot_has_key(), in table.c), so a later
+ * item there is not taken for the one that was lost, but a table there is not
+ * recognized. So call kv_check() after such a repair, before anything is put: if slots
+ * are broken, copy the keys that kv_foreach() finds to another pool.
+ */
 int item_find(struct daxpin_pool *pool, uint64_t slot, struct item_place *ret_place)
 {
 	struct item_place place = { slot_kind(slot), { slot_addr(slot), 0 } };

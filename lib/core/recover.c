@@ -344,26 +344,38 @@ static int recover_load_lanes(struct daxpin_pool *pool,
 	return ret;
 }
 
+/* Are the block's words damaged, or of a segment from another time? Bad blocks are not
+ * in quarantine yet: they have good words. */
+static bool recover_is_in_doubt(struct daxpin_pool *pool, uint64_t block)
+{
+	uint32_t in_segment, segment = dp_segment_of(pool, block, &in_segment);
+	const struct dp_geometry *geometry = &pool->media.geometry;
+
+	return segment < geometry->segments &&
+	       in_segment < dp_geometry_blocks(geometry, segment) &&
+	       dp_bits_is_quarantined(dp_spaces_bits(&pool->spaces, segment),
+				      in_segment);
+}
+
 /*
- * Count a root if the extent that it names exists. Otherwise (after a repair) its name
- * remains, and daxpin_root() returns -ESTALE for it (D14).
+ * Count a root if the extent or object that it names exists. Otherwise (after a repair,
+ * or in a degraded open) its name remains, and daxpin_root() returns -ESTALE for it
+ * (D14).
  */
-static bool recover_count_root(void *arg, struct dp_root_word word)
+static enum dp_root_found recover_count_root(void *arg, struct dp_root_word word)
 {
 	struct daxpin_pool *pool = arg;
 	struct dp_state_view view;
 	struct dp_object object;
 
-	if (word.object) {
-		if (!dp_object_is_named(pool, word, &object))
-			return false;
+	if (word.object && dp_object_is_named(pool, word, &object))
 		dp_slab_add_root(object.slab);
-		return true;
-	}
-	if (!dp_is_named(pool, word, &view))
-		return false;
-	dp_state_add_root(&pool->states, word.block);
-	return true;
+	else if (!word.object && dp_is_named(pool, word, &view))
+		dp_state_add_root(&pool->states, word.block);
+	else
+		return recover_is_in_doubt(pool, word.block) ? DP_ROOT_IN_DOUBT :
+							       DP_ROOT_LOST;
+	return DP_ROOT_FOUND;
 }
 
 static int recover_init_directories(struct daxpin_pool *pool)
@@ -469,10 +481,10 @@ static int recover_take_over(struct daxpin_pool *pool,
 
 	if (!pool->media.readonly)
 		ret = dp_lanes_recover(&pool->lanes, epoch);
-	if (!ret && !pool->media.readonly && !pool->media.degraded) {
-		dp_pool_remove_left(&pool->media);
+	if (!ret && !pool->media.readonly)
 		ret = dp_roots_write_gone(&pool->roots);
-	}
+	if (!ret && !pool->media.readonly && !pool->media.degraded)
+		dp_pool_remove_left(&pool->media);
 	if (!ret && !pool->media.readonly)
 		ret = dp_pool_remove_unfinished(&pool->media, errmsg);
 	return ret ? ret : dp_pool_own(&pool->media, errmsg);

@@ -79,6 +79,10 @@ static inline uint64_t dp_layout_table_offset(uint64_t segment_size)
  * DP_SLAB_BLOCKS - 1, and bits 12-17 are the size class. check is over the other bits,
  * the block's index in the pool and the pool's uuid; a word of zeroes is never valid
  * (D6).
+ *
+ * The 28 bits of the generation may wrap around: an open goes on counting from them,
+ * and they are compared with the words of roots alone, for which media/root.c keeps
+ * D14. A handle has the epoch too, and 40 bits that are compared in memory.
  */
 enum dp_kind {
 	DP_KIND_INVALID = 0,
@@ -443,6 +447,10 @@ struct dp_lane_entry {
 /*
  * A lane with a valid check is committed, and is replayed while done == sequence - 1.
  * An empty lane has count 0, sequence == done and a valid check.
+ *
+ * An entry has an address without a generation. What it changes is not reused before
+ * the lane is done: the publish claims or holds it until then (D2, D4), and an open for
+ * writing, also a degraded one, makes all lanes done or fails (D11).
  */
 struct dp_lane {
 	uint64_t sequence;		/* never used twice in a lane */

@@ -301,6 +301,15 @@ static void root_skip_damaged(struct dp_roots *roots, uint32_t slot)
 	root_mark_used(roots, slot);
 }
 
+static void root_note_found(struct dp_roots *roots, uint32_t slot,
+			    enum dp_root_found found)
+{
+	roots->slot[slot].counted = found == DP_ROOT_FOUND;
+	roots->slot[slot].in_doubt = found == DP_ROOT_IN_DOUBT;
+	if (found != DP_ROOT_FOUND)
+		root_set_word(roots, slot, root_gone);
+}
+
 /* If degraded, unreadable blocks are zeroes, so that the check of each word fails
  * (D6). */
 static int root_read_slots(const struct dp_roots *roots, bool degraded,
@@ -324,8 +333,8 @@ static int root_read_slots(const struct dp_roots *roots, bool degraded,
 
 int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 		  bool degraded,
-		  bool (*fn)(void *arg, struct dp_root_word word), void *arg,
-		  const struct dp_errmsg *errmsg)
+		  enum dp_root_found (*fn)(void *arg, struct dp_root_word word),
+		  void *arg, const struct dp_errmsg *errmsg)
 {
 	struct dp_root *copy = malloc(ROOTS_SIZE);
 	int ret;
@@ -342,26 +351,24 @@ int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 		dp_lanes_patch(lanes, DP_ROOTS_OFFSET, ROOTS_SIZE,
 			       (char *)copy);
 	for (uint32_t i = 0; !ret && i < DP_ROOTS; i++) {
-		struct dp_root_word word;
-
 		ret = root_load(roots, i, &copy[i], errmsg);
 		if (ret == -EUCLEAN && degraded) {
 			root_skip_damaged(roots, i);
 			ret = 0;
 		}
-		word = root_word(roots, i);
-		if (!ret && word.block) {
-			roots->slot[i].counted = fn(arg, word);
-			if (!roots->slot[i].counted)
-				root_set_word(roots, i, root_gone);
-		}
+		if (!ret && root_word(roots, i).block)
+			root_note_found(roots, i, fn(arg, root_word(roots, i)));
 	}
 	free(copy);
 	return ret;
 }
 
-/* Generations have 15 bits in a root's word. So the old word would name another extent
- * once its block was reused often enough (D14). */
+/*
+ * A root's word has 15 bits of its extent's generation, and none for an object. So a
+ * word that remained would name another extent once its block was reused often enough,
+ * or the next object at that address (D14). What is IN_DOUBT is not reused in this
+ * open, and each later open that can reuse it comes here first.
+ */
 int dp_roots_write_gone(struct dp_roots *roots)
 {
 	int ret = 0;
@@ -370,7 +377,8 @@ int dp_roots_write_gone(struct dp_roots *roots)
 		uint64_t *word = &roots->media[i].word;
 		uint64_t gone = dp_root_encode(roots->seed, i, root_gone);
 
-		if (!dp_root_names(roots, i, root_gone) || *word == gone)
+		if (!dp_root_names(roots, i, root_gone) || *word == gone ||
+		    roots->slot[i].in_doubt)
 			continue;
 		dp_persist_store(roots->persist, word, gone);
 		ret = dp_persist_flush(roots->persist, word, sizeof(*word));

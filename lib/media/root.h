@@ -25,6 +25,7 @@ struct dp_root_slot {
 	_Atomic uint64_t claims DP_ALIGNED;
 	bool counted;			/* the roots of its extent or slab include it */
 	bool damaged;			/* skipped by a degraded open */
+	bool in_doubt;			/* see dp_roots_write_gone() */
 };
 
 /* private to root.c */
@@ -53,10 +54,19 @@ int dp_roots_init(struct dp_roots *roots, char *base,
 		  struct dp_persist *persist);
 void dp_roots_fini(struct dp_roots *roots);
 
+/* Does what a root names exist? */
+enum dp_root_found {
+	DP_ROOT_FOUND,
+	DP_ROOT_LOST,			/* no; its blocks can be allocated again */
+	DP_ROOT_IN_DOUBT,		/* only a repair can decide, because its words
+					   are damaged: this open does not allocate its
+					   blocks */
+};
+
 /*
  * Read the directory as it will be when the pending lanes are applied. fn returns
- * whether the extent that a root names exists, and counts the root there. If it does
- * not exist, the root is DP_ROOT_GONE in memory from now on. If degraded,
+ * whether what a root names exists, and counts the root there. If it is not found,
+ * the root is DP_ROOT_GONE in memory from now on. If degraded,
  * damaged slots are skipped: no name leads to them, and no new name uses them.
  *
  * -EIO		the directory is unreadable
@@ -65,12 +75,13 @@ void dp_roots_fini(struct dp_roots *roots);
  */
 int dp_roots_load(struct dp_roots *roots, const struct dp_lanes *lanes,
 		  bool degraded,
-		  bool (*fn)(void *arg, struct dp_root_word word), void *arg,
-		  const struct dp_errmsg *errmsg);
+		  enum dp_root_found (*fn)(void *arg, struct dp_root_word word),
+		  void *arg, const struct dp_errmsg *errmsg);
 
 /*
- * Make the word of each root whose extent or object dp_roots_load() has not found
- * durable as DP_ROOT_GONE. No block may have been reused since then.
+ * Make the word of each root that is LOST durable as DP_ROOT_GONE. No block may have
+ * been reused since dp_roots_load(). The word of a root that is IN_DOUBT stays, because
+ * a repair may find what it names.
  *
  * -EIO
  */

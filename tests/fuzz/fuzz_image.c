@@ -486,16 +486,29 @@ static int keep_new(struct daxpin_pool *pool, const struct daxpin_op *op,
 	return ret;
 }
 
-/* The addresses of the extents that were kept after the open. */
-static uint64_t kept[WORK_MAX];
+/* The addresses of the extents and objects that were kept after the open. */
+static uint64_t kept[2 * WORK_MAX];
 static uint32_t keeps;
 
-static bool is_kept(struct daxpin_extent extent)
+static bool is_kept(uint64_t addr)
 {
 	for (uint32_t i = 0; i < keeps; i++)
-		if (kept[i] == extent.addr)
+		if (kept[i] == addr)
 			return true;
 	return false;
+}
+
+/* D14. A root on the medium would lead to it in a later open. */
+static void expect_unnamed(struct daxpin_pool *pool)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	struct reader_root root;
+
+	expect(!daxpin_pool_info(pool, &info), "info");
+	for (uint32_t i = 0; i < DP_ROOTS; i++)
+		expect(!reader_root_on_media(i, &root) || !is_kept(root.addr) ||
+		       !reader_root_is_intact(info.uuid, i),
+		       "root %u names what was kept after it", i);
 }
 
 static void use_new(struct daxpin_pool *pool, uint8_t how)
@@ -520,16 +533,13 @@ static void use_new(struct daxpin_pool *pool, uint8_t how)
 	expect(!daxpin_drop(pool, op.extent), "drop");
 }
 
-/*
- * Reads the medium of the open pool, because a degraded open also opens a pool that the
- * reader has refused. A root whose extent did not exist at the open is not counted in
- * an extent that was kept there since, even if the generations are equal.
- */
+/* Reads the medium of the open pool, because a degraded open also opens a pool that the
+ * reader has refused. */
 static bool has_root(struct daxpin_extent extent)
 {
 	struct reader_root root;
 
-	for (uint32_t i = 0; !is_kept(extent) && i < DP_ROOTS; i++)
+	for (uint32_t i = 0; i < DP_ROOTS; i++)
 		if (reader_root_on_media(i, &root) && root.addr == extent.addr &&
 		    !root.object && root.gen == (extent.gen & 0x7fff))
 			return true;
@@ -637,6 +647,7 @@ static void use_object(struct daxpin_pool *pool, uint8_t how)
 	expect(!daxpin_publish(pool, &op, 1, NULL, NULL), "OBJECT_KEEP");
 	expect(!daxpin_object_size(pool, op.extent.addr, &size), "size");
 	expect(size >= 1u + how % 32 * 66, "a smaller object");
+	kept[keeps++] = op.extent.addr;
 }
 
 static void use(struct daxpin_pool *pool, const struct header *header)
@@ -654,6 +665,7 @@ static void use(struct daxpin_pool *pool, const struct header *header)
 		else
 			use_new(pool, header->work[i]);
 	}
+	expect_unnamed(pool);
 }
 
 static void use_readonly(struct daxpin_pool *pool)

@@ -686,6 +686,18 @@ bool reader_root_on_media(uint32_t slot, struct reader_root *ret_root)
 	return root_in(memory(0) + 0x10000, slot, ret_root);
 }
 
+bool reader_root_is_intact(const uint8_t uuid[16], uint32_t slot)
+{
+	const struct reading reading = { .seed = format_seed(uuid) };
+	struct dp_root root;
+
+	if (is_unreadable(0, (0x10000 + slot * 64) & ~4095u, 4096))
+		return false;
+	memcpy(&root, memory(0) + 0x10000 + slot * 64, 64);
+	return is_root_word(&reading, slot, root.word) && is_name(root.name) &&
+	       root.name_check == format_name_check(reading.seed, slot, root.name);
+}
+
 /* -------------------------------------------------------------------- all */
 
 static void copy_metadata(const struct reading *reading)

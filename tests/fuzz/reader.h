@@ -67,6 +67,10 @@ struct reader_root {
 bool reader_root(uint32_t slot, struct reader_root *ret_root);
 bool reader_root_on_media(uint32_t slot, struct reader_root *ret_root);
 
+/* Is the slot readable, and do its word and name pass their checks on the medium now? A
+ * degraded open skips the others. */
+bool reader_root_is_intact(const uint8_t uuid[16], uint32_t slot);
+
 /*
  * Expects that the words outside of metadata that open lanes set are on the medium now.
  */

@@ -10,6 +10,12 @@ CALLS = ['tests/fuzz/replay_calls', KEPT + 'seeds/calls',
 
 MUTANTS = [
     # ----------------------------------------------------- what a pool may be
+    ('image-degraded-stale-root', IMAGE, 'lib/core/recover.c',
+     'a degraded open reuses what a root on media still names',
+     '''	if (!ret && !pool->media.readonly)
+		ret = dp_roots_write_gone''',
+     '''	if (!ret && !pool->media.readonly && !pool->media.degraded)
+		ret = dp_roots_write_gone'''),
     ('image-overlap', IMAGE, 'lib/media/table.c',
      'an extent may begin inside another',
      'overlap = overlap ? overlap : b;',

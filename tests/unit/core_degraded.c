@@ -4,7 +4,7 @@
  * never allocated, the rest of the pool can be used, and the damaged words stay as they
  * are.
  */
-#include "media.h"
+#include "slabs.h"
 #include "support/invariant.h"
 
 #define SEGMENT_BLOCKS	(32 * MIB / DP_BLOCK_SIZE)
@@ -374,6 +374,116 @@ static void a_degraded_open_skips_a_damaged_root(void **state)
 	assert_memory_equal(&root, &after, sizeof(root));
 }
 
+static struct daxpin_extent rooted(struct fixture *f)
+{
+	struct daxpin_extent extent;
+
+	open_pool(f);
+	make_root(f, "name");
+	assert_int_equal(daxpin_root(f->pool, "name", &extent), 0);
+	close_pool(f);
+	return extent;
+}
+
+static void assert_is_stale(struct fixture *f)
+{
+	struct daxpin_extent extent;
+
+	dp_invariants(f->pool);
+	assert_int_equal(daxpin_root(f->pool, "name", &extent), -ESTALE);
+	close_pool(f);
+	open_pool(f);
+	dp_invariants(f->pool);
+	assert_int_equal(daxpin_root(f->pool, "name", &extent), -ESTALE);
+	close_pool(f);
+}
+
+/* Keeps an extent in the blocks of `was`, with the generation that a root's word cannot
+ * distinguish from that of `was`. */
+static void reuse_generations(struct fixture *f, struct daxpin_extent was)
+{
+	struct daxpin_extent extent;
+
+	for (;;) {
+		extent = reserve(f, 4096);
+		assert_int_equal(publish(f, DAXPIN_OP_KEEP, extent), 0);
+		if (extent.addr == was.addr &&
+		    !((extent.gen ^ was.gen) & DP_ROOT_GEN_MASK))
+			return;
+		assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
+	}
+}
+
+/* After a repair that has made the word of an extent FREE. */
+static void a_stale_root_names_nothing_that_a_degraded_open_keeps(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent was = rooted(f);
+
+	write_word(f, was.addr / (32 * MIB), was.addr / DP_BLOCK_SIZE % SEGMENT_BLOCKS,
+		   (struct dp_word) { DP_KIND_FREE, 1, was.gen + 1, 0 });
+	open_degraded(f, 0);
+	reuse_generations(f, was);
+	assert_is_stale(f);
+}
+
+/* A root has no generation of an object, so the next one there would have the name. */
+static void a_stale_root_names_no_object_that_a_degraded_open_keeps(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t offset = 600 * DP_BLOCK_SIZE + dp_slab_shape(3).first, addr;
+	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_KEEP };
+
+	put_slab(f, 1, 600, 3);
+	put_object_root(f, 0, "name", offset);
+	open_degraded(f, 0);
+	do {
+		assert_int_equal(daxpin_object_reserve(f->pool, 64, 0, &addr), 0);
+		op.extent.addr = addr;
+		assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	} while (addr != 32 * MIB + offset);
+	assert_is_stale(f);
+}
+
+/* A repair, or the right file of the segment, may find the extent again. */
+static void a_degraded_open_keeps_the_root_of_a_damaged_extent(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent was = rooted(f), extent;
+	uint32_t segment = was.addr / (32 * MIB);
+	uint64_t at = word_at(was.addr / DP_BLOCK_SIZE % SEGMENT_BLOCKS), word;
+
+	look(f, segment, at, &word, sizeof(word));
+	corrupt(f, segment, at);
+	open_degraded(f, 0);
+	assert_int_equal(daxpin_root(f->pool, "name", &extent), -ESTALE);
+	close_pool(f);
+	patch(f, segment, at, &word, sizeof(word));
+	open_pool(f);
+	assert_int_equal(daxpin_root(f->pool, "name", &extent), 0);
+	assert_int_equal(extent.addr, was.addr);
+	close_pool(f);
+}
+
+/* The block is behind the last segment. */
+static void a_root_that_names_a_block_behind_the_pool_is_stale(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t seed = dp_layout_seed(read_super(f, 0).uuid), word;
+	struct dp_root_word behind[] = {
+		{ 3 * SEGMENT_BLOCKS + 700, 1, 0 }, { UINT32_MAX, 1, 0 },
+	};
+
+	rooted(f);
+	for (size_t i = 0; i < 2; i++) {
+		word = dp_root_encode(seed, 0, behind[i]);
+		patch(f, 0, DP_ROOTS_OFFSET + offsetof(struct dp_root, word), &word,
+		      sizeof(word));
+		open_degraded(f, 0);
+		assert_is_stale(f);
+	}
+}
+
 #define TEST(name) \
 	cmocka_unit_test_setup_teardown(name, closed_setup, fixture_teardown)
 
@@ -396,6 +506,10 @@ int main(void)
 		TEST(a_degraded_read_only_open_skips_invalid_lane_entries),
 		TEST(a_degraded_read_only_open_skips_damaged_lanes),
 		TEST(a_degraded_open_skips_a_damaged_root),
+		TEST(a_stale_root_names_nothing_that_a_degraded_open_keeps),
+		TEST(a_stale_root_names_no_object_that_a_degraded_open_keeps),
+		TEST(a_degraded_open_keeps_the_root_of_a_damaged_extent),
+		TEST(a_root_that_names_a_block_behind_the_pool_is_stale),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
