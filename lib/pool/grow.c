@@ -83,9 +83,11 @@ int dp_pool_grow_check(const struct dp_pool *pool, uint64_t size,
 		return ret;
 	if (size <= now || size > most)
 		return dp_fail(errmsg, -EINVAL,
-			       "%s has %llu bytes and cannot grow to %llu: the size must be larger, and at most %llu",
+			       "%s has %llu bytes and cannot grow to %llu: the size must be larger, and at most %llu, %u segments of %llu bytes; for more, create a pool with a larger segment_size",
 			       pool->source.path, (unsigned long long)now,
-			       (unsigned long long)size, (unsigned long long)most);
+			       (unsigned long long)size, (unsigned long long)most,
+			       DP_SEGMENTS_MAX,
+			       (unsigned long long)geometry->segment_size);
 	segments = dp_geometry_segments_for(geometry, size);
 	if (segments > geometry->most)
 		return grow_no_room(pool, dp_geometry_bytes(geometry, segments),

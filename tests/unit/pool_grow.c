@@ -232,7 +232,7 @@ static void sizes_that_are_no_growth_are_refused(void **state)
 	assert_refused(f, 0, -EINVAL, "must be larger");
 	assert_refused(f, 64 * MIB, -EINVAL, "must be larger");
 	assert_refused(f, 32 * MIB, -EINVAL, "must be larger");
-	assert_refused(f, 16384 * SEGMENT + 1, -EINVAL, "at most 549755813888");
+	assert_refused(f, 16384 * SEGMENT + 1, -EINVAL, "at most 549755813888, 16384 segments of 33554432 bytes;");
 	assert_refused(f, UINT64_MAX, -EINVAL, "must be larger");
 	assert_int_equal(daxpin_pool_grow(NULL, SEGMENT, NULL), -EINVAL);
 	f->options.flags = DAXPIN_POOL_CREATE;
