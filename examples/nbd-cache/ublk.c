@@ -52,7 +52,7 @@
 #define TIMEOUT_MS	"1000"
 
 enum {
-	SIZE, POOL_SIZE, BLOCK, LOW, HIGH, LIMIT, WAIT, ID, QUEUES, DEPTH, LOGICAL,
+	SIZE = 1, POOL_SIZE, BLOCK, LOW, HIGH, LIMIT, WAIT, ID, QUEUES, DEPTH, LOGICAL,
 	NUMBERS
 };
 
@@ -74,7 +74,7 @@ static struct number {
 };
 
 static const char *pool, *disk, *control;
-static bool recover, delete, accept_disk, degraded;
+static int recover, delete, accept_disk, degraded;
 static bool late;			/* see shorten_timeout() */
 
 /* A tag of a queue. */
@@ -347,31 +347,16 @@ static int add_device(void)
 	return 0;
 }
 
-static bool is_past(const struct timespec *deadline)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec > deadline->tv_sec ||
-	       (now.tv_sec == deadline->tv_sec && now.tv_nsec >= deadline->tv_nsec);
-}
-
 /* The pool is open, so the last server has died, but the driver learns that later. */
 static int take_over(void)
 {
 	const struct timespec pause = { .tv_nsec = POLL_NS };
-	struct timespec deadline;
+	uint64_t tries = numbers[WAIT].value * (1000000000 / POLL_NS);
 	int ret;
 
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	deadline.tv_sec += numbers[WAIT].value;
-	do {
-		ret = ublk_control(UBLK_U_CMD_START_USER_RECOVERY, device.dev_id,
-				   NULL, 0, 0);
-		if (ret != -EBUSY)
-			break;
+	while ((ret = ublk_control(UBLK_U_CMD_START_USER_RECOVERY, device.dev_id,
+				   NULL, 0, 0)) == -EBUSY && tries--)
 		nanosleep(&pause, NULL);
-	} while (!is_past(&deadline));
 	if (ret == -EBUSY)
 		return fail("the device %u still has a server, process %d; wait longer with --wait, or end that process",
 			    device.dev_id, device.ublksrv_pid);
@@ -584,10 +569,10 @@ static int delete_device(void)
 static const struct option options[] = {
 	{ "disk", required_argument, NULL, 'd' },
 	{ "control", required_argument, NULL, 'c' },
-	{ "accept-disk", no_argument, NULL, 'a' },
-	{ "degraded", no_argument, NULL, 'g' },
-	{ "recover", no_argument, NULL, 'r' },
-	{ "delete", no_argument, NULL, 'D' },
+	{ "accept-disk", no_argument, &accept_disk, true },
+	{ "degraded", no_argument, &degraded, true },
+	{ "recover", no_argument, &recover, true },
+	{ "delete", no_argument, &delete, true },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'v' },
 	{ "size", required_argument, NULL, SIZE },
@@ -686,18 +671,9 @@ static int parse(int argc, char **argv)
 			disk = optarg;
 		else if (letter == 'c')
 			control = optarg;
-		else if (letter == 'a')
-			accept_disk = true;
-		else if (letter == 'g')
-			degraded = true;
-		else if (letter == 'r')
-			recover = true;
-		else if (letter == 'D')
-			delete = true;
-		else if (letter == 'h' || letter == 'v')
+		else if (letter >= NUMBERS)
 			return letter;
-		else if (letter >= NUMBERS ||
-			 parse_number(&numbers[letter], optarg))
+		else if (letter && parse_number(&numbers[letter], optarg))
 			return '?';
 	}
 	if (check_options(argc - optind))
