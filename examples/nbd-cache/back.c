@@ -93,16 +93,20 @@ static void take(struct cache *cache, struct batch *batch)
 
 static int zero(struct cache *cache, uint64_t block)
 {
-	static const char zeroes[CACHE_BLOCK_MAX] __attribute__((aligned(4096)));
-	uint32_t length = cache_length(cache, block);
-	off_t offset = block * cache->block;
+	static const char zeroes[4096] __attribute__((aligned(4096)));
+	off_t at = block * cache->block, end = at + cache_length(cache, block);
 	ssize_t done;
 
-	if (!fallocate(cache->disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		       offset, length))
+	if (!fallocate(cache->disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
+		       end - at))
 		return 0;
-	done = pwrite(cache->disk, zeroes, length, offset);
-	return done == length ? 0 : done < 0 ? -errno : -ENODATA;
+	for (; at < end; at += done) {
+		done = pwrite(cache->disk, zeroes, least(end - at, sizeof(zeroes)),
+			      at);
+		if (done <= 0)
+			return done ? -errno : -ENODATA;
+	}
+	return 0;
 }
 
 static void start(struct cache *cache, struct piece *piece, struct ring *ring)

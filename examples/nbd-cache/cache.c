@@ -53,9 +53,7 @@ _Atomic uint64_t *cache_word(struct cache *cache, uint64_t block)
 /* The bytes of the volume in a block: less in the last one. */
 uint32_t cache_length(const struct cache *cache, uint64_t block)
 {
-	uint64_t rest = cache->size - block * cache->block;
-
-	return rest < cache->block ? rest : cache->block;
+	return least(cache->block, cache->size - block * cache->block);
 }
 
 static pthread_mutex_t *lock_of(struct cache *cache, uint64_t block)
@@ -240,11 +238,6 @@ struct run {
 	struct daxpin_extent extent[RUN];	/* reserved, or held by a reader */
 };
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static void run_cut(struct cache *cache, struct run *run, unsigned int count)
 {
 	run->count = count;
@@ -317,6 +310,27 @@ static void run_unlock(struct cache *cache, const struct run *run)
 	for (unsigned int i = 0; i < run->locked; i++)
 		if (!i || !((run->block + i) % GROUP))
 			cache_unlock(cache, run->block + i);
+}
+
+/* The first blocks of the run, which are locked, become its extents: reserved ones, or
+ * {0, 0}. */
+static int run_exchange(struct cache *cache, const struct run *run, unsigned int count,
+			uint64_t flags)
+{
+	struct change change[RUN];
+	unsigned int changes = 0;
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct change *next = &change[changes];
+
+		*next = (struct change){
+			.block = run->block + i, .fresh = run->extent[i],
+			.old = *cache_word(cache, run->block + i),
+			.word = run->extent[i].addr | flags,
+		};
+		changes += next->word != next->old;
+	}
+	return cache_exchange(cache, change, changes);
 }
 
 /* limit.c lets requests wait. */
@@ -478,16 +492,10 @@ static unsigned int count_missing(struct cache *cache, const struct run *run)
  * again. */
 static int fetch(struct cache *cache, struct run *run, char *to)
 {
-	struct change change[RUN];
-	int ret, error = 0, copied = 0;
+	int error = 0, copied = 0;
 	unsigned int done = read_disk(cache, run, run->count, &error);
+	int ret = run_exchange(cache, run, done, 0);
 
-	for (unsigned int i = 0; i < done; i++)
-		change[i] = (struct change){
-			.block = run->block + i, .word = run->extent[i].addr,
-			.fresh = run->extent[i],
-		};
-	ret = cache_exchange(cache, change, done);
 	for (unsigned int i = 0; !ret && !copied && i < done; i++) {
 		uint32_t count, at = run_piece(cache, run, i, &count);
 
@@ -619,22 +627,15 @@ static int put(struct cache *cache, const struct run *run, unsigned int i,
 /* from NULL: zeroes. */
 static int write_run(struct cache *cache, struct run *run, char *from)
 {
-	uint64_t dirty = cache->disk < 0 ? 0 : WORD_DIRTY;
-	struct change change[RUN];
 	int ret = run_reserve(cache, run, true);
 
 	if (ret)
 		return ret;
 	run_lock(cache, run);
-	for (unsigned int i = 0; !ret && i < run->count; i++) {
-		change[i] = (struct change){
-			.block = run->block + i,
-			.old = *cache_word(cache, run->block + i),
-			.word = run->extent[i].addr | dirty, .fresh = run->extent[i],
-		};
+	for (unsigned int i = 0; !ret && i < run->count; i++)
 		ret = put(cache, run, i, from);
-	}
-	ret = ret ? : cache_exchange(cache, change, run->count);
+	ret = ret ? : run_exchange(cache, run, run->count,
+				   cache->disk < 0 ? 0 : WORD_DIRTY);
 	run_unlock(cache, run);
 	if (ret)
 		run_cancel(cache, run, 0);
@@ -650,20 +651,12 @@ int cache_write(struct cache *cache, const void *from, uint64_t count,
 /* The run consists of whole blocks. */
 static int zero_blocks(struct cache *cache, struct run *run)
 {
-	uint64_t zero = cache->disk < 0 ? 0 : WORD_ZERO | WORD_DIRTY;
-	struct change change[RUN];
-	unsigned int count = 0;
 	int ret;
 
+	memset(run->extent, 0, sizeof(run->extent));
 	run_lock(cache, run);
-	for (unsigned int i = 0; i < run->count; i++) {
-		uint64_t word = *cache_word(cache, run->block + i);
-
-		if (word != zero)
-			change[count++] = (struct change){
-				.block = run->block + i, .old = word, .word = zero };
-	}
-	ret = cache_exchange(cache, change, count);
+	ret = run_exchange(cache, run, run->count,
+			   cache->disk < 0 ? 0 : WORD_ZERO | WORD_DIRTY);
 	run_unlock(cache, run);
 	return ret;
 }

@@ -94,9 +94,14 @@ struct cache {
 	uint64_t busy;			/* rings that are not idle */
 
 	pthread_mutex_t resize;		/* taken before all others */
-	uint32_t low_percent, high_percent, limit_percent;
+	uint32_t low_percent, high_percent;
 	struct ring rings[RINGS];
 };
+
+static inline uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
 
 /* disk.c */
 int disk_open(struct cache *cache, const struct cache_options *options,

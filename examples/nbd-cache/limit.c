@@ -20,7 +20,6 @@ static void set_limit(struct cache *cache, uint64_t usable, uint32_t percent)
 	uint64_t blocks = usable / 100 * percent / cache->block;
 
 	pthread_mutex_lock(&cache->mutex);
-	cache->limit_percent = percent;
 	cache->limit = percent == 100 ? UINT64_MAX : blocks ? blocks : 1;
 	cache->low = blocks * cache->low_percent / 100;
 	cache->high = blocks * cache->high_percent / 100;
@@ -120,8 +119,7 @@ static int shrink(struct cache *cache, uint64_t wanted, uint64_t deadline_ns)
 			return ret;
 		if (daxpin_deadline_ms(0) >= deadline_ns || !end || cache->disk < 0)
 			return -ETIMEDOUT;
-		missing = wanted - holes(cache);
-		end -= end < missing ? end : missing;
+		end -= least(end, wanted - holes(cache));
 	}
 }
 
@@ -143,19 +141,14 @@ static int resize(struct cache *cache, uint32_t percent, uint64_t deadline_ns)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	uint64_t wanted;
-	int ret = 0;
 
 	daxpin_pool_info(cache->pool, &info);
 	wanted = info.usable_bytes / 100 * (100 - percent);
 	wanted -= wanted % DAXPIN_CHUNK_SIZE;
-	if (percent <= cache->limit_percent)
-		set_limit(cache, info.usable_bytes, percent);
-	if (info.source != DAXPIN_SOURCE_DEVDAX && info.hole_bytes > wanted)
-		ret = grow(cache, wanted, deadline_ns);
-	else if (info.source != DAXPIN_SOURCE_DEVDAX && info.hole_bytes < wanted)
-		ret = shrink(cache, wanted, deadline_ns);
 	set_limit(cache, info.usable_bytes, percent);
-	return ret;
+	if (info.source == DAXPIN_SOURCE_DEVDAX || info.hole_bytes == wanted)
+		return 0;
+	return (info.hole_bytes > wanted ? grow : shrink)(cache, wanted, deadline_ns);
 }
 
 int cache_limit(struct cache *cache, uint32_t percent, uint32_t wait_ms,

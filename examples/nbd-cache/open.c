@@ -8,12 +8,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <libgen.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -109,9 +109,7 @@ static int check_header(const struct opening *o, const struct header *header)
 
 static uint64_t index_bytes(const struct cache *cache, uint32_t i)
 {
-	uint64_t rest = cache->blocks - (uint64_t)i * INDEX_WORDS;
-
-	return (rest < INDEX_WORDS ? rest : INDEX_WORDS) * 8;
+	return least(INDEX_WORDS, cache->blocks - (uint64_t)i * INDEX_WORDS) * 8;
 }
 
 static int set_size(struct opening *o, uint64_t size, uint32_t block)
@@ -270,8 +268,7 @@ static int load_words(struct opening *o)
 	int ret = 0;
 
 	for (uint64_t at = 0; !ret && at < cache->blocks; at += READ_WORDS) {
-		uint64_t rest = cache->blocks - at;
-		uint64_t count = rest < READ_WORDS ? rest : READ_WORDS;
+		uint64_t count = least(READ_WORDS, cache->blocks - at);
 
 		ret = read_meta(o, cache->index[at / INDEX_WORDS],
 				at % INDEX_WORDS * 8, count * 8, words);
@@ -323,23 +320,17 @@ static int load_index(struct opening *o)
 
 /* ------------------------------------------------------------------ open and close */
 
-/* Is the pool in a directory on tmpfs, or will be? A device's node can be on tmpfs as
+/* Is the pool a directory on tmpfs, or will it be? A device's node can be on tmpfs as
  * well. */
 static bool on_tmpfs(const char *pool)
 {
-	struct stat st = { .st_mode = S_IFDIR };
 	struct statfs fs = { 0 };
-	char *copy;
+	char path[PATH_MAX];
 
-	if (stat(pool, &st) && errno == ENOENT) {
-		copy = strdup(pool);
-		if (copy && statfs(dirname(copy), &fs))
-			fs.f_type = 0;
-		free(copy);
-	} else if (statfs(pool, &fs)) {
-		fs.f_type = 0;
-	}
-	return S_ISDIR(st.st_mode) && fs.f_type == TMPFS_MAGIC;
+	snprintf(path, sizeof(path), "%s/.", pool);
+	if (statfs(path, &fs) && errno == ENOENT)
+		statfs(dirname(dirname(path)), &fs);
+	return fs.f_type == TMPFS_MAGIC;
 }
 
 /* What is on tmpfs ends with the machine, so no publish needs to call msync(). */
@@ -411,7 +402,6 @@ static struct cache *allocate(const struct cache_options *options)
 	cache->disk = -1;
 	cache->oldest = NO_BLOCK;
 	cache->limit = UINT64_MAX;
-	cache->limit_percent = UINT32_MAX;
 	cache->low_percent = options->low;
 	cache->high_percent = options->high;
 	return cache;
