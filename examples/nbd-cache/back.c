@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #define RETRY_MS	1000u
+#define BATCH_BYTES	(4u << 20)	/* between two flushes of the disk */
 
 struct batch {
 	unsigned int count;
@@ -32,9 +33,8 @@ struct batch {
 		uint32_t block;
 		uint64_t word;
 		struct daxpin_extent extent;	/* held, unless addr is 0 */
-		struct request *request;	/* or NULL */
 		int error;
-	} piece[RUN];
+	} piece[BATCH_BYTES / CACHE_BLOCK_MIN];
 };
 
 /* ------------------------------------------------------- the queue and its counts */
@@ -83,7 +83,8 @@ void back_changed(struct cache *cache, const struct change *change,
 static void take(struct cache *cache, struct batch *batch)
 {
 	batch->count = 0;
-	while (batch->count < RUN && cache->oldest != NO_BLOCK) {
+	while (batch->count < BATCH_BYTES / cache->block &&
+	       cache->oldest != NO_BLOCK) {
 		batch->piece[batch->count++].block = cache->oldest;
 		cache->oldest = cache->next[cache->oldest];
 	}
@@ -109,10 +110,11 @@ static int zero(struct cache *cache, uint64_t block)
 	return 0;
 }
 
-static void start(struct cache *cache, struct piece *piece, struct ring *ring)
+/* Returns the request, or NULL if none is needed or possible. */
+static struct request *start(struct cache *cache, struct piece *piece,
+			     struct ring *ring)
 {
 	piece->extent = (struct daxpin_extent){ 0 };
-	piece->request = NULL;
 	cache_lock(cache, piece->block);
 	piece->word = *cache_word(cache, piece->block);
 	piece->error = piece->word & WORD_ZERO ? 0 :
@@ -120,10 +122,25 @@ static void start(struct cache *cache, struct piece *piece, struct ring *ring)
 	cache_unlock(cache, piece->block);
 	if (piece->word & WORD_ZERO)
 		piece->error = zero(cache, piece->block);
-	else if (!piece->error)
-		piece->request = ring_add(ring, true, piece->extent,
-					  cache_length(cache, piece->block),
-					  (uint64_t)piece->block * cache->block);
+	if (piece->word & WORD_ZERO || piece->error)
+		return NULL;
+	return ring_add(ring, true, piece->extent, cache_length(cache, piece->block),
+			(uint64_t)piece->block * cache->block);
+}
+
+/* Writes at most RUN pieces. */
+static void write_pieces(struct cache *cache, struct piece *piece, unsigned int count,
+			 struct ring *ring)
+{
+	struct request *request[RUN];
+
+	ring->count = 0;
+	for (unsigned int i = 0; i < count; i++)
+		request[i] = start(cache, &piece[i], ring);
+	ring_run(cache, ring);
+	for (unsigned int i = 0; i < count; i++)
+		if (request[i])
+			piece[i].error = request[i]->result;
 }
 
 /* What the disk has is durable, or this piece has an error. */
@@ -165,15 +182,13 @@ static unsigned int write_batch(struct cache *cache, struct batch *batch,
 	unsigned int failed = 0;
 	int ret;
 
-	for (unsigned int i = 0; i < batch->count; i++)
-		start(cache, &batch->piece[i], ring);
-	ring_run(cache, ring);
+	for (unsigned int i = 0; i < batch->count; i += RUN)
+		write_pieces(cache, &batch->piece[i], least(RUN, batch->count - i),
+			     ring);
 	ret = fdatasync(cache->disk) ? -errno : 0;
 	for (unsigned int i = 0; i < batch->count; i++) {
 		struct piece *piece = &batch->piece[i];
 
-		if (!piece->error && piece->request)
-			piece->error = piece->request->result;
 		if (!piece->error)
 			piece->error = ret;
 		if (end(cache, piece)) {

@@ -15,7 +15,6 @@
 
 #define CACHE_BLOCK_MIN		4096u
 #define CACHE_BLOCK_MAX		(1u << 20)
-#define CACHE_BLOCK_DEFAULT	(64u << 10)
 
 struct cache;
 
@@ -24,7 +23,8 @@ struct cache_options {
 	const char *disk;		/* NULL: the volume is in the pool alone */
 	uint64_t size;			/* of a volume without a disk; 0: as it is */
 	uint64_t pool_size;		/* create a pool; 0: it must exist */
-	uint32_t block;			/* 0: as it is, or the default */
+	uint32_t block;			/* 0: as it is, or as small as the index allows,
+					   which takes at most 1/64 of the pool */
 	uint32_t low, high;		/* percent of the pool: write-back begins if
 					   more is dirty than high, ends at low */
 	uint32_t limit;			/* percent of the pool; 0: all. cache_limit() */

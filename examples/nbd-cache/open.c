@@ -40,7 +40,7 @@ struct opening {
 	const struct cache_options *options;
 	struct cache *cache;
 	char disk[256];
-	uint64_t size, deadline_ns;
+	uint64_t size, pool_size, deadline_ns;
 };
 
 void cache_say(struct cache *cache, const char *format, ...)
@@ -133,9 +133,16 @@ static int set_size(struct opening *o, uint64_t size, uint32_t block)
 	return 0;
 }
 
+/* By default the smallest block with which the index takes at most 1/64 of the pool. */
 static int set_new_size(struct opening *o)
 {
-	return set_size(o, o->size, o->options->block ? : CACHE_BLOCK_DEFAULT);
+	uint64_t most = least(o->pool_size / 64 / sizeof(uint64_t),
+			      (uint64_t)INDEX_EXTENTS * INDEX_WORDS);
+	uint32_t block = CACHE_BLOCK_MIN;
+
+	while (block < CACHE_BLOCK_MAX && o->size / block > most)
+		block *= 2;
+	return set_size(o, o->size, o->options->block ? : block);
 }
 
 static void write_header(const struct opening *o, struct header *header)
@@ -280,7 +287,7 @@ static int load_words(struct opening *o)
 }
 
 /* Called before a missing cache is made. */
-static int check_id(struct opening *o)
+static int check_pool(struct opening *o)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct cache *cache = o->cache;
@@ -288,6 +295,7 @@ static int check_id(struct opening *o)
 
 	if (ret)
 		return ret;
+	o->pool_size = info.usable_bytes;
 	memcpy(&cache->id, info.uuid, sizeof(cache->id));
 	if (!o->options->id || o->options->id == cache->id)
 		return 0;
@@ -411,7 +419,7 @@ int cache_open(const struct cache_options *options, struct cache **ret_cache)
 {
 	struct opening o = {
 		.options = options, .cache = allocate(options), .disk = NO_DISK,
-		.size = options->size,
+		.size = options->size, .pool_size = options->pool_size,
 		.deadline_ns = daxpin_deadline_ms(options->wait_ms),
 	};
 	int ret = 0;
@@ -424,7 +432,7 @@ int cache_open(const struct cache_options *options, struct cache **ret_cache)
 	if (!ret && options->pool_size && access(options->pool, F_OK))
 		ret = set_new_size(&o);
 	ret = ret ? : open_pool(&o);
-	ret = ret ? : check_id(&o);
+	ret = ret ? : check_pool(&o);
 	if (!ret && options->disk)
 		ret = disk_lock(o.cache, options, o.deadline_ns);
 	ret = ret ? : load_index(&o);

@@ -26,6 +26,7 @@ def test_nbdcopy_with_a_disk(m):
     image = m.top / 'image'
     image.write_bytes(os.urandom(40 * MIB) + bytes(4 * MIB) + os.urandom(2560))
     m.make_disk(image.stat().st_size)
+    m.block = None
     there_and_back(m, image.stat().st_size, image, 'low=0', 'high=10')
     expect(pathlib.Path(m.disk).read_bytes() == image.read_bytes(),
            'low=0, but the disk is not complete after the end of the server')
@@ -52,6 +53,7 @@ def test_qemu_img(m):
     needs('qemu-img')
     image = m.top / 'image'
     image.write_bytes(os.urandom(24 * MIB) + bytes(24 * MIB))
+    m.block = None
     m.make_disk(50 * MIB)
     m.start('high=20', 'low=10').close()
     for form in ('raw', 'qcow2'):
@@ -83,6 +85,7 @@ def fio_size(m):
 
 def test_fio_verifies(m):
     needs('fio')
+    m.block = None
     m.make_disk(48 * MIB)
     m.start('high=20', 'low=10').close()
     fio(m, '--rw=randrw', '--bsrange=4k-256k', '--verify=crc32c', fio_size(m))
@@ -154,6 +157,7 @@ def test_ext4_in_a_file(m):
     """nbdfuse exports the volume; mkfs fills it; the server is killed; fsck and debugfs
     then read what it has."""
     needs('git')
+    m.block = None
     m.make_disk(64 * MIB)
     m.start('high=20', 'low=10').close()
     clone = cloned(m)

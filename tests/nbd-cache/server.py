@@ -68,6 +68,7 @@ class Machine:
         self.top = pathlib.Path(tempfile.mkdtemp(prefix='daxpin-nbd-'))
         self.socket = str(self.top / 'socket')
         self.disk = disk or str(self.top / 'disk')
+        self.block = BLOCK	# None: as the server chooses
         self.server = None
         self.clients = []
 
@@ -93,6 +94,7 @@ class Machine:
             ['nbdkit', '-f', '-U', self.socket, self.plugin,
              'pool=' + self.pool, f'pool-size={POOL}',
              *(['disk=' + self.disk] if disk else []),
+             *([f'block={self.block}'] if self.block else []),
              # A whole device is searched for the remains of a pool.
              *(['wait=600'] if is_device(self.pool) else []), *parameters],
             stdin=subprocess.DEVNULL, stderr=log, preexec_fn=before,
