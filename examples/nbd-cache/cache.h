@@ -71,10 +71,11 @@ enum cache_operation {
  * -EBUSY	another process has the pool open, or a cache or a mount has the disk
  * -EINVAL	an option or the disk's size is invalid
  * -EIO		the pool's memory of the index is bad
- * -EMEDIUMTYPE	the cache is of another disk, size or block size, or has another id; or
- *		there is no pool
+ * -EMEDIUMTYPE	the cache is of another disk, size or block size, or has another id;
+ *		the pool is of another program, or the path is no pool
  * -ENOSPC	the pool has no space for the index
  * -ENOTBLK	the disk is neither a block device nor a file
+ * -EROFS	the disk is a block device that cannot be written
  * -EUCLEAN	the pool or the index is damaged; options->degraded can help
  * Others as daxpin_pool_open(), daxpin_uring_attach() and open().
  */

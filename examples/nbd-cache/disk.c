@@ -55,10 +55,15 @@ static int identify_device(struct cache *cache, const struct cache_options *opti
 			   dev_t device, uint64_t *ret_size, char *identity)
 {
 	char begin[32], id[160];
+	int readonly;
 
 	if (ioctl(cache->disk, BLKGETSIZE64, ret_size))
 		return cache_fail(options, -errno, "%s: its size is unknown: %s",
 				  options->disk, strerror(errno));
+	/* The kernel lets root open it for writing, and refuses the writes. */
+	if (!ioctl(cache->disk, BLKROGET, &readonly) && readonly)
+		return cache_fail(options, -EROFS, "the disk %s is read-only, so nothing could be written back; allow writes (blockdev --setrw), or give another disk",
+				  options->disk);
 	read_identity(device, id, sizeof(id));
 	snprintf(identity, IDENTITY, "device \"%s\" from sector %s", id,
 		 read_sysfs(device, "start", begin, sizeof(begin)) ? begin : "0");

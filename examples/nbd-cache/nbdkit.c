@@ -40,8 +40,6 @@ static int parse_number(struct number *number, const char *value)
 {
 	int64_t parsed = nbdkit_parse_size(value);
 
-	if (parsed < 0)
-		return -1;
 	if (parsed < number->min || parsed > number->max) {
 		nbdkit_error("%s=%s must be a number from %" PRId64 " to %" PRId64,
 			     number->name, value, number->min, number->max);
@@ -51,10 +49,12 @@ static int parse_number(struct number *number, const char *value)
 	return 0;
 }
 
-static int parse_yes(const char *value, bool *ret_yes)
+static int parse_yes(const char *key, const char *value, bool *ret_yes)
 {
 	int yes = nbdkit_parse_bool(value);
 
+	if (yes < 0)
+		nbdkit_error("%s=%s must be 1 or 0", key, value);
 	*ret_yes = yes > 0;
 	return yes < 0 ? -1 : 0;
 }
@@ -68,6 +68,10 @@ static int parse_path(const char *value, char **path)
 
 static int config(const char *key, const char *value)
 {
+	if (!*value) {
+		nbdkit_error("%s= is empty: give a value, or leave it out", key);
+		return -1;
+	}
 	for (struct number *number = numbers; number < numbers + NUMBERS; number++)
 		if (!strcmp(key, number->name))
 			return parse_number(number, value);
@@ -78,9 +82,9 @@ static int config(const char *key, const char *value)
 	if (!strcmp(key, "control"))
 		return parse_path(value, &control);
 	if (!strcmp(key, "accept-disk"))
-		return parse_yes(value, &options.accept_disk);
+		return parse_yes(key, value, &options.accept_disk);
 	if (!strcmp(key, "degraded"))
-		return parse_yes(value, &options.degraded);
+		return parse_yes(key, value, &options.degraded);
 	nbdkit_error("unknown parameter '%s'; nbdkit --help PLUGIN lists them", key);
 	return -1;
 }

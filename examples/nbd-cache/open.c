@@ -215,6 +215,12 @@ static int read_meta(struct opening *o, struct daxpin_extent extent, uint64_t of
 	return ret;
 }
 
+static int index_missing(const struct opening *o)
+{
+	return fail(o, -EUCLEAN, "a part of the index of the cache in %s is missing; what is dirty is lost, so make a new cache in another pool",
+		    o->options->pool);
+}
+
 static int find_index(struct opening *o, struct daxpin_extent root)
 {
 	struct cache *cache = o->cache;
@@ -231,8 +237,7 @@ static int find_index(struct opening *o, struct daxpin_extent root)
 		ret = daxpin_extent_at(cache->pool, header.index[i],
 				       &cache->index[i]);
 	if (ret || header.index_count != cache->index_count)
-		return fail(o, -EUCLEAN, "a part of the index of the cache in %s is missing; what is dirty is lost, so make a new cache in another pool",
-			    o->options->pool);
+		return index_missing(o);
 	if (strncmp(header.disk, o->disk, sizeof(o->disk)))
 		ret = record_disk(o, root);
 	return ret;
@@ -303,6 +308,15 @@ static int check_pool(struct opening *o)
 		    o->options->pool, cache->id, o->options->id);
 }
 
+static int refuse_root(struct daxpin_pool *pool, const char *name,
+		       struct daxpin_extent extent, void *o)
+{
+	(void)pool;
+	(void)extent;
+	return fail((struct opening *)o, -EMEDIUMTYPE, "%s has the root \"%s\" of another program, and the cache would take its space; give another pool",
+		    ((struct opening *)o)->options->pool, name);
+}
+
 static int load_index(struct opening *o)
 {
 	struct cache *cache = o->cache;
@@ -310,10 +324,12 @@ static int load_index(struct opening *o)
 	int ret = daxpin_root(cache->pool, ROOT, &root);
 
 	if (ret == -ENOENT) {
-		ret = set_new_size(o);
+		ret = daxpin_roots(cache->pool, refuse_root, o);
+		ret = ret ? : set_new_size(o);
 		ret = ret ? : make_index(o);
-	} else if (!ret) {
-		ret = find_index(o, root);
+	} else {
+		ret = ret == -ESTALE ? index_missing(o) : ret;
+		ret = ret ? : find_index(o, root);
 	}
 	if (ret)
 		return ret;
@@ -354,8 +370,12 @@ static int open_pool(struct opening *o)
 		.deadline_ns = o->deadline_ns,
 		.errmsg = options->errmsg, .errmsg_size = options->errmsg_size,
 	};
+	int ret = daxpin_pool_open(options->pool, &pool, &o->cache->pool);
 
-	return daxpin_pool_open(options->pool, &pool, &o->cache->pool);
+	if (ret == -ENOENT && !options->pool_size)
+		return fail(o, ret, "the pool %s does not exist; give pool-size=SIZE to create it, or another path",
+			    options->pool);
+	return ret;
 }
 
 static int open_rings(struct opening *o)
@@ -435,8 +455,8 @@ int cache_open(const struct cache_options *options, struct cache **ret_cache)
 	ret = ret ? : check_pool(&o);
 	if (!ret && options->disk)
 		ret = disk_lock(o.cache, options, o.deadline_ns);
+	ret = ret ? : open_rings(&o);	/* refuse a pool that cannot be used for DMA */
 	ret = ret ? : load_index(&o);
-	ret = ret ? : open_rings(&o);
 	ret = ret ? : start(o.cache, options);
 	if (ret)
 		cache_close(o.cache);

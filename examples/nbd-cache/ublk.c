@@ -668,6 +668,11 @@ static int parse(int argc, char **argv)
 	int letter;
 
 	while ((letter = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if ((letter == 'd' || letter == 'c') && !*optarg) {
+			fail("--%s= is empty: give a path, or leave it out",
+			     letter == 'd' ? "disk" : "control");
+			return '?';
+		}
 		if (letter == 'd')
 			disk = optarg;
 		else if (letter == 'c')

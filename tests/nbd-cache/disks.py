@@ -83,6 +83,31 @@ def test_another_size_is_never_accepted(m):
     m.stop()
 
 
+def test_a_disk_that_may_not_be_written(m):
+    if not os.geteuid():
+        raise Skip('root may write files of any mode')
+    m.make_disk(8 * MIB)
+    os.chmod(m.disk, 0o444)
+    words = m.refused()
+    expect(f'the disk {m.disk} cannot be opened: Permission denied; it must be' in
+           words, words)
+
+
+def test_a_pool_on_an_ordinary_disk(m):
+    """No cache is made there, so nothing is in the way of a volume without a disk."""
+    m.pool = str(m.top / 'pool')
+    kind = subprocess.run(['stat', '-f', '-c', '%T', m.top], check=True,
+                          capture_output=True, text=True).stdout.strip()
+    if kind == 'tmpfs':
+        raise Skip(f'{m.top} is on tmpfs')
+    m.make_disk(8 * MIB)
+    words = m.refused()
+    expect('use a DAX filesystem, device-dax or tmpfs' in words, words)
+    client = m.start(f'size={MIB}', disk=False)
+    expect(not any(client.read(0, BLOCK)), 'the volume')
+    m.stop()
+
+
 def test_a_disk_is_of_one_cache_at_a_time(m):
     m.make_disk(8 * MIB)
     m.start()
@@ -101,6 +126,10 @@ def test_loop_devices(m):
     m.make_disk(8 * MIB, other)
     with Loop(file) as device:
         m.disk = device
+        subprocess.run(['blockdev', '--setro', device], check=True)
+        words = m.refused()
+        expect(f'the disk {device} is read-only' in words, words)
+        subprocess.run(['blockdev', '--setrw', device], check=True)
         client = m.start()
         client.write(BLOCK, b'mark')
         with Second(m, device) as second:

@@ -857,6 +857,40 @@ static void writes_wait_for_a_disk_that_hangs_and_reads_pass_them(void **state)
 	check_disk();
 }
 
+/* ------------------------------------------------------------------ another program */
+
+static void remove_pool(void)
+{
+	char command[4200];
+
+	snprintf(command, sizeof(command), "rm -rf '%s'", directory);
+	assert_int_equal(system(command), 0);
+}
+
+static void a_pool_of_another_program_is_refused(void **state)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .pool_size = POOL,
+		.flags = DAXPIN_POOL_CREATE,
+	};
+	struct daxpin_op ops[2] = {
+		{ .type = DAXPIN_OP_KEEP },
+		{ .type = DAXPIN_OP_ROOT, .name = "theirs" },
+	};
+	struct daxpin_pool *pool;
+
+	(void)state;
+	remove_pool();
+	assert_int_equal(daxpin_pool_open(directory, &options, &pool), 0);
+	assert_int_equal(daxpin_reserve(pool, SECTOR, DAXPIN_RESERVE_ZERO,
+					&ops[0].extent), 0);
+	ops[1].extent = ops[0].extent;
+	assert_int_equal(daxpin_publish(pool, ops, 2, NULL, NULL), 0);
+	assert_int_equal(daxpin_pool_close(pool), 0);
+	assert_int_equal(try_open(0, 0, false), -EMEDIUMTYPE);
+	assert_non_null(strstr(errmsg, "the root \"theirs\" of another program"));
+}
+
 /* ------------------------------------------------------------------------- set-up */
 
 static int make_disk(void **state)
@@ -873,12 +907,10 @@ static int make_disk(void **state)
 
 static int remove_all(void **state)
 {
-	char command[4200];
-
 	(void)state;
 	unlink(disk);
-	snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-	return system(command);
+	remove_pool();
+	return 0;
 }
 
 int main(void)
@@ -899,6 +931,7 @@ int main(void)
 		cmocka_unit_test(a_dirty_block_in_bad_memory_is_an_error),
 		cmocka_unit_test(a_damaged_cache_is_used_only_if_that_is_asked_for),
 		cmocka_unit_test(writes_wait_for_a_disk_that_hangs_and_reads_pass_them),
+		cmocka_unit_test(a_pool_of_another_program_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, make_disk, remove_all);

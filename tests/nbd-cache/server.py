@@ -69,6 +69,7 @@ class Machine:
         self.socket = str(self.top / 'socket')
         self.disk = disk or str(self.top / 'disk')
         self.block = BLOCK	# None: as the server chooses
+        self.pool_size = POOL	# None: the pool exists
         self.server = None
         self.clients = []
 
@@ -92,7 +93,8 @@ class Machine:
             before = lambda: limit_files(limit)  # noqa: E731
         server = subprocess.Popen(
             ['nbdkit', '-f', '-U', self.socket, self.plugin,
-             'pool=' + self.pool, f'pool-size={POOL}',
+             'pool=' + self.pool,
+             *([f'pool-size={self.pool_size}'] if self.pool_size else []),
              *(['disk=' + self.disk] if disk else []),
              *([f'block={self.block}'] if self.block else []),
              # A whole device is searched for the remains of a pool.
