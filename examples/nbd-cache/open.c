@@ -84,12 +84,9 @@ static int check_header(const struct opening *o, const struct header *header)
 	if (header->version != VERSION)
 		return fail(o, -EPROTONOSUPPORT, "the cache in %s has version %u, this program knows %u",
 			    o->options->pool, header->version, VERSION);
-	if (disk && !strcmp(header->disk, NO_DISK))
-		return fail(o, -EMEDIUMTYPE, "the cache in %s was made for no disk, and the disk %s was given; leave it out, or give another pool",
-			    o->options->pool, disk);
-	if (!disk && strcmp(header->disk, NO_DISK))
-		return fail(o, -EMEDIUMTYPE, "the cache in %s was made for %.255s, and no disk was given; give that disk, or another pool",
-			    o->options->pool, header->disk);
+	if (!disk != !strcmp(header->disk, NO_DISK))
+		return fail(o, -EMEDIUMTYPE, "the cache in %s was made for %.255s, and %s was given; give what it was made for, or another pool",
+			    o->options->pool, header->disk, disk ? : NO_DISK);
 	if (o->size && header->size != o->size)
 		return fail(o, -EMEDIUMTYPE, "the cache in %s is of %" PRIu64 " bytes, and not of %" PRIu64 "; %s, or make a new cache in another pool",
 			    o->options->pool, header->size, o->size,
