@@ -15,7 +15,7 @@ import nbd
 
 # tests/unit/tap removes what is left there.
 SHM = os.environ.get('DAXPIN_TEST_SHM', '/dev/shm')
-BLOCK = 64 << 10
+BLOCK = int(os.environ.get('DAXPIN_TEST_BLOCK', 64 << 10))	# tests with kills: any
 SECTOR = 4096
 MIB = 1 << 20
 POOL = 32 * MIB			# the smallest: 480 blocks, less the index
