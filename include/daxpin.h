@@ -163,8 +163,9 @@ struct daxpin_pool_options {
 	 * The minimum size; for a smaller pool or device the call fails with
 	 * -ENOSPC. A new pool takes the whole device, or this much of a
 	 * directory's filesystem, rounded up to 2 MiB. 0: any size is accepted,
-	 * and a new pool in a directory takes all free space except for 1/64 of
-	 * the filesystem.
+	 * and a new pool in a directory on a disk takes all free space except
+	 * for 1/64 of it. A new pool in a directory needs a size if its filesystem
+	 * is tmpfs, whose free space is the machine's memory, or reports none.
 	 */
 	uint64_t pool_size;
 	uint64_t segment_size;		/* of a new pool: a power of two;
@@ -293,7 +294,8 @@ int daxpin_pool_create(const char *path,
  *		is unknown
  * -ECANCELED	progress returned non-zero
  * -EINVAL	an invalid flag, size or granularity; no path; a uuid for a new
- *		pool; DAXPIN_POOL_CREATE with DAXPIN_POOL_READONLY
+ *		pool; no pool_size for a new pool on tmpfs; DAXPIN_POOL_CREATE
+ *		with DAXPIN_POOL_READONLY
  * -EIO		the medium cannot be read or written; metadata lies, or would
  *		lie, on bad blocks
  * -EMEDIUMTYPE	there is no pool (with DAXPIN_POOL_CREATE: there is something

@@ -275,7 +275,8 @@ def open(path, *, create=False, readonly=False, degraded=False, adopt=False,
     """Open the pool at a path, a device-dax node or a directory.
 
     wait: seconds to wait for another owner and for the DMA of a dead one; None: without
-    limit. size: the least size; of a new pool in a directory the size. Further:
+    limit. size: the least size; of a new pool in a directory the size, which it needs
+    on tmpfs. Further:
     segment_size, max_size (for grow()), granularity ('auto', 'byte', 'cache line',
     'page'), uuid, mode, progress (called with pid, waited, done, total, in another
     thread), log (called with a sentence).

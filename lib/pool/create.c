@@ -131,6 +131,32 @@ static uint64_t create_size_of_files(const struct dp_source *source)
 	return size;
 }
 
+/*
+ * The free space of tmpfs is memory that the machine's programs share, and one that
+ * reports no size (ramfs, hugetlbfs) may have no limit but that memory.
+ */
+static int create_find_room(const struct dp_pool *pool,
+			    const struct dp_pool_request *request,
+			    uint64_t *ret_room)
+{
+	int ret;
+
+	if (pool->source.kind == DP_SOURCE_SHMEM)
+		return dp_fail(request->errmsg, -EINVAL,
+			       "%s is on tmpfs, whose free space is the memory of this machine: give a pool_size of 32 MiB or more",
+			       request->path);
+	ret = dp_os_free_space(dp_file_fd(&pool->first), ret_room);
+	if (ret)
+		return dp_fail(request->errmsg, ret,
+			       "the free space at %s is unknown (%s): give a pool_size",
+			       request->path, strerror(-ret));
+	if (*ret_room == UINT64_MAX)
+		return dp_fail(request->errmsg, -EINVAL,
+			       "the filesystem of %s does not report its free space: give a pool_size of 32 MiB or more",
+			       request->path);
+	return 0;
+}
+
 /* The free space of the filesystem, less a part that it needs for its metadata. */
 static int create_size_of_filesystem(const struct dp_pool *pool,
 				     const struct dp_pool_request *request,
@@ -139,13 +165,11 @@ static int create_size_of_filesystem(const struct dp_pool *pool,
 	uint64_t most = DP_SEGMENTS_MAX * (request->segment_size ?
 					   request->segment_size :
 					   DP_SEGMENT_SIZE_MAX);
-	uint64_t room;
-	int ret = dp_os_free_space(dp_file_fd(&pool->first), &room);
+	uint64_t room = 0;
+	int ret = create_find_room(pool, request, &room);
 
 	if (ret)
-		return dp_fail(request->errmsg, ret,
-			       "the free space at %s is unknown (%s): give a pool_size",
-			       request->path, strerror(-ret));
+		return ret;
 	room += create_size_of_files(&pool->source);
 	room = dp_min(room - room / FILESYSTEM_PART, most);
 	*ret_size = room - room % DP_CHUNK_SIZE;
@@ -156,7 +180,7 @@ static int create_size_of_filesystem(const struct dp_pool *pool,
 		       request->path, (unsigned long long)*ret_size);
 }
 
-/* pool_size 0 takes all free space; any other value is a minimum. */
+/* pool_size 0 takes a whole device or disk; any other value is a minimum. */
 static int create_choose_size(const struct dp_pool *pool,
 			      const struct dp_pool_request *request,
 			      uint64_t *ret_size)
@@ -186,13 +210,9 @@ static int create_fail_size(const struct dp_pool_request *request, uint64_t size
 		       (unsigned long long)request->segment_size, DP_SEGMENTS_MAX);
 }
 
-static int create_check_geometry(struct dp_pool *pool,
-				 struct dp_pool_request *request,
-				 uint64_t *ret_size)
+static int create_check_options(const struct dp_pool_request *request)
 {
 	static const uint8_t none[16];
-	uint64_t size = 0;
-	int ret;
 
 	if (memcmp(request->uuid, none, sizeof(none)))
 		return dp_fail(request->errmsg, -EINVAL,
@@ -202,7 +222,16 @@ static int create_check_geometry(struct dp_pool *pool,
 		return dp_fail(request->errmsg, -EINVAL,
 			       "segment_size %llu must be a power of two from 32 MiB to 1 GiB",
 			       (unsigned long long)request->segment_size);
-	ret = create_choose_size(pool, request, &size);
+	return 0;
+}
+
+static int create_choose_geometry(struct dp_pool *pool,
+				  struct dp_pool_request *request,
+				  uint64_t *ret_size)
+{
+	uint64_t size = 0;
+	int ret = create_choose_size(pool, request, &size);
+
 	if (ret)
 		return ret;
 	if (!request->segment_size)
@@ -379,12 +408,19 @@ int dp_pool_check_medium(const struct dp_pool *pool, uint32_t first,
 	return 0;
 }
 
-/* Check the request and what is there, and draw the numbers of the new pool. */
-static int create_begin(struct dp_pool *pool, struct dp_pool_request *request,
+/*
+ * Check the request and what is there. The size of a new pool is chosen from the free
+ * space only if there is no pool: an existing one keeps its size, and the caller of
+ * dp_pool_open_or_create() gets it even if nothing is free.
+ */
+static int create_check(struct dp_pool *pool, struct dp_pool_request *request,
 			uint64_t *ret_size, bool *ret_blank)
 {
-	int ret = create_check_geometry(pool, request, ret_size);
+	bool last = !request->pool_size && pool->source.kind != DP_SOURCE_DEVDAX;
+	int ret = create_check_options(request);
 
+	if (!ret && !last)
+		ret = create_choose_geometry(pool, request, ret_size);
 	if (!ret)
 		ret = dp_flushed_check(&pool->flushed, &pool->source,
 				       dp_file_fd(&pool->first),
@@ -392,6 +428,17 @@ static int create_begin(struct dp_pool *pool, struct dp_pool_request *request,
 				       request->need_flushed, request->errmsg);
 	if (!ret)
 		ret = create_check_first(pool, request, ret_blank);
+	if (!ret && last)
+		ret = create_choose_geometry(pool, request, ret_size);
+	return ret;
+}
+
+/* Check the request and what is there, and draw the numbers of the new pool. */
+static int create_begin(struct dp_pool *pool, struct dp_pool_request *request,
+			uint64_t *ret_size, bool *ret_blank)
+{
+	int ret = create_check(pool, request, ret_size, ret_blank);
+
 	if (!ret)
 		ret = dp_pool_resolve_granularity(pool, request->granularity,
 					  request->errmsg);

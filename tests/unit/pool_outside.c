@@ -1021,19 +1021,94 @@ static void open_with_a_size_refuses_a_smaller_pool(void **state)
 	open_pool(f);
 }
 
-static void open_with_create_and_no_size_uses_the_free_space(void **state)
+static void create_without_a_size_fails(struct fixture *f, int error, const char *words)
+{
+	uint32_t flags = f->options.flags;
+
+	f->options.pool_size = 0;
+	f->options.flags |= DAXPIN_POOL_CREATE;
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), error);
+	assert_says(f, words);
+	assert_int_equal(count_files(f->path), 0);
+	f->options.flags = flags;
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool), error);
+	assert_says(f, words);
+	assert_int_equal(count_files(f->path), 0);
+}
+
+/* The free space of tmpfs is the machine's memory. */
+static void a_new_pool_on_tmpfs_needs_a_size(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t size = f->options.pool_size;
+
+	/* So that a wrong create does not take the memory. */
+	free_space = 100 * MIB;
+	create_without_a_size_fails(f, -EINVAL, "give a pool_size of 32 MiB or more");
+	free_space = 0;
+	f->options.pool_size = size;
+	assert_int_equal(open_or_create(f), 0);
+	close_pool(f);
+	/* One that exists keeps its size. */
+	f->options.pool_size = 0;
+	assert_int_equal(open_or_create(f), 0);
+	assert_int_equal(pool_info(f).media_bytes, size);
+	close_pool(f);
+	f->options.flags = DAXPIN_POOL_OVERWRITE;
+	assert_int_equal(daxpin_pool_create(f->path, &f->options, &f->pool), -EINVAL);
+	assert_says(f, "give a pool_size");
+	f->options.flags = 0;
+	open_pool(f);
+	assert_int_equal(pool_info(f).media_bytes, size);
+}
+
+/* One whose type is unknown is used as one on a disk, if that is allowed. */
+static void be_another_filesystem(struct fixture *f, uint64_t magic)
+{
+	f->options.flags = DAXPIN_POOL_ANY_FILESYSTEM;
+	f->options.granularity = DAXPIN_GRANULARITY_AUTO;
+	other_filesystem = magic;
+}
+
+/* ramfs and hugetlbfs may report none, and have no limit but the machine's memory. */
+static void a_new_pool_needs_a_size_where_free_space_is_unknown(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit old, small = { 16 * MIB, 16 * MIB };
+
+	/* Less than a segment, so that a wrong create does not take the memory. */
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small.rlim_max = old.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	be_another_filesystem(f, RAMFS_MAGIC);
+	free_space = UINT64_MAX;
+	create_without_a_size_fails(f, -EINVAL, "does not report its free space");
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	f->options.pool_size = 64 * MIB;
+	create_pool(f);
+	other_filesystem = free_space = 0;
+	assert_int_equal(pool_info(f).media_bytes, 64 * MIB);
+}
+
+static void a_new_pool_without_a_size_takes_the_free_space_of_a_disk(void **state)
 {
 	struct fixture *f = *state;
 
-	f->options.pool_size = 0;
+	be_another_filesystem(f, ADFS_SUPER_MAGIC);
 	free_space = 32 * MIB;
-	assert_int_equal(open_or_create(f), -ENOSPC);
-	assert_says(f, "free some space");
-	assert_int_equal(count_files(f->path), 0);
+	create_without_a_size_fails(f, -ENOSPC, "free some space");
 	free_space = 100 * MIB;
-	assert_int_equal(open_or_create(f), 0);
-	free_space = 0;
+	f->options.flags |= DAXPIN_POOL_CREATE;
+	open_pool(f);
 	/* A 64th of the space is left to the filesystem, so 98.4 MiB remain. */
+	assert_int_equal(pool_info(f).media_bytes, 98 * MIB);
+	/* The next open needs no free space, though most of the file is a hole. */
+	close_pool(f);
+	for (uint64_t chunk = 8; chunk < 49; chunk++)
+		punch(f, 0, chunk * 2 * MIB);
+	free_space = 1;
+	open_pool(f);
+	other_filesystem = free_space = 0;
 	assert_int_equal(pool_info(f).media_bytes, 98 * MIB);
 }
 
@@ -1076,7 +1151,10 @@ int main(void)
 		TEST(open_with_create_refuses_a_foreign_file, empty_setup),
 		TEST(open_with_create_and_readonly_or_uuid_is_refused, empty_setup),
 		TEST(open_with_a_size_refuses_a_smaller_pool, empty_setup),
-		TEST(open_with_create_and_no_size_uses_the_free_space, empty_setup),
+		TEST(a_new_pool_without_a_size_takes_the_free_space_of_a_disk,
+		     empty_setup),
+		TEST(a_new_pool_on_tmpfs_needs_a_size, empty_setup),
+		TEST(a_new_pool_needs_a_size_where_free_space_is_unknown, empty_setup),
 		TEST(a_socket_is_refused, fixture_setup),
 		TEST(a_device_is_refused, fixture_setup),
 		TEST(a_file_of_another_filesystem_is_refused, fixture_setup),

@@ -78,7 +78,7 @@ static int run(int argc, char **argv)
 
 static const struct tool_option options[] = {
 	{ "size", "SIZE", OPTION_BYTES, offsetof(struct create_values, size),
-	  "bytes, or with K, M, G or T; default: all that is free" },
+	  "bytes, or with K, M, G or T; required on tmpfs" },
 	{ "segment-size", "SIZE", OPTION_BYTES,
 	  offsetof(struct create_values, segment_size),
 	  "a power of two from 32M to 1G" },
@@ -96,7 +96,8 @@ static const struct tool_option options[] = {
 const struct command create_command = {
 	.name = "create",
 	.summary = "create a pool",
-	.help = "Creates a pool in a directory, which may be new, or on a device-dax node.",
+	.help = "Creates a pool in a directory, which may be new, or on a device-dax node.\n"
+		"Without --size it takes the whole device, or the free space of a disk.",
 	.words = "PATH", .words_min = 1, .words_max = 1, .changes = 1,
 	.options = options,
 	.run = run,
