@@ -9,6 +9,7 @@
 #include <daxpin.h>
 #include "command.h"
 #include "json.h"
+#include "names.h"
 #include "show.h"
 #include "table.h"
 
@@ -313,8 +314,8 @@ static int restore(struct check *check)
 				     check->options.restore);
 
 	if (ret) {
-		show_name_options("check", check->options.path, check->errmsg,
-				  sizeof(check->errmsg));
+		names_replace("check", check->options.path, check->errmsg,
+			      sizeof(check->errmsg));
 		fprintf(stderr, "daxpin check: %s\n", check->errmsg);
 		return EXIT_UNKNOWN;
 	}
@@ -347,8 +348,8 @@ static int run(int argc, char **argv)
 	}
 	ret = look(&check);
 	if (ret)
-		show_name_options("check", check.options.path, check.errmsg,
-				  sizeof(check.errmsg));
+		names_replace("check", check.options.path, check.errmsg,
+			      sizeof(check.errmsg));
 	status = verdict(&check, ret);
 	if (check.options.json)
 		end_json(&check, ret, status);

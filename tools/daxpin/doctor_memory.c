@@ -252,7 +252,7 @@ static void report_limit(struct doctor *doctor, struct answer answer,
 
 	answer.verdict = limit >= need ? VERDICT_YES : VERDICT_NO;
 	if (answer.verdict == VERDICT_NO)
-		answer.remedy = "raise RLIMIT_MEMLOCK (ulimit -l; systemd: LimitMEMLOCK=), or give CAP_IPC_LOCK; without that, attach rings with DAXPIN_URING_PLAIN";
+		answer.remedy = "raise RLIMIT_MEMLOCK (ulimit -l; systemd: LimitMEMLOCK=), or give CAP_IPC_LOCK; without that, a program must attach rings with DAXPIN_URING_PLAIN";
 	doctor_report(doctor, answer,
 		      "the limit is %" PRIu64 " KiB, for a process's fixed buffers and memory regions; %s %" PRIu64 " KiB",
 		      limit >> 10,

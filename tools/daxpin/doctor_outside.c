@@ -138,7 +138,7 @@ static void report_shutdowns(struct doctor *doctor)
 			      "power failed while the pool was open, before all that was durable had reached the NVDIMMs");
 	} else {
 		answer.verdict = VERDICT_UNKNOWN;
-		answer.remedy = "open with DAXPIN_POOL_NEED_FLUSHED if a pool that may lack durable data must not be opened";
+		answer.remedy = "a program that must not open a pool which may lack durable data opens it with DAXPIN_POOL_NEED_FLUSHED";
 		doctor_report(doctor, answer, place->opened ?
 			      "sysfs shows no count for the pool's NVDIMMs (/sys/bus/nd/devices/nmem*/nfit/dirty_shutdown), or showed none when the pool was opened" :
 			      "an open records their count in the pool, and no pool could be opened here");

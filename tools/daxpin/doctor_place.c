@@ -17,6 +17,7 @@
 #include <unistd.h>
 #include <daxpin-status.h>
 #include "doctor.h"
+#include "names.h"
 #include "show.h"
 
 #ifndef XFS_SUPER_MAGIC
@@ -41,8 +42,11 @@ static void try_pool(struct place *place)
 
 	place->pool_error = daxpin_pool_open(place->path, &options, &pool);
 	place->in_use = place->pool_error == -EBUSY;
-	if (place->pool_error)
+	if (place->pool_error) {
+		names_replace("doctor", place->path, place->pool_errmsg,
+			      sizeof(place->pool_errmsg));
 		return;
+	}
 	place->info.size = sizeof(place->info);
 	place->opened = !daxpin_pool_info(pool, &place->info);
 	daxpin_pool_close(pool);
@@ -328,6 +332,7 @@ static void report_status(struct doctor *doctor)
 		daxpin_status_close(status);
 		return;
 	}
+	names_replace("doctor", place->path, errmsg, sizeof(errmsg));
 	doctor_report(doctor, (struct answer) {
 		.subject = SUBJECT_STATUS,
 		.verdict = ret == -EBUSY || ret == -EACCES ? VERDICT_UNKNOWN :

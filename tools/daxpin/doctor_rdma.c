@@ -159,7 +159,7 @@ static void report_odp(struct doctor *doctor, struct bench *bench)
 	}
 	if (answer.verdict != VERDICT_YES)
 		answer.remedy = answer.needed ?
-			"attach with DAXPIN_RDMA_BOUNCE, so that grants use a copy of the extent, or use a device-dax pool for RDMA" :
+			"a program can attach with DAXPIN_RDMA_BOUNCE, so that grants use a copy of the extent, or use a device-dax pool for RDMA" :
 			"nothing needs to be done: daxpin uses pinned regions on this memory";
 	doctor_report(doctor, answer, "%s", finding->what);
 }

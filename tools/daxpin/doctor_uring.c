@@ -253,7 +253,7 @@ static void report_barrier(struct doctor *doctor, struct io_uring *ring)
 		return;
 	}
 	answer.verdict = VERDICT_NO;
-	answer.remedy = "use Linux 6.9 or later; before, an open after a crash needs DAXPIN_NO_DEADLINE and no progress function, and its wait has no limit";
+	answer.remedy = "use Linux 6.9 or later; before, a program that opens the pool after a crash needs DAXPIN_NO_DEADLINE and no progress function, and its wait has no limit";
 	doctor_report(doctor, answer, "ftruncate by the ring was refused: %s",
 		      strerror(-ret));
 }

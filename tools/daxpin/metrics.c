@@ -8,6 +8,7 @@
 #include "command.h"
 #include "json.h"
 #include "listen.h"
+#include "names.h"
 #include "show.h"
 #include "table.h"
 
@@ -162,8 +163,10 @@ static int metrics_read(struct metrics_pool *pool)
 		.info = { .size = sizeof(pool->info) },
 		.about = { .size = sizeof(pool->about) },
 	};
-	if (is_news)
+	if (is_news) {
+		names_replace("metrics", pool->path, errmsg, sizeof(errmsg));
 		fprintf(stderr, "daxpin metrics: %s\n", errmsg);
+	}
 	if (ret)
 		return ret;
 	daxpin_status_pool(status, &pool->info);

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "command.h"
+#include "names.h"
 #include "show.h"
 
 #define SHOW_COLUMNS	80		/* of a terminal that does not know */
@@ -35,80 +36,11 @@ void show_end_line(void)
 	show_line_open = 0;
 }
 
-/* The library's sentences name its options. The commands name theirs instead, or what
- * the user can do. */
-static const struct {
-	const char *words, *option, *commands;
-} show_names[] = {
-	{ "the overwrite flag", "--overwrite", "create" },
-	{ "pool_size", "--size", "create" },
-	{ "segment_size", "--segment-size", "create" },
-	{ "mode 0", "--mode 0", "create" },
-	{ "a later deadline", "--wait SECONDS", "create remove grow shrink check" },
-	{ ", or wait with a later deadline", ", and run this again",
-	  "info list map holds adopt" },
-	{ "wait with a later deadline", "run this again later",
-	  "info list map holds adopt" },
-	{ "open the copy with DAXPIN_POOL_ADOPT (daxpin adopt)", "use `daxpin adopt`",
-	  "create remove grow shrink check info list map holds" },
-};
-
-/* Is the text at `at`, of that length, a part of a path? */
-static int show_is_in_path(const char *errmsg, const char *path, const char *at,
-			   size_t length)
-{
-	const char *found = *path ? strstr(errmsg, path) : NULL, *word = at;
-
-	for (; found && found <= at; found = strstr(found + 1, path))
-		if (found + strlen(path) >= at + length)
-			return 1;
-	/* A directory above it, for example. */
-	while (word > errmsg && word[-1] != ' ')
-		word--;
-	return !!memchr(word, '/', (size_t)(at - word) + strcspn(at, " "));
-}
-
-static void show_append(char *errmsg, size_t size, const char *text, size_t length)
-{
-	size_t used = strlen(errmsg);
-
-	snprintf(errmsg + used, size - used, "%.*s", (int)length, text);
-}
-
-static void show_replace(char *errmsg, size_t size, const char *path, const char *words,
-			 const char *option)
-{
-	char before[SHOW_ERRMSG];
-	const char *from = before, *at;
-	size_t length = strlen(words);
-
-	snprintf(before, sizeof(before), "%s", errmsg);
-	errmsg[0] = '\0';
-	for (; (at = strstr(from, words)); from = at + length) {
-		show_append(errmsg, size, from, (size_t)(at - from));
-		if (show_is_in_path(before, path, at, length))
-			show_append(errmsg, size, words, length);
-		else
-			show_append(errmsg, size, option, strlen(option));
-	}
-	show_append(errmsg, size, from, strlen(from));
-}
-
-void show_name_options(const char *command, const char *path, char *errmsg,
-		       size_t size)
-{
-	for (size_t i = 0; i < sizeof(show_names) / sizeof(show_names[0]); i++)
-		if (strstr(show_names[i].commands, command))
-			show_replace(errmsg, size, path, show_names[i].words,
-				     show_names[i].option);
-}
-
 int show_fail(struct show *show, int json)
 {
 	struct json out = { .out = stdout };
 
-	show_name_options(show->command, show->path, show->errmsg,
-			  sizeof(show->errmsg));
+	names_replace(show->command, show->path, show->errmsg, sizeof(show->errmsg));
 	show_end_line();
 	if (!json) {
 		fprintf(stderr, "daxpin %s: %s\n", show->command, show->errmsg);
@@ -192,11 +124,14 @@ int show_open_pool(struct show *show, const char *command, const char *path, int
  * if a process has the pool open. */
 static void show_add_page(struct show *show, int page_error, const char *errmsg)
 {
+	size_t length;
+
 	if ((show->error != -EBUSY && page_error == -ENODATA) ||
 	    !strcmp(show->errmsg, errmsg))
 		return;
-	show_append(show->errmsg, sizeof(show->errmsg), "; ", 2);
-	show_append(show->errmsg, sizeof(show->errmsg), errmsg, 500);
+	length = strlen(show->errmsg);
+	snprintf(show->errmsg + length, sizeof(show->errmsg) - length, "; %.500s",
+		 errmsg);
 }
 
 int show_open(struct show *show, const char *command, const char *path, int json)

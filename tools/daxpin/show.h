@@ -38,10 +38,6 @@ int show_progress(const struct daxpin_wait *wait, void *arg);
 void show_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void show_end_line(void);
 void show_close(struct show *show);
-/* In a sentence of the library, name the options of the command instead of its own,
- * except in paths. */
-void show_name_options(const char *command, const char *path, char *errmsg,
-		       size_t size);
 /* Report an error in the same form. Returns -1. */
 int show_fail(struct show *show, int json);
 
