@@ -18,6 +18,7 @@ static const struct {
 	{ "the overwrite flag", "`daxpin create --overwrite`", NULL },
 	{ "pool_size", "--size", "create" },
 	{ "segment_size", "--segment-size", "create" },
+	{ "a larger segment_size", "a larger --segment-size", NULL },
 	{ "up to segment_size, ", "up to ", NULL },
 	{ "mode 0", "--mode 0", "create" },
 	{ "a later deadline", "--wait SECONDS", "create remove grow shrink check" },
