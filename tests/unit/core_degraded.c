@@ -465,6 +465,57 @@ static void a_degraded_open_keeps_the_root_of_a_damaged_extent(void **state)
 	close_pool(f);
 }
 
+/* The pool address of object i of the slab of class 3 at a block of segment 1. */
+static uint64_t object_at(uint32_t block, uint32_t i)
+{
+	return addr_of(1, block) + dp_slab_shape(3).first + i * 64;
+}
+
+static void keep_1000_objects_outside(struct fixture *f, uint64_t begin, uint64_t end)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_KEEP };
+
+	for (uint32_t i = 0; i < 1000; i++) {
+		uint64_t *addr = &op.extent.addr;
+
+		assert_int_equal(daxpin_object_reserve(f->pool, 64, 0, addr), 0);
+		assert_false(*addr >= begin && *addr < end);
+		assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	}
+}
+
+/* Objects 0 and 2 of the first slab are live, and 0 of the second one. */
+static void a_damaged_slab_costs_only_its_objects(void **state)
+{
+	struct fixture *f = *state;
+	struct daxpin_extent named;
+	uint64_t size;
+
+	put_slab(f, 1, 600, 3);
+	put_bits(f, 1, 600, 0, 5);
+	put_slab(f, 1, 700, 3);
+	put_bits(f, 1, 700, 0, 1);
+	put_object_root(f, 0, "name", object_at(600, 2) - addr_of(1, 0));
+	corrupt(f, 1, slab_word_at(600, 0));
+	assert_open_fails(f, -EUCLEAN, "slab at block 600, objects 0 to 46 of 64 bytes");
+	open_degraded(f, 0);
+	assert_int_equal(pool_info(f).quarantined_bytes, DP_SLAB_SIZE);
+	assert_int_equal(daxpin_object_size(f->pool, object_at(600, 0), &size),
+			 -EINVAL);
+	assert_int_equal(daxpin_object_size(f->pool, object_at(700, 0), &size), 0);
+	assert_int_equal(daxpin_root(f->pool, "name", &named), -ESTALE);
+	keep_1000_objects_outside(f, addr_of(1, 600), addr_of(1, 616));
+	dp_invariants(f->pool);
+	close_pool(f);
+	/* As a repair does, but with the objects that were live. */
+	put_bits(f, 1, 600, 0, 5);
+	open_pool(f);
+	assert_int_equal(daxpin_object_size(f->pool, object_at(600, 0), &size), 0);
+	assert_int_equal(daxpin_root(f->pool, "name", &named), 0);
+	assert_int_equal(named.addr, object_at(600, 2));
+	close_pool(f);
+}
+
 /* The block is behind the last segment. */
 static void a_root_that_names_a_block_behind_the_pool_is_stale(void **state)
 {
@@ -509,6 +560,7 @@ int main(void)
 		TEST(a_stale_root_names_nothing_that_a_degraded_open_keeps),
 		TEST(a_stale_root_names_no_object_that_a_degraded_open_keeps),
 		TEST(a_degraded_open_keeps_the_root_of_a_damaged_extent),
+		TEST(a_damaged_slab_costs_only_its_objects),
 		TEST(a_root_that_names_a_block_behind_the_pool_is_stale),
 	};
 
