@@ -8,6 +8,10 @@
  * always 1, so that no word is 0 (D6); bits 48-63 are a check over the others, the
  * word's pool address and the uuid. The objects begin at the next cache line. Bits of
  * objects that the slab does not have are 0.
+ *
+ * The check has no generation, so a word that an earlier slab has left at the same
+ * place passes it too. Therefore all words are written anew, and durable, before the
+ * descriptor word becomes SLAB (D22).
  */
 #ifndef DP_SLAB_H
 #define DP_SLAB_H
