@@ -419,7 +419,8 @@ static void mappings_after_many_others_are_found(void **state)
 	assert_true(has(&whole, DAXPIN_LEFTOVER_MAPPING));
 	assert_null(strstr(whole.unknown, "read in part"));
 	assert_false(has(&part, DAXPIN_LEFTOVER_MAPPING));
-	assert_non_null(strstr(part.unknown, "of 1 process(es) were read in part"));
+	/* Of how many: another run of this test has such processes too. */
+	assert_non_null(strstr(part.unknown, "process(es) were read in part"));
 }
 
 /* The child has the owner's socket, in whose queue are the pool's files. */
