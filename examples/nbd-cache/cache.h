@@ -119,7 +119,8 @@ bool cache_is_zero(struct cache *cache, uint64_t offset);
  * and that is 0. The limit is not recorded.
  *
  * -EINVAL	percent is not from 1 to 100
- * -ENOSPC	the filesystem has too little space for a higher limit
+ * -ENOSPC	the filesystem has too little space for a higher limit, which holds:
+ *		blocks are evicted instead, and the call can be repeated
  * -ETIMEDOUT	something is not given back yet after wait_ms: the disk does not accept
  *		dirty blocks, requests are in flight, or there is no disk; the limit
  *		holds, and the call can be repeated
