@@ -20,7 +20,6 @@
  *  - After each round and control, when all is closed, the memory is zeroed. Bytes
  *    that are stored then show that nothing ends access, and the memory is not used
  *    again.
- *  - What stores the bytes is found out first, by the rule of enum daxpin_ofi_writer.
  *  - The close of the region is relied on only if, in all rounds, the writer's
  *    request failed after it, and a second write with the same key failed too, and if
  *    parts of two writes had arrived. After a wrong verdict REGION or ENDPOINT bytes
@@ -29,8 +28,6 @@
  *  - Of a device with a name only the close of a region is tried: deregistering is a
  *    barrier there, unless a cache prevents it, and verbs;ofi_rxm of libfabric 1.17
  *    can crash in the close of an endpoint to which a peer is writing.
- *  - How long bytes may still arrive is counted in steps of progress as well as in
- *    time: a thread that does not run makes none, and its clock goes on.
  */
 #include "ofi/trial.h"
 
@@ -43,11 +40,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "grant/retry.h"
 #include "ofi/endpoint.h"
 #include "ofi/provider.h"
 #include "ofi/verdict.h"
+#include "ofi/wait.h"
 
 #define ROUNDS_MAX	8
 /* If the provider has threads, they may have copied all before this one runs again. */
@@ -56,16 +53,15 @@
 /* Rounds in which a part had arrived, to rely on the close. */
 #define PARTIAL_REGION	2
 #define PARTIAL_ENDPOINT	1
-#define BEGIN_MS	2000		/* until the first byte arrives */
-/* Without a byte or a connection for so long the control has failed. On a machine with
- * a load of 30 on 2 CPUs 5 seconds were not enough. */
+#define BEGIN_MS	2000		/* until the first byte or a result arrives */
+/* Without a byte for so long the control has failed, and without a connection any
+ * write. On a machine with a load of 30 on 2 CPUs 5 seconds were not enough. */
 #define CONTROL_MS	20000
 #define STEP_MS		5		/* of progress, between two counts */
 #define QUIET_MS	100		/* without a byte: no more are expected */
 #define SETTLE_MS	20		/* the same after the completion */
 /* Linux lets a connection of TCP buffer 36 MiB unless it is configured otherwise. */
 #define ATOMIC_BYTES	(64u << 20)
-#define STEPS_MIN	1000		/* of progress, in each of these times */
 #define FIRST		0x5a
 #define SECOND		0xa5
 #define SHM_PREFIX	"fi_shm://"
@@ -98,6 +94,7 @@ struct trial_round {
 	bool in_progress;	/* at the close not all had arrived */
 	bool was_refused;	/* the writer's requests failed after the close */
 	bool was_closed;	/* the close succeeded */
+	bool was_stuck;		/* a write could not be posted: it was not connected */
 	uint64_t before;	/* bytes that had arrived at the close */
 	uint64_t late;		/* bytes that arrived after the close */
 };
@@ -133,22 +130,6 @@ static struct trial *trial_create(const struct fi_info *info, void *memory,
 		return t;
 	trial_free(t);
 	return NULL;
-}
-
-/* A time, and a number of steps, until both are over. */
-struct trial_wait {
-	uint64_t end;
-	unsigned int steps;
-};
-
-static struct trial_wait trial_wait_for(uint64_t ms)
-{
-	return (struct trial_wait){ daxpin_deadline_ms(ms), 0 };
-}
-
-static bool trial_waits(struct trial_wait *wait)
-{
-	return wait->steps++ < STEPS_MIN || daxpin_deadline_ms(0) < wait->end;
 }
 
 /* How many bytes of the memory have this value, counted by words where possible. */
@@ -280,20 +261,21 @@ static int trial_close(struct trial *t, bool *ret_kept)
 /* All is closed: nothing may be stored to the memory any more. */
 static void trial_count_unended(struct trial *t)
 {
-	struct trial_wait wait = trial_wait_for(SETTLE_MS);
+	struct dp_wait wait = dp_wait_for(SETTLE_MS);
 
 	memset(t->memory, 0, t->length);
-	while (trial_waits(&wait))
+	while (dp_waits(&wait))
 		;
 	t->unended += trial_count(t, FIRST) + trial_count(t, SECOND);
 }
 
 /* ----------------------------------------------------------------- one write */
 
-static int trial_post(struct trial *t, unsigned char value, uint64_t limit_ms)
+/* -FI_EAGAIN: it could not be connected. */
+static int trial_post(struct trial *t, unsigned char value)
 {
 	void *context = value == FIRST ? &t->first_context : &t->second_context;
-	struct trial_wait wait = trial_wait_for(limit_ms);
+	struct dp_wait wait = dp_wait_for(CONTROL_MS);
 	uint64_t addr = t->info->domain_attr->mr_mode & FI_MR_VIRT_ADDR ?
 				(uintptr_t)t->memory : 0;
 	ssize_t ret;
@@ -305,17 +287,19 @@ static int trial_post(struct trial *t, unsigned char value, uint64_t limit_ms)
 			       context);
 		if (ret == -FI_EAGAIN)
 			trial_step(t, NULL);
-	} while (ret == -FI_EAGAIN && trial_waits(&wait));
+	} while (ret == -FI_EAGAIN && dp_waits(&wait));
 	return (int)ret;
 }
 
-static void trial_await_first_byte(struct trial *t,
-				   struct dp_endpoint_result *result,
-				   unsigned char value)
+/* Make progress until the write has a result or, unless value is 0, its first byte has
+ * arrived. */
+static void trial_await_result(struct trial *t, struct dp_endpoint_result *result,
+			       unsigned char value)
 {
-	struct trial_wait wait = trial_wait_for(BEGIN_MS);
+	struct dp_wait wait = dp_wait_for(BEGIN_MS);
 
-	while (!trial_has_begun(t, value) && !result->is_over && trial_waits(&wait))
+	while (!(value && trial_has_begun(t, value)) && !result->is_over &&
+	       dp_waits(&wait))
 		trial_step(t, result);
 }
 
@@ -324,17 +308,27 @@ static void trial_await_end(struct trial *t, struct dp_endpoint_result *result,
 			    unsigned char value)
 {
 	uint64_t count, before = trial_count(t, value);
-	struct trial_wait wait;
+	struct dp_wait wait;
 
 	for (;;) {
-		wait = trial_wait_for(result->is_over ? SETTLE_MS : QUIET_MS);
-		while (trial_waits(&wait))
+		wait = dp_wait_for(result->is_over ? SETTLE_MS : QUIET_MS);
+		while (dp_waits(&wait))
 			trial_step(t, result);
 		count = trial_count(t, value);
 		if (count == before)
 			return;
 		before = count;
 	}
+}
+
+/* The same after a close. A device can be slow to refuse a write; of other providers the
+ * close of the endpoint is tried as well, whether they refuse it or not. */
+static void trial_await_refusal(struct trial *t, struct dp_endpoint_result *result,
+				unsigned char value)
+{
+	if (dp_provider_rdma_device(t->info))
+		trial_await_result(t, result, 0);
+	trial_await_end(t, result, value);
 }
 
 static bool trial_is_manual(const struct trial *t)
@@ -346,9 +340,9 @@ static bool trial_is_manual(const struct trial *t)
  * call? */
 static bool trial_begins_atomically(struct trial *t, unsigned char value)
 {
-	const uint64_t end = daxpin_deadline_ms(CONTROL_MS);
+	const struct dp_wait wait = dp_wait_for(CONTROL_MS);
 
-	while (daxpin_deadline_ms(0) < end) {
+	while (dp_wait_has_time(&wait)) {
 		if (trial_has_begun(t, value))
 			return false;
 		dp_endpoint_progress(&t->target, NULL);
@@ -363,11 +357,11 @@ static bool trial_begins_atomically(struct trial *t, unsigned char value)
 /* Make progress until all has arrived, or nothing for a long time. */
 static uint64_t trial_await_all(struct trial *t, unsigned char value)
 {
-	uint64_t end = daxpin_deadline_ms(CONTROL_MS), step_end;
+	struct dp_wait wait = dp_wait_for(CONTROL_MS);
 	struct dp_endpoint_result result = { 0 };
-	uint64_t count = 0, before;
+	uint64_t count = 0, before, step_end;
 
-	while (count < t->length && daxpin_deadline_ms(0) < end) {
+	while (count < t->length && dp_wait_has_time(&wait)) {
 		before = count;
 		step_end = daxpin_deadline_ms(STEP_MS);
 		do
@@ -375,7 +369,7 @@ static uint64_t trial_await_all(struct trial *t, unsigned char value)
 		while (daxpin_deadline_ms(0) < step_end);
 		count = trial_count(t, value);
 		if (count > before)
-			end = daxpin_deadline_ms(CONTROL_MS);
+			wait = dp_wait_for(CONTROL_MS);
 	}
 	return count;
 }
@@ -401,11 +395,12 @@ static void trial_count_late(const struct trial *t, struct trial_round *round)
 static void trial_use_old_key(struct trial *t, struct trial_round *round)
 {
 	struct dp_endpoint_result result = { 0 };
-	int ret = trial_post(t, SECOND, BEGIN_MS);
+	int ret = trial_post(t, SECOND);
 
 	if (!ret)
-		trial_await_end(t, &result, SECOND);
+		trial_await_refusal(t, &result, SECOND);
 	trial_count_late(t, round);
+	round->was_stuck = ret == -FI_EAGAIN;
 	if (!ret && !trial_failed(&result))
 		round->was_refused = false;
 }
@@ -417,11 +412,12 @@ static int trial_write(struct trial *t, bool wait, bool endpoint,
 	int ret;
 
 	memset(t->memory, 0, t->length);
-	ret = trial_post(t, FIRST, BEGIN_MS);
+	ret = trial_post(t, FIRST);
+	round->was_stuck = ret == -FI_EAGAIN;
 	if (ret)
-		return ret;
+		return round->was_stuck ? 0 : ret;
 	if (wait)
-		trial_await_first_byte(t, &result, FIRST);
+		trial_await_result(t, &result, FIRST);
 	ret = trial_close_region(&t->region);
 	if (!ret && endpoint)
 		ret = trial_close_endpoint(&t->target);
@@ -432,7 +428,7 @@ static int trial_write(struct trial *t, bool wait, bool endpoint,
 	/* A completion may only say that all was sent. */
 	round->in_progress = round->before < t->length && !trial_failed(&result);
 	round->was_partial = round->in_progress && round->before > 0;
-	trial_await_end(t, &result, FIRST);
+	trial_await_refusal(t, &result, FIRST);
 	trial_count_late(t, round);
 	round->was_refused = trial_failed(&result);
 	if (!endpoint && !round->late)
@@ -446,7 +442,7 @@ static int trial_write_whole(struct trial *t, uint64_t *ret_arrived)
 
 	memset(t->memory, 0, t->length);
 	*ret_arrived = 0;
-	ret = trial_post(t, FIRST, CONTROL_MS);
+	ret = trial_post(t, FIRST);
 	if (!ret) {
 		t->is_atomic = trial_begins_atomically(t, FIRST);
 		*ret_arrived = trial_await_all(t, FIRST);
@@ -490,6 +486,7 @@ struct trial_sum {
 	uint64_t missing;	/* bytes of the control: the rounds were not made */
 	unsigned int rounds, in_progress, partial, refused;
 	uint64_t late;
+	bool key_is_untried;	/* a write with an old key could not be posted */
 };
 
 static bool trial_has_enough(const struct trial_sum *sum, bool endpoint)
@@ -508,9 +505,8 @@ static int trial_repeat(struct trial *t, struct fid_fabric *fabric,
 	int ret = trial_control(t, fabric, &arrived, ret_kept);
 
 	sum->missing = t->length - arrived;
-	if (ret || sum->missing)
-		return ret;
-	for (; sum->rounds < most; sum->rounds++) {
+	for (; !ret && !sum->missing && !sum->key_is_untried && sum->rounds < most;
+	     sum->rounds++) {
 		if (sum->late || t->unended || trial_has_enough(sum, endpoint))
 			return 0;
 		round = (struct trial_round){ 0 };
@@ -522,14 +518,16 @@ static int trial_repeat(struct trial *t, struct fid_fabric *fabric,
 		sum->partial += round.was_partial;
 		sum->refused += round.was_refused;
 		sum->late += round.late;
+		sum->key_is_untried = round.was_stuck && round.was_closed;
+		sum->missing = round.was_stuck && !round.was_closed ? t->length : 0;
 	}
-	return 0;
+	return ret;
 }
 
 static bool trial_trusts_region(const struct trial_sum *sum)
 {
-	return !sum->missing && !sum->late && sum->partial >= PARTIAL_REGION &&
-	       sum->refused == sum->rounds;
+	return !sum->missing && !sum->late && !sum->key_is_untried &&
+	       sum->partial >= PARTIAL_REGION && sum->refused == sum->rounds;
 }
 
 /* Does one call of the target store also a long write? With memory of its own. */

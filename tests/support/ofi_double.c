@@ -37,6 +37,10 @@ static unsigned int kept_count, regions;
 /* Each region that was opened, and the domain in which it was opened last. */
 static struct fid *region[KEPT_MAX], *region_domain[KEPT_MAX];
 static bool has_stopped;
+static bool is_closed;		/* the region that a peer can write to */
+static bool has_failed;		/* the writer's queue has an error entry */
+static bool was_turned_away;	/* the last fi_write() */
+static struct fid_cq *writer_cq;	/* the one that was opened last */
 static unsigned int domains, delayed;	/* opened; reads that make no progress */
 static unsigned int open_domains;
 /* The region that a peer can write to, its memory, and what `at_once` stores there. */
@@ -94,8 +98,10 @@ static int double_close(struct fid *fid)
 		kept[kept_count++] = fid;
 		return 0;
 	}
-	if (fid == target)
+	if (fid == target) {
 		target = NULL;
+		is_closed = has_failed = true;
+	}
 	if (fid->fclass == FI_CLASS_MR) {
 		regions--;
 		delayed = ofi_double.delay;
@@ -164,27 +170,45 @@ static void store_at_once(void)
 	posted = NULL;
 }
 
-bool ofi_double_is_idle(void)
+static ssize_t double_readerr(struct fid_cq *cq, struct fi_cq_err_entry *error,
+			      uint64_t flags)
+{
+	if (!is_closed || !ofi_double.ends_access)
+		return real_cq_ops->readerr(cq, error, flags);
+	has_failed = false;
+	error->err = FI_EIO;
+	return 1;
+}
+
+/* Is the bit of these two domains set? */
+static bool is_of(uint64_t bits)
+{
+	const unsigned int number = (domains - 1) / 2;
+
+	return number < 64 && bits >> number & 1;
+}
+
+static bool is_idle(void)
 {
 	return ofi_double.makes_no_progress || has_stopped || delayed;
 }
 
+bool ofi_double_is_idle(void)
+{
+	return is_idle() || was_turned_away;
+}
+
 static ssize_t double_read(struct fid_cq *cq, void *buf, size_t count)
 {
-	if (ofi_double_is_idle()) {
+	if (is_idle()) {
 		delayed -= delayed > 0;
 		return -FI_EAGAIN;
 	}
+	if (is_closed && ofi_double.ends_access)
+		return cq == writer_cq && has_failed ? -FI_EAVAIL : -FI_EAGAIN;
 	drive_kept();
 	store_at_once();
 	return real_cq_ops->read(cq, buf, count);
-}
-
-static bool is_lively(void)
-{
-	const unsigned int number = (domains - 1) / 2;
-
-	return number < 64 && ofi_double.lively >> number & 1;
 }
 
 /* A file of a driver that any user may open, and that is neither memory nor a
@@ -211,6 +235,14 @@ static ssize_t double_write(struct fid_ep *ep, const void *buf, size_t length,
 {
 	ssize_t ret;
 
+	was_turned_away = is_of(ofi_double.unconnected) ||
+			  (is_closed && ofi_double.disconnects);
+	if (was_turned_away)
+		return -FI_EAGAIN;
+	if (is_closed && ofi_double.ends_access) {
+		has_failed = true;
+		return 0;
+	}
 	if (length <= ofi_double.at_once) {
 		posted = buf;
 		posted_length = length;
@@ -218,7 +250,7 @@ static ssize_t double_write(struct fid_ep *ep, const void *buf, size_t length,
 	}
 	ret = real_rma_ops->write(ep, buf, length, desc, to, addr, key, context);
 	if (!ret)
-		has_stopped = ofi_double.stops_at_a_post && !is_lively();
+		has_stopped = ofi_double.stops_at_a_post && !is_of(ofi_double.lively);
 	if (!ret && ofi_double.opens_a_device && device < 0)
 		device = open_a_device();
 	return ret;
@@ -238,8 +270,10 @@ static int double_cq_open(struct fid_domain *domain, struct fi_cq_attr *attr,
 		real_cq_ops = (*cq)->ops;
 		cq_ops = *(*cq)->ops;
 		cq_ops.read = double_read;
+		cq_ops.readerr = double_readerr;
 	}
 	(*cq)->ops = &cq_ops;
+	writer_cq = *cq;
 	return 0;
 }
 
@@ -310,8 +344,8 @@ static int double_domain(struct fid_fabric *of, struct fi_info *info,
 	(void)info;
 	if (ret)
 		return ret;
-	has_stopped = false;
-	delayed = 0;
+	has_stopped = is_closed = was_turned_away = false;
+	delayed = ofi_double.start;
 	domains++;
 	open_domains++;
 	posted = NULL;
@@ -351,7 +385,7 @@ int ofi_double_close(void)
 	int ret = 0, one;
 
 	ofi_double = (struct ofi_double){ 0 };
-	has_stopped = false;
+	has_stopped = is_closed = was_turned_away = false;
 	delayed = 0;
 	if (device >= 0)
 		close(device);

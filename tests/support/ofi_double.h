@@ -14,6 +14,13 @@ struct ofi_double {
 	bool makes_no_progress;
 	bool stops_at_a_post;		/* no progress after fi_write() was accepted, */
 	uint64_t lively;		/* ... but in the nth two domains for bit n */
+	uint64_t unconnected;		/* fi_write() returns -FI_EAGAIN in the nth two
+					   domains for bit n, */
+	bool disconnects;		/* ... and after the close of a region */
+	bool ends_access;		/* after the close of a region no byte arrives,
+					   and writes fail */
+	unsigned int start;		/* reads without progress after each open of a
+					   domain */
 	unsigned int delay;		/* reads without progress after each close of a
 					   region */
 	bool goes_on;			/* what it keeps makes progress when the clock
@@ -40,7 +47,7 @@ extern struct ofi_double ofi_double;
 
 /* The test calls it when the clock is read. */
 void ofi_double_on_clock(void);
-/* Does it make no progress now? */
+/* Does it make no progress now, or accept no write? */
 bool ofi_double_is_idle(void);
 /* Is there a file that opens_a_device can open? */
 bool ofi_double_has_device(void);

@@ -199,6 +199,70 @@ static void late_bytes_are_awaited_for_a_number_of_steps(void **state)
 	assert_true(report.region_late > 0);
 }
 
+static char nic_name[] = "nic0";
+
+/* The same of the controls: on a busy machine the thread may run for some milliseconds
+ * in the 20 s. */
+static void a_control_is_awaited_for_cpu_time(void **state)
+{
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.start = 20000;
+	skip_ms = 3600000;
+	probe(&report);
+	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_ENDPOINT);
+}
+
+/* The controls were connected, and the next write is not. */
+static void a_round_that_is_not_connected_has_no_verdict(void **state)
+{
+	struct fixture *f = *state;
+
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.unconnected = 1 << 2;
+	skip_ms = 20;
+	check_trial_refuses(f, -EOPNOTSUPP, "did not arrive");
+}
+
+/* After the close of a region nothing arrives, and a second write with its key fails,
+ * too. Or it is not connected, so whether that key works is unknown. */
+static void a_key_that_could_not_be_tried_was_not_refused(void **state)
+{
+	struct daxpin_ofi_report report = { .size = sizeof(report) };
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.ends_access = true;
+	probe(&report);
+	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_REGION);
+	ofi_double.disconnects = true;
+	skip_ms = 20;
+	probe(&report);
+	assert_int_not_equal(report.ends, DAXPIN_OFI_ENDS_REGION);
+}
+
+/* As on an emulated device. */
+static void a_device_may_be_slow_to_refuse_a_write(void **state)
+{
+	const struct dp_errmsg none = { 0 };
+	struct daxpin_ofi_report report = { .writer = DAXPIN_OFI_WRITER_RDMA };
+	static char memory[1 << 20];
+	bool kept = false;
+
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	is_checked = true;
+	info->nic = ofi_nic(nic_name);
+	ofi_double.ends_access = true;
+	ofi_double.delay = 5000;
+	skip_ms = 20;
+	assert_int_equal(__real_dp_trial(fabric, info, memory, sizeof(memory), &report,
+					 &none, &kept), 0);
+	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_REGION);
+}
+
 /* As with a registration cache. */
 static void if_a_region_remains_the_endpoint_ends_access(void **state)
 {
@@ -237,8 +301,6 @@ static void a_short_write_that_arrives_at_once_shows_nothing(void **state)
 	trial_is_real = false;
 	assert_int_equal(report.ends, DAXPIN_OFI_ENDS_ENDPOINT);
 }
-
-static char nic_name[] = "nic0";
 
 /* Of a device that has a name no endpoint is closed in the middle of a write, but what
  * arrives after all was closed is seen. */
@@ -790,6 +852,10 @@ int main(void)
 		TEST(a_trial_whose_control_fails_has_no_verdict),
 		TEST(without_a_write_that_was_partly_there_there_is_no_verdict),
 		TEST(late_bytes_are_awaited_for_a_number_of_steps),
+		TEST(a_control_is_awaited_for_cpu_time),
+		TEST(a_round_that_is_not_connected_has_no_verdict),
+		TEST(a_key_that_could_not_be_tried_was_not_refused),
+		TEST(a_device_may_be_slow_to_refuse_a_write),
 		TEST(if_a_region_remains_the_endpoint_ends_access),
 		TEST(a_short_write_that_arrives_at_once_shows_nothing),
 		TEST(bytes_after_the_close_of_all_keep_the_memory),
