@@ -15,6 +15,7 @@
 #include <rdma/fi_errno.h>
 #include <rdma/fi_rma.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "log.h"
@@ -22,6 +23,10 @@
 #include "wire.h"
 
 #define RETRY_US	100000
+/* A write to a peer that is gone ends in this time and after so many polls, or it does
+ * not end: libfabric's own connection may never notice that a machine has vanished. */
+#define GONE_MS		60000
+#define GONE_POLLS	100000
 
 struct link {
 	char *address, *port;
@@ -64,6 +69,30 @@ static bool is_gone(const struct link *link)
 	return wire_has_message(link->fd, 0);
 }
 
+/* The memory is read until the request ends, so nothing can be done with it in this
+ * process. The next owner continues. */
+static void give_up(const struct link *link)
+{
+	fprintf(stderr, "replica: %s:%s is gone, and the write to it does not end: start the owner again\n",
+		link->address, link->port);
+	exit(1);
+}
+
+/* Until the request ends. */
+static void await_end(struct owner *owner, const struct link *link, int *ret_error)
+{
+	uint64_t end = 0, polls = 0;
+
+	while (!poll_queue(owner, ret_error)) {
+		if (!is_gone(link))
+			continue;
+		if (!end)
+			end = daxpin_deadline_ms(GONE_MS);
+		if (++polls >= GONE_POLLS && daxpin_deadline_ms(0) >= end)
+			give_up(link);
+	}
+}
+
 /*
  * The extent is held from the prep to the completion or error entry, which comes also
  * if the peer dies: libfabric reads it until then.
@@ -95,8 +124,7 @@ static int write_out(struct owner *owner, const struct link *link,
 		done_ret = daxpin_ofi_abort(&io);
 		return done_ret ? done_ret : ret;
 	}
-	while (!poll_queue(owner, &error))
-		;
+	await_end(owner, link, &error);
 	done_ret = daxpin_ofi_done(&io);
 	return done_ret ? done_ret : error;
 }

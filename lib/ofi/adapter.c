@@ -86,24 +86,46 @@ static int adapter_reserve(struct daxpin_pool *pool, uint64_t *ret_length,
 #define REMAINS_HELD \
 	"the %" PRIu64 " bytes of the pool that the trial used remain held, and the pool cannot be closed, until this process ends"
 
+/* What is written there follows the sentence that errmsg has. */
+static struct dp_errmsg adapter_rest(const struct dp_errmsg *errmsg)
+{
+	struct dp_errmsg rest = *errmsg;
+	size_t used = rest.text ? strnlen(rest.text, rest.size) : 0;
+
+	rest.text = rest.text ? rest.text + used : NULL;
+	rest.size -= used;
+	return rest;
+}
+
+/* The trial has failed, and perhaps something of it could not be closed. */
+static int adapter_trial_failed(const struct daxpin_ofi *ofi, int error,
+				uint64_t length, bool kept,
+				const struct dp_errmsg *errmsg)
+{
+	struct dp_errmsg rest;
+
+	dp_endpoint_fail(errmsg, ofi->info, error, "failed in its trial");
+	if (!kept)
+		return error;
+	rest = adapter_rest(errmsg);
+	return dp_fail(&rest, error, "; an object of the trial could not be closed, so "
+		       REMAINS_HELD, length);
+}
+
 /* *ret_kept: the extent remains reserved and held. */
 static int adapter_try_held(struct daxpin_ofi *ofi, struct daxpin_extent extent,
 			    uint64_t length, const struct dp_errmsg *errmsg,
 			    bool *ret_kept)
 {
-	const char *name = ofi->info->fabric_attr->prov_name;
 	void *memory = daxpin_ptr(ofi->pool, extent, 0);
 	int ret;
 
 	assert(memory);
 	ret = dp_trial(ofi->fabric, ofi->info, memory, length, &ofi->report, errmsg,
 		       ret_kept);
-	if (*ret_kept)
-		return dp_fail(errmsg, ret ? ret : -EIO,
-			       "%s failed to close an object of the trial: %s; " REMAINS_HELD,
-			       name, fi_strerror(ret ? -ret : EIO), length);
+	assert(ret || !*ret_kept);
 	if (ret)
-		return dp_endpoint_fail(errmsg, ofi->info, ret, "failed in its trial");
+		return adapter_trial_failed(ofi, ret, length, *ret_kept, errmsg);
 	if (ofi->report.ends == DAXPIN_OFI_ENDS_REGION ||
 	    ofi->report.ends == DAXPIN_OFI_ENDS_ENDPOINT)
 		return 0;
@@ -181,14 +203,11 @@ static int adapter_give_up(struct daxpin_ofi *ofi, int error, bool kept,
 			   const struct dp_errmsg *errmsg)
 {
 	int ret = kept ? 0 : dp_context_close(&ofi->context);
-	struct dp_errmsg rest = *errmsg;
-	size_t used;
+	struct dp_errmsg rest;
 
-	if (ret && rest.text) {
+	if (ret) {
 		dp_end_errmsg(errmsg, error, daxpin_strerror(error));
-		used = strnlen(rest.text, rest.size);
-		rest.text += used;
-		rest.size -= used;
+		rest = adapter_rest(errmsg);
 		(void)dp_fail(&rest, ret,
 			      "; then %s refused to close its domain: %s; the pool cannot be closed until this process ends",
 			      ofi->info->fabric_attr->prov_name, fi_strerror(-ret));

@@ -128,7 +128,7 @@ static int local_try(struct fid_fabric *fabric, const struct fi_info *info,
 	if (report->ends == DAXPIN_OFI_ENDS_REGION)
 		return 0;
 	return dp_fail(errmsg, -EOPNOTSUPP,
-		       "%s; the memory of a request must be free when its region was closed",
+		       "the memory of a request must be free when its region was closed, which was not shown: %s",
 		       report->what);
 }
 

@@ -26,8 +26,7 @@
  *    of a peer would arrive in blocks that were reused; a wrong UNKNOWN or NOTHING
  *    only refuses the provider.
  *  - Of a device with a name only the close of a region is tried: deregistering is a
- *    barrier there, unless a cache prevents it, and verbs;ofi_rxm of libfabric 1.17
- *    can crash in the close of an endpoint to which a peer is writing.
+ *    barrier there, unless a cache prevents it.
  */
 #include "ofi/trial.h"
 

@@ -22,7 +22,7 @@ static void verdict_describe_unknown(const struct fi_info *info, uint64_t missin
 			 provider, missing, length);
 	else if (dp_provider_rdma_device(info))
 		snprintf(what, size,
-			 "%s: it could not be shown that the close of a region ends a peer's access (%" PRIu64 " bytes arrived after it), and the close of an endpoint in the middle of a write is not tried, because libfabric 1.17 can crash in it: if the registration cache is on, set FI_MR_CACHE_MAX_COUNT=0; otherwise use libdaxpin-rdma",
+			 "%s: it could not be shown that the close of a region ends a peer's access (%" PRIu64 " bytes arrived after it), and on RDMA only that is relied on: if the registration cache is on, set FI_MR_CACHE_MAX_COUNT=0; otherwise use libdaxpin-rdma",
 			 provider, report->region_late);
 	else if (report->rounds)
 		snprintf(what, size,

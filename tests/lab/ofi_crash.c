@@ -3,10 +3,7 @@
  * ofi_crash [devdax]: owners that die with grants over verbs;ofi_rxm, while a peer
  * writes. The next open waits for the dead owner's verbs context, which the attach has
  * put on record, and afterwards no byte of the peer arrives. Needs root: the program
- * makes its own soft-RoCE device. It is in no list of runs, because libfabric 1.17
- * ends one of 10 attaches with SIGSEGV (rdma.md R10). By hand:
- *
- *	./dev lab -- tests/lab/ofi_crash
+ * makes its own soft-RoCE device.
  */
 #include <fcntl.h>
 #include <poll.h>

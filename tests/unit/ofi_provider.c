@@ -30,11 +30,16 @@ int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
 		    const struct dp_errmsg *errmsg, bool *ret_kept);
 
+static int trial_error;		/* and something of the trial remains open */
+
 int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 		    uint64_t length, struct daxpin_ofi_report *report,
 		    const struct dp_errmsg *errmsg, bool *ret_kept)
 {
 	trials++;
+	*ret_kept = trial_error;
+	if (trial_error)
+		return dp_fail(errmsg, trial_error, "the test's reason");
 	if (trial_is_real)
 		return __real_dp_trial(f, i, memory, length, report, errmsg,
 				       ret_kept);
@@ -721,6 +726,10 @@ static int trial_does_not_end(void *arg)
 	ofi_double.accepted = 2;
 	check_trial_refuses(f, -FI_EIO, "remain held");
 	assert_true(free_bytes(f) < before);
+	/* An error before that has its own sentence. */
+	trial_error = -EMFILE;
+	check_trial_refuses(f, -EMFILE, "the test's reason; an object of the trial");
+	trial_error = 0;
 	assert_int_equal(daxpin_pool_close(f->pool), -EBUSY);
 	trial_is_real = true;
 	ofi_double.accepted = 2;
