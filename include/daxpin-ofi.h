@@ -53,7 +53,7 @@ enum daxpin_ofi_ends {
  *    context is unknown, and the next open waits until no verbs context exists on the
  *    machine. Only the close of a region is tried: set FI_MR_CACHE_MAX_COUNT=0, or a
  *    cache keeps the region. Set FI_OFI_RXM_USE_SRX=1, too: otherwise verbs;ofi_rxm
- *    can crash in the close of any endpoint (docs/rdma.md R10).
+ *    can crash in the close of any endpoint.
  * 2. DEVICE, if the provider has another device: one with a name and without exactly
  *    one verbs context, info->nic without a name, or FI_MR_ALLOCATED or
  *    FI_MR_PROV_KEY in its mr_mode.
@@ -488,11 +488,12 @@ struct daxpin_ofi_local_options {
  * On an RDMA device the memory of a request must be free when its region was closed.
  * A registration cache, which libfabric has by default, would keep it. So there info
  * must have FI_MR_LOCAL, and the trial must find DAXPIN_OFI_ENDS_REGION: set
- * FI_MR_CACHE_MAX_COUNT=0, and FI_OFI_RXM_USE_SRX=1 (enum daxpin_ofi_writer). The trial takes three seconds as a rule. The verbs context
- * of the device that info names is on record in the pool until the close, with a
- * domain that is open until then. libfabric does not say which device a domain uses.
- * So if info is of another device than the domain, the wrong context is recorded, and
- * an open after a crash does not wait for what the domain's device still writes.
+ * FI_MR_CACHE_MAX_COUNT=0, and FI_OFI_RXM_USE_SRX=1 (enum daxpin_ofi_writer). The trial
+ * takes three seconds as a rule. The verbs context of the device that info names is on
+ * record in the pool until the close, with a domain that is open until then. libfabric
+ * does not say which device a domain uses. So if info is of another device than the
+ * domain, the wrong context is recorded, and an open after a crash does not wait for
+ * what the domain's device still writes.
  *
  * -E2BIG	options has a tail that is not zero and that this library does
  *		not know

@@ -320,8 +320,8 @@ static void trial_await_end(struct trial *t, struct dp_endpoint_result *result,
 	}
 }
 
-/* The same after a close. A device can be slow to refuse a write; of other providers the
- * close of the endpoint is tried as well, whether they refuse it or not. */
+/* The same after a close. A device can be slow to refuse a write; of other providers
+ * the close of the endpoint is tried as well, whether they refuse it or not. */
 static void trial_await_refusal(struct trial *t, struct dp_endpoint_result *result,
 				unsigned char value)
 {

@@ -7,7 +7,7 @@
 #include "ofi/wait.h"
 
 #include <assert.h>
-#include <daxpin.h>
+#include <daxpin-ofi.h>
 #include <time.h>
 
 #define STEPS_MIN	1000

@@ -8,6 +8,7 @@
 #include <rdma/fi_rma.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define KEPT_MAX	1024
@@ -38,7 +39,8 @@ static unsigned int kept_count, regions;
 static struct fid *region[KEPT_MAX], *region_domain[KEPT_MAX];
 static bool has_stopped;
 static bool is_closed;		/* the region that a peer can write to */
-static bool has_failed;		/* the writer's queue has an error entry */
+static bool has_failed;		/* the writer's queue has an error entry, */
+static uint64_t refused_at;	/* ... from this time on */
 static bool was_turned_away;	/* the last fi_write() */
 static struct fid_cq *writer_cq;	/* the one that was opened last */
 static unsigned int domains, delayed;	/* opened; reads that make no progress */
@@ -64,6 +66,21 @@ static struct fid *domain_of(const struct fid *fid)
 		if (region[i] == fid)
 			return region_domain[i];
 	return NULL;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* The writer's request will fail. */
+static void refuse(void)
+{
+	has_failed = true;
+	refused_at = now_ms() + ofi_double.refusal_ms;
 }
 
 /* As a registration cache does: its regions end with the domain. */
@@ -100,7 +117,8 @@ static int double_close(struct fid *fid)
 	}
 	if (fid == target) {
 		target = NULL;
-		is_closed = has_failed = true;
+		is_closed = true;
+		refuse();
 	}
 	if (fid->fclass == FI_CLASS_MR) {
 		regions--;
@@ -205,7 +223,8 @@ static ssize_t double_read(struct fid_cq *cq, void *buf, size_t count)
 		return -FI_EAGAIN;
 	}
 	if (is_closed && ofi_double.ends_access)
-		return cq == writer_cq && has_failed ? -FI_EAVAIL : -FI_EAGAIN;
+		return cq == writer_cq && has_failed && now_ms() >= refused_at ?
+			       -FI_EAVAIL : -FI_EAGAIN;
 	drive_kept();
 	store_at_once();
 	return real_cq_ops->read(cq, buf, count);
@@ -236,11 +255,11 @@ static ssize_t double_write(struct fid_ep *ep, const void *buf, size_t length,
 	ssize_t ret;
 
 	was_turned_away = is_of(ofi_double.unconnected) ||
-			  (is_closed && ofi_double.disconnects);
+			  (is_closed && is_of(ofi_double.disconnects));
 	if (was_turned_away)
 		return -FI_EAGAIN;
 	if (is_closed && ofi_double.ends_access) {
-		has_failed = true;
+		refuse();
 		return 0;
 	}
 	if (length <= ofi_double.at_once) {

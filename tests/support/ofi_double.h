@@ -16,9 +16,10 @@ struct ofi_double {
 	uint64_t lively;		/* ... but in the nth two domains for bit n */
 	uint64_t unconnected;		/* fi_write() returns -FI_EAGAIN in the nth two
 					   domains for bit n, */
-	bool disconnects;		/* ... and after the close of a region */
+	uint64_t disconnects;		/* ... or there after the close of a region */
 	bool ends_access;		/* after the close of a region no byte arrives,
-					   and writes fail */
+					   and writes fail, */
+	unsigned int refusal_ms;	/* ... but not before this time */
 	unsigned int start;		/* reads without progress after each open of a
 					   domain */
 	unsigned int delay;		/* reads without progress after each close of a
