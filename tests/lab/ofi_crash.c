@@ -3,7 +3,10 @@
  * ofi_crash [devdax]: owners that die with grants over verbs;ofi_rxm, while a peer
  * writes. The next open waits for the dead owner's verbs context, which the attach has
  * put on record, and afterwards no byte of the peer arrives. Needs root: the program
- * makes its own soft-RoCE device.
+ * makes its own soft-RoCE device. It takes one to three minutes on an emulated CPU,
+ * most of it for five trials. So it is in no list of runs, nor is `ofi_revoke verbs`:
+ *
+ *	./dev lab -- tests/lab/ofi_crash
  */
 #include <fcntl.h>
 #include <poll.h>
