@@ -194,7 +194,7 @@ static const char *publish_errmsg_busy(uint32_t type)
 	case DAXPIN_OP_KEEP:
 		return "another publish has the extent, or it was held for writing since it was last idle: wait for the last drop, or keep it all the same with DAXPIN_OP_WRITERS";
 	case DAXPIN_OP_RETIRE:
-		return "another publish has the extent, or a root names it: let that root name something else in the same call";
+		return "another publish has the extent, or a root names it: let that root name something else in the same call, or repair the pool if the name of the root is damaged";
 	case DAXPIN_OP_ROOT:
 		return "another publish has the name or the extent: try again";
 	default:
@@ -380,8 +380,9 @@ static int publish_explain_object_busy(struct daxpin_pool *pool,
 		if (op->type == DAXPIN_OP_OBJECT_FREE &&
 		    dp_root_at(&pool->roots, i, name, &word) &&
 		    word.object == op->extent.addr)
-			return dp_fail(cause, -EBUSY,
-				       "the root \"%.*s\" names the object: let it name something else in the same call",
+			return dp_fail(cause, -EBUSY, name[0] ?
+				       "the root \"%.*s\" names the object: let it name something else in the same call" :
+				       "a root%.*s whose name is damaged names the object: repair the pool first",
 				       (int)DP_ROOT_NAME_MAX, name);
 	return dp_fail(cause, -EBUSY, "another call publishes the %s: try again",
 		       op->type == DAXPIN_OP_ROOT ? "name or the object" : "object");
@@ -533,8 +534,8 @@ DP_EXPORT int daxpin_root(struct daxpin_pool *pool, const char *name,
 	return -ESTALE;
 }
 
-/* The name and extent of the root in a slot. False: the slot has no root. *ret_extent
- * is {0, 0} if the extent that the root names has ended. */
+/* The name and extent of the root in a slot. False: the slot has no root, or its name
+ * is damaged. *ret_extent is {0, 0} if the extent that the root names has ended. */
 static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
 			    char ret_name[DP_ROOT_NAME_MAX],
 			    struct daxpin_extent *ret_extent)
@@ -544,7 +545,7 @@ static bool publish_root_at(struct daxpin_pool *pool, uint32_t slot,
 	*ret_extent = (struct daxpin_extent) { 0, 0 };
 	do {
 		was = word;
-		if (!dp_root_at(&pool->roots, slot, ret_name, &word))
+		if (!dp_root_at(&pool->roots, slot, ret_name, &word) || !ret_name[0])
 			return false;
 		if (publish_is_named(pool, word, ret_extent))
 			return true;

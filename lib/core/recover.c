@@ -344,14 +344,18 @@ static int recover_load_lanes(struct daxpin_pool *pool,
 	return ret;
 }
 
-/* Are the block's words damaged, or of a segment from another time? Bad blocks are not
- * in quarantine yet: they have good words. */
+/*
+ * Can only a repair show what the block belongs to? Then this open does not allocate
+ * it. In a slab whose words are good, objects are allocated also in a block whose own
+ * descriptor word is damaged. Blocks that the medium reports as bad have good words,
+ * and are not in quarantine yet.
+ */
 static bool recover_is_in_doubt(struct daxpin_pool *pool, uint64_t block)
 {
 	uint32_t in_segment, segment = dp_segment_of(pool, block, &in_segment);
 	const struct dp_geometry *geometry = &pool->media.geometry;
 
-	return segment < geometry->segments &&
+	return !dp_slab_at(&pool->objects, block) && segment < geometry->segments &&
 	       in_segment < dp_geometry_blocks(geometry, segment) &&
 	       dp_bits_is_quarantined(dp_spaces_bits(&pool->spaces, segment),
 				      in_segment);

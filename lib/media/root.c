@@ -280,6 +280,7 @@ static int root_load(struct dp_roots *roots, uint32_t index,
 				    errmsg);
 	if (!word.block)
 		return 0;
+	root_set_word(roots, index, word);
 	if (media->name_check !=
 		    dp_root_name_check(roots->seed, index, media->name) ||
 	    !root_is_padded(media->name))
@@ -288,13 +289,13 @@ static int root_load(struct dp_roots *roots, uint32_t index,
 	name_pad(&name, media->name);
 	root_set_name(slot, &name);
 	slot->hash = name.hash;
-	root_set_word(roots, index, word);
 	root_list(roots, index);
 	root_mark_used(roots, index);
 	return 0;
 }
 
-/* Skip a damaged slot: no name leads to it, and it is not free. */
+/* Skip a damaged slot: no name leads to it, and it is not free. If its word is good, it
+ * counts for what it names, which a repair of the name may give back (D14). */
 static void root_skip_damaged(struct dp_roots *roots, uint32_t slot)
 {
 	roots->slot[slot].damaged = true;
@@ -711,5 +712,6 @@ struct dp_root_view dp_root_view(const struct dp_roots *roots, uint32_t slot)
 		.claimed = root_load_claim(roots, slot) & CLAIMED,
 		.counted = roots->slot[slot].counted,
 		.damaged = roots->slot[slot].damaged,
+		.in_doubt = roots->slot[slot].in_doubt,
 	};
 }

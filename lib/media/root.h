@@ -47,6 +47,7 @@ struct dp_root_view {
 	bool claimed;
 	bool counted;
 	bool damaged;
+	bool in_doubt;
 };
 
 int dp_roots_init(struct dp_roots *roots, char *base,
@@ -67,7 +68,8 @@ enum dp_root_found {
  * Read the directory as it will be when the pending lanes are applied. fn returns
  * whether what a root names exists, and counts the root there. If it is not found,
  * the root is DP_ROOT_GONE in memory from now on. If degraded,
- * damaged slots are skipped: no name leads to them, and no new name uses them.
+ * damaged slots are skipped: no name leads to them, and no new name uses them. The word
+ * of one is passed to fn all the same, if its check is right.
  *
  * -EIO		the directory is unreadable
  * -ENOMEM
@@ -128,7 +130,8 @@ bool dp_root_is_new(const struct dp_roots *roots, uint32_t slot);
 struct dp_root_word dp_root_settle(struct dp_roots *roots, uint32_t slot,
 			struct dp_root_word word);
 
-/* The name and the word of a slot; false: it is free. */
+/* The name and the word of a slot; false: it is free. The name of a damaged slot is
+ * empty. */
 bool dp_root_at(struct dp_roots *roots, uint32_t slot,
 		char ret_name[DP_ROOT_NAME_MAX], struct dp_root_word *ret_word);
 

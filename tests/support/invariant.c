@@ -329,7 +329,7 @@ static void check_root(struct daxpin_pool *pool, uint32_t index)
 	uint64_t raw;
 	bool whole;
 
-	if (slot.damaged)
+	if (slot.damaged && !slot.counted)
 		return;
 	memcpy(&raw, &pool->roots.media[index].word, sizeof(raw));
 	/* As read_word() does: with the change that an open lane contains. */
@@ -341,9 +341,8 @@ static void check_root(struct daxpin_pool *pool, uint32_t index)
 	assert(whole);
 	if (slot.claimed)
 		return;
-	/* Other opens do not write that a root is gone. */
-	if (slot.word.block == DP_ROOT_GONE &&
-	    (pool->media.readonly || pool->media.degraded))
+	/* Otherwise an open has written that the root is gone. */
+	if (slot.word.block == DP_ROOT_GONE && (pool->media.readonly || slot.in_doubt))
 		return;
 	assert(word.block == slot.word.block && word.gen == slot.word.gen);
 	assert(word.object == slot.word.object);

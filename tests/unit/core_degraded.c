@@ -516,6 +516,76 @@ static void a_damaged_slab_costs_only_its_objects(void **state)
 	close_pool(f);
 }
 
+/* Object `at` of segment 1 is free. Keeps objects until one is there. */
+static void keep_object_at(struct fixture *f, uint64_t at)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_KEEP };
+
+	do {
+		assert_int_equal(daxpin_object_reserve(f->pool, 64, 0,
+						       &op.extent.addr), 0);
+		assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	} while (op.extent.addr != at);
+}
+
+/* The slab is intact, so its objects are allocated, also in the block whose descriptor
+ * word is damaged. */
+static void a_stale_root_names_no_object_in_a_quarantined_block(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t at = object_at(600, (DP_BLOCK_SIZE - dp_slab_shape(3).first) / 64 + 3);
+	struct daxpin_extent extent;
+
+	put_slab(f, 1, 600, 3);
+	put_object_root(f, 0, "name", at - addr_of(1, 0));
+	corrupt(f, 1, word_at(601));
+	open_degraded(f, 0);
+	keep_object_at(f, at);
+	dp_invariants(f->pool);
+	close_pool(f);
+	open_degraded(f, 0);
+	assert_int_equal(daxpin_root(f->pool, "name", &extent), -ESTALE);
+	close_pool(f);
+}
+
+static int fail_at_root(struct daxpin_pool *pool, const char *name,
+			struct daxpin_extent extent, void *arg)
+{
+	(void)pool; (void)name; (void)extent; (void)arg;
+	return 1;
+}
+
+/* The name may be right again later, as after an error of the medium. */
+static void what_a_root_with_a_damaged_name_names_stays(void **state)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_FREE };
+	struct fixture *f = *state;
+	struct daxpin_publish_options options = {
+		.size = sizeof(options), .errmsg = f->errmsg,
+		.errmsg_size = sizeof(f->errmsg),
+	};
+	struct daxpin_extent extent;
+	char was;
+
+	put_slab(f, 1, 600, 3);
+	put_bits(f, 1, 600, 0, 5);
+	put_object_root(f, 0, "name", object_at(600, 2) - addr_of(1, 0));
+	look(f, 0, DP_ROOTS_OFFSET, &was, 1);
+	corrupt(f, 0, DP_ROOTS_OFFSET);
+	open_degraded(f, 0);
+	dp_invariants(f->pool);
+	op.extent.addr = object_at(600, 2);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, &options, NULL), -EBUSY);
+	assert_non_null(strstr(f->errmsg, "whose name is damaged"));
+	assert_int_equal(daxpin_roots(f->pool, fail_at_root, NULL), 0);
+	close_pool(f);
+	patch(f, 0, DP_ROOTS_OFFSET, &was, 1);
+	open_pool(f);
+	assert_int_equal(daxpin_root(f->pool, "name", &extent), 0);
+	assert_int_equal(extent.addr, object_at(600, 2));
+	close_pool(f);
+}
+
 /* The block is behind the last segment. */
 static void a_root_that_names_a_block_behind_the_pool_is_stale(void **state)
 {
@@ -562,6 +632,8 @@ int main(void)
 		TEST(a_degraded_open_keeps_the_root_of_a_damaged_extent),
 		TEST(a_damaged_slab_costs_only_its_objects),
 		TEST(a_root_that_names_a_block_behind_the_pool_is_stale),
+		TEST(a_stale_root_names_no_object_in_a_quarantined_block),
+		TEST(what_a_root_with_a_damaged_name_names_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

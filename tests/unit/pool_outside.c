@@ -1070,6 +1070,20 @@ static void be_another_filesystem(struct fixture *f, uint64_t magic)
 	other_filesystem = magic;
 }
 
+/* The minimum is satisfied, though no new pool could be so small. */
+static void a_pool_is_opened_whatever_minimum_it_satisfies(void **state)
+{
+	struct fixture *f = *state;
+
+	f->options.pool_size = 64 * MIB;
+	create_pool(f);
+	close_pool(f);
+	f->options.pool_size = MIB;
+	f->options.flags |= DAXPIN_POOL_CREATE;
+	open_pool(f);
+	assert_int_equal(pool_info(f).media_bytes, 64 * MIB);
+}
+
 /* ramfs and hugetlbfs may report none, and have no limit but the machine's memory. */
 static void a_new_pool_needs_a_size_where_free_space_is_unknown(void **state)
 {
@@ -1084,9 +1098,9 @@ static void a_new_pool_needs_a_size_where_free_space_is_unknown(void **state)
 	free_space = UINT64_MAX;
 	create_without_a_size_fails(f, -EINVAL, "does not report its free space");
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	other_filesystem = free_space = 0;
 	f->options.pool_size = 64 * MIB;
 	create_pool(f);
-	other_filesystem = free_space = 0;
 	assert_int_equal(pool_info(f).media_bytes, 64 * MIB);
 }
 
@@ -1155,6 +1169,7 @@ int main(void)
 		     empty_setup),
 		TEST(a_new_pool_on_tmpfs_needs_a_size, empty_setup),
 		TEST(a_new_pool_needs_a_size_where_free_space_is_unknown, empty_setup),
+		TEST(a_pool_is_opened_whatever_minimum_it_satisfies, empty_setup),
 		TEST(a_socket_is_refused, fixture_setup),
 		TEST(a_device_is_refused, fixture_setup),
 		TEST(a_file_of_another_filesystem_is_refused, fixture_setup),
