@@ -92,15 +92,13 @@ static void take(struct cache *cache, struct batch *batch)
 
 /* -------------------------------------------------------------------- one batch */
 
-static int zero(struct cache *cache, uint64_t block)
+/* For a disk that refuses a punch. */
+static int write_zeroes(struct cache *cache, uint64_t block)
 {
-	static const char zeroes[4096] __attribute__((aligned(4096)));
+	static char zeroes[64 << 10] __attribute__((aligned(4096)));
 	off_t at = block * cache->block, end = at + cache_length(cache, block);
 	ssize_t done;
 
-	if (!fallocate(cache->disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
-		       end - at))
-		return 0;
 	for (; at < end; at += done) {
 		done = pwrite(cache->disk, zeroes, least(end - at, sizeof(zeroes)),
 			      at);
@@ -108,6 +106,37 @@ static int zero(struct cache *cache, uint64_t block)
 			return done ? -errno : -ENODATA;
 	}
 	return 0;
+}
+
+/* Makes blocks in a row zeroes. If they cannot be punched, each has its own error. */
+static void zero(struct cache *cache, struct piece *piece, unsigned int count)
+{
+	off_t at = (off_t)piece->block * cache->block;
+	off_t end = (off_t)piece[count - 1].block * cache->block +
+		    cache_length(cache, piece[count - 1].block);
+
+	if (!fallocate(cache->disk, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
+		       end - at))
+		return;
+	for (unsigned int i = 0; i < count; i++)
+		piece[i].error = write_zeroes(cache, piece[i].block);
+}
+
+/* A trim queues its blocks in order. */
+static void zero_pieces(struct cache *cache, struct batch *batch)
+{
+	struct piece *piece = batch->piece;
+	unsigned int first, i;
+
+	for (first = 0; first < batch->count; first = i) {
+		i = first + 1;
+		if (!(piece[first].word & WORD_ZERO))
+			continue;
+		while (i < batch->count && piece[i].word & WORD_ZERO &&
+		       piece[i].block == piece[i - 1].block + 1)
+			i++;
+		zero(cache, &piece[first], i - first);
+	}
 }
 
 /* Returns the request, or NULL if none is needed or possible. */
@@ -120,8 +149,6 @@ static struct request *start(struct cache *cache, struct piece *piece,
 	piece->error = piece->word & WORD_ZERO ? 0 :
 		       cache_hold(cache, piece->word, &piece->extent);
 	cache_unlock(cache, piece->block);
-	if (piece->word & WORD_ZERO)
-		piece->error = zero(cache, piece->block);
 	if (piece->word & WORD_ZERO || piece->error)
 		return NULL;
 	return ring_add(ring, true, piece->extent, cache_length(cache, piece->block),
@@ -185,6 +212,7 @@ static unsigned int write_batch(struct cache *cache, struct batch *batch,
 	for (unsigned int i = 0; i < batch->count; i += RUN)
 		write_pieces(cache, &batch->piece[i], least(RUN, batch->count - i),
 			     ring);
+	zero_pieces(cache, batch);
 	ret = fdatasync(cache->disk) ? -errno : 0;
 	for (unsigned int i = 0; i < batch->count; i++) {
 		struct piece *piece = &batch->piece[i];

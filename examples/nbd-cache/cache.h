@@ -15,6 +15,7 @@
 
 #define CACHE_BLOCK_MIN		4096u
 #define CACHE_BLOCK_MAX		(1u << 20)
+#define CACHE_BLOCK_DEFAULT	(64u << 10)
 
 struct cache;
 
@@ -23,8 +24,8 @@ struct cache_options {
 	const char *disk;		/* NULL: the volume is in the pool alone */
 	uint64_t size;			/* of a volume without a disk; 0: as it is */
 	uint64_t pool_size;		/* create a pool; 0: it must exist */
-	uint32_t block;			/* 0: as it is, or as small as the index allows,
-					   which takes at most 1/64 of the pool */
+	uint32_t block;			/* of a new cache, 0: the default; of one that
+					   exists, 0: as it is */
 	uint32_t low, high;		/* percent of the pool: write-back begins if
 					   more is dirty than high, ends at low */
 	uint32_t limit;			/* percent of the pool; 0: all. cache_limit() */
@@ -33,6 +34,8 @@ struct cache_options {
 	bool degraded;			/* use what is intact in a damaged pool */
 	uint64_t id;			/* cache_id() of the only cache that is
 					   opened; 0: any, or a new one */
+	bool dashes;			/* a message has --disk=PATH and --degraded, not
+					   disk=PATH and degraded=1 */
 	/* Called with a sentence, by any thread. Not NULL. */
 	void (*log)(const char *message);
 	char *errmsg;			/* on failure: a sentence */
@@ -69,10 +72,12 @@ enum cache_operation {
  * daemon calls it after its fork().
  *
  * -EBUSY	another process has the pool open, or a cache or a mount has the disk
- * -EINVAL	an option or the disk's size is invalid
+ * -EINVAL	an option or the disk's size is invalid, or the block is smaller than
+ *		the disk's logical blocks
  * -EIO		the pool's memory of the index is bad
  * -EMEDIUMTYPE	the cache is of another disk, size or block size, or has another id;
  *		the pool is of another program, or the path is no pool
+ * -ENOENT	the pool or the disk does not exist
  * -ENOSPC	the pool has no space for the index
  * -ENOTBLK	the disk is neither a block device nor a file
  * -EROFS	the disk is a block device that cannot be written

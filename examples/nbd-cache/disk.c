@@ -95,6 +95,24 @@ static void identify_file(struct cache *cache, const struct stat *st, char *iden
 			       file.handle.f_handle[i]);
 }
 
+/* What offset and length of a request to the disk must be multiples of; 0: unknown. */
+static uint32_t find_alignment(const struct cache *cache, const struct stat *st)
+{
+	int bytes;
+
+	if (S_ISBLK(st->st_mode))
+		return ioctl(cache->disk, BLKSSZGET, &bytes) ? 0 : bytes;
+#ifdef STATX_DIOALIGN			/* Linux 6.1 */
+	struct statx file = { 0 };
+
+	if (fcntl(cache->disk, F_GETFL) & O_DIRECT &&
+	    !statx(cache->disk, "", AT_EMPTY_PATH, STATX_DIOALIGN, &file) &&
+	    file.stx_mask & STATX_DIOALIGN)
+		return file.stx_dio_offset_align;
+#endif
+	return 0;
+}
+
 static int identify(struct cache *cache, const struct cache_options *options,
 		    uint64_t *ret_size, char *identity)
 {
@@ -103,6 +121,7 @@ static int identify(struct cache *cache, const struct cache_options *options,
 	if (fstat(cache->disk, &st))
 		return cache_fail(options, -errno, "%s: %s", options->disk,
 				  strerror(errno));
+	cache->align = find_alignment(cache, &st);
 	if (S_ISBLK(st.st_mode))
 		return identify_device(cache, options, st.st_rdev, ret_size,
 				       identity);

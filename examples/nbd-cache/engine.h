@@ -59,6 +59,7 @@ struct histogram {
 struct cache {
 	struct daxpin_pool *pool;
 	int disk;			/* -1: none */
+	uint32_t align;			/* of requests to it; 0: none or unknown */
 	uint64_t size;			/* bytes of the volume */
 	uint64_t blocks;
 	uint32_t block;			/* bytes */

@@ -159,6 +159,7 @@ static void dump_plugin(void)
 {
 	printf("daxpin_cache_block_min=%u\n", CACHE_BLOCK_MIN);
 	printf("daxpin_cache_block_max=%u\n", CACHE_BLOCK_MAX);
+	printf("daxpin_cache_block_default=%u\n", CACHE_BLOCK_DEFAULT);
 }
 
 /* -------------------------------------------------------------------- connections */
@@ -282,8 +283,7 @@ static struct nbdkit_plugin plugin = {
 		"               the pool alone\n"
 		"size=SIZE      of a new volume without a disk\n"
 		"pool-size=SIZE create the pool if there is none\n"
-		"block=SIZE     of a new cache: 4K to 1M, a power of two (4K, or more if the\n"
-		"               disk is larger than 8 times the pool)\n"
+		"block=SIZE     of a new cache: 4K to 1M, a power of two (default 64K)\n"
 		"low=PERCENT    write-back ends if less of the pool is dirty (45)\n"
 		"high=PERCENT   write-back begins if more of the pool is dirty (50)\n"
 		"limit=PERCENT  use that much of the pool, give back the rest (100)\n"

@@ -40,7 +40,7 @@ struct opening {
 	const struct cache_options *options;
 	struct cache *cache;
 	char disk[256];
-	uint64_t size, pool_size, deadline_ns;
+	uint64_t size, deadline_ns;
 };
 
 void cache_say(struct cache *cache, const char *format, ...)
@@ -65,6 +65,17 @@ int cache_fail(const struct cache_options *options, int error, const char *forma
 	return error;
 }
 
+/* In a message an option is `%soption=VALUE`, and one without a value `%soption%s`. */
+static const char *dashes(const struct opening *o)
+{
+	return o->options->dashes ? "--" : "";
+}
+
+static const char *is_one(const struct opening *o)
+{
+	return o->options->dashes ? "" : "=1";
+}
+
 /* --------------------------------------------------------------------- the header */
 
 static bool is_block(uint32_t block)
@@ -84,19 +95,26 @@ static int check_header(const struct opening *o, const struct header *header)
 	if (header->version != VERSION)
 		return fail(o, -EPROTONOSUPPORT, "the cache in %s has version %u, this program knows %u",
 			    o->options->pool, header->version, VERSION);
-	if (!disk != !strcmp(header->disk, NO_DISK))
-		return fail(o, -EMEDIUMTYPE, "the cache in %s was made for %.255s, and %s was given; give what it was made for, or another pool",
-			    o->options->pool, header->disk, disk ? : NO_DISK);
+	if (disk && !strcmp(header->disk, NO_DISK))
+		return fail(o, -EMEDIUMTYPE, "the cache in %s was made without a disk, and the disk %s was given; leave %sdisk out, or give another pool",
+			    o->options->pool, disk, dashes(o));
+	if (!disk && strcmp(header->disk, NO_DISK))
+		return fail(o, -EMEDIUMTYPE, "the cache in %s was made for a disk, %.255s, and no disk was given; give that disk (%sdisk=PATH), or another pool",
+			    o->options->pool, header->disk, dashes(o));
 	if (o->size && header->size != o->size)
 		return fail(o, -EMEDIUMTYPE, "the cache in %s is of %" PRIu64 " bytes, and not of %" PRIu64 "; %s, or make a new cache in another pool",
 			    o->options->pool, header->size, o->size,
-			    disk ? "restore that size" : "leave size out");
+			    disk ? "restore that size" : "give that size, or none");
 	if (!o->options->accept_disk && strncmp(header->disk, o->disk, sizeof(o->disk)))
-		return fail(o, -EMEDIUMTYPE, "the cache in %s is of another disk: it was made for %.255s, and %s is %s; give the right disk, or, if this has the same contents, accept-disk=1",
-			    o->options->pool, header->disk, disk, o->disk);
+		return fail(o, -EMEDIUMTYPE, "the cache in %s is of another disk: it was made for %.255s, and %s is %s; give the right disk, or, if this has the same contents, %saccept-disk%s",
+			    o->options->pool, header->disk, disk, o->disk,
+			    dashes(o), is_one(o));
 	if (block && header->block != block)
-		return fail(o, -EMEDIUMTYPE, "the cache in %s has blocks of %u bytes, and not of %u; leave block out",
-			    o->options->pool, header->block, block);
+		return fail(o, -EMEDIUMTYPE, "the cache in %s has blocks of %u bytes, and not of %u; leave %sblock out",
+			    o->options->pool, header->block, block, dashes(o));
+	if (header->block < o->cache->align)
+		return fail(o, -EMEDIUMTYPE, "the cache in %s has blocks of %u bytes, smaller than the logical blocks of %s, %u; give a disk with smaller ones, or make a new cache in another pool",
+			    o->options->pool, header->block, disk, o->cache->align);
 	if (!is_block(header->block) || !header->size ||
 	    header->index_count > INDEX_EXTENTS)
 		return fail(o, -EUCLEAN, "the header of the cache in %s is damaged",
@@ -118,8 +136,8 @@ static int set_size(struct opening *o, uint64_t size, uint32_t block)
 		return fail(o, -EINVAL, "block %u must be a power of two from %u to %u",
 			    block, CACHE_BLOCK_MIN, CACHE_BLOCK_MAX);
 	if (!size)
-		return fail(o, -EINVAL, "%s has no cache yet, and a new one without a disk needs a size: give size=SIZE or disk=PATH",
-			    o->options->pool);
+		return fail(o, -EINVAL, "%s has no cache yet, and a new one without a disk needs a size: give %ssize=SIZE or %sdisk=PATH",
+			    o->options->pool, dashes(o), dashes(o));
 	if (size > most)
 		return fail(o, -EINVAL, "size %" PRIu64 " is above %" PRIu64 ", the most with blocks of %u bytes; use larger blocks",
 			    size, most, block);
@@ -130,16 +148,14 @@ static int set_size(struct opening *o, uint64_t size, uint32_t block)
 	return 0;
 }
 
-/* By default the smallest block with which the index takes at most 1/64 of the pool. */
 static int set_new_size(struct opening *o)
 {
-	uint64_t most = least(o->pool_size / 64 / sizeof(uint64_t),
-			      (uint64_t)INDEX_EXTENTS * INDEX_WORDS);
-	uint32_t block = CACHE_BLOCK_MIN;
+	uint32_t block = o->options->block ? : CACHE_BLOCK_DEFAULT;
 
-	while (block < CACHE_BLOCK_MAX && o->size / block > most)
-		block *= 2;
-	return set_size(o, o->size, o->options->block ? : block);
+	if (block < o->cache->align)
+		return fail(o, -EINVAL, "block %u is smaller than the logical blocks of %s, %u bytes; give a block of at least that",
+			    block, o->options->disk, o->cache->align);
+	return set_size(o, o->size, block);
 }
 
 static void write_header(const struct opening *o, struct header *header)
@@ -172,8 +188,9 @@ static int make_index(struct opening *o)
 	for (uint32_t i = 0; !ret && i < count; i++)
 		ret = reserve_zero(cache, index_bytes(cache, i), &ops[i]);
 	if (ret)
-		return fail(o, ret, "%s has no space for the index: %s",
-			    o->options->pool, daxpin_strerror(ret));
+		return fail(o, ret, "%s has no space for the index of %" PRIu64 " blocks of %u bytes: %s; give a larger pool or a larger block",
+			    o->options->pool, cache->blocks, cache->block,
+			    daxpin_strerror(ret));
 	for (uint32_t i = 0; i < count; i++)
 		cache->index[i] = ops[i].extent;
 	write_header(o, daxpin_ptr(cache->pool, ops[count].extent, 0));
@@ -264,8 +281,8 @@ static int load_word(struct opening *o, uint64_t block, uint64_t word)
 		return 0;
 	}
 	if (!o->options->degraded)
-		return fail(o, -EUCLEAN, "the cache in %s is damaged: block %" PRIu64 " has the word 0x%" PRIx64 ", which names no extent of a block; degraded=1 uses the rest",
-			    o->options->pool, block, word);
+		return fail(o, -EUCLEAN, "the cache in %s is damaged: block %" PRIu64 " has the word 0x%" PRIx64 ", which names no extent of a block; %sdegraded%s uses the rest",
+			    o->options->pool, block, word, dashes(o), is_one(o));
 	change.word = word & WORD_DIRTY || cache->disk < 0 ? WORD_LOST : 0;
 	return cache_exchange(cache, &change, 1);
 }
@@ -289,7 +306,7 @@ static int load_words(struct opening *o)
 }
 
 /* Called before a missing cache is made. */
-static int check_pool(struct opening *o)
+static int check_id(struct opening *o)
 {
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	struct cache *cache = o->cache;
@@ -297,7 +314,6 @@ static int check_pool(struct opening *o)
 
 	if (ret)
 		return ret;
-	o->pool_size = info.usable_bytes;
 	memcpy(&cache->id, info.uuid, sizeof(cache->id));
 	if (!o->options->id || o->options->id == cache->id)
 		return 0;
@@ -369,9 +385,12 @@ static int open_pool(struct opening *o)
 	};
 	int ret = daxpin_pool_open(options->pool, &pool, &o->cache->pool);
 
+	if (ret == -ENOENT && options->id)
+		return fail(o, ret, "the pool %s does not exist, and only the pool with the id %016" PRIx64 " can be used; give the path of that one",
+			    options->pool, options->id);
 	if (ret == -ENOENT && !options->pool_size)
-		return fail(o, ret, "the pool %s does not exist; give pool-size=SIZE to create it, or another path",
-			    options->pool);
+		return fail(o, ret, "the pool %s does not exist; give %spool-size=SIZE to create it, or another path",
+			    options->pool, dashes(o));
 	return ret;
 }
 
@@ -436,7 +455,7 @@ int cache_open(const struct cache_options *options, struct cache **ret_cache)
 {
 	struct opening o = {
 		.options = options, .cache = allocate(options), .disk = NO_DISK,
-		.size = options->size, .pool_size = options->pool_size,
+		.size = options->size,
 		.deadline_ns = daxpin_deadline_ms(options->wait_ms),
 	};
 	int ret = 0;
@@ -449,7 +468,7 @@ int cache_open(const struct cache_options *options, struct cache **ret_cache)
 	if (!ret && options->pool_size && access(options->pool, F_OK))
 		ret = set_new_size(&o);
 	ret = ret ? : open_pool(&o);
-	ret = ret ? : check_pool(&o);
+	ret = ret ? : check_id(&o);
 	if (!ret && options->disk)
 		ret = disk_lock(o.cache, options, o.deadline_ns);
 	ret = ret ? : open_rings(&o);	/* refuse a pool that cannot be used for DMA */

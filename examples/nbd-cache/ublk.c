@@ -511,7 +511,7 @@ static void avoid_own_device(void)
 		     strerror(errno));
 }
 
-static int run(void)
+static int open_cache(void)
 {
 	char errmsg[512] = "";
 	struct cache_options options = {
@@ -520,9 +520,24 @@ static int run(void)
 		.block = numbers[BLOCK].value, .low = numbers[LOW].value,
 		.high = numbers[HIGH].value, .limit = numbers[LIMIT].value,
 		.wait_ms = numbers[WAIT].value * 1000,
-		.accept_disk = accept_disk, .degraded = degraded,
+		.accept_disk = accept_disk, .degraded = degraded, .dashes = true,
 		.log = say, .errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
+	int ret;
+
+	if (find_device(&options))
+		return -1;
+	ret = cache_open(&options, &cache);
+	if (ret)
+		fail("%s: %s", strerror(-ret), errmsg[0] ? errmsg : pool);
+	if (options.id && (ret == -ENOENT || ret == -EMEDIUMTYPE))
+		fail("the device %u remains as it was; it can be recovered only with its pool and its disk: give them, or if they are gone, use --delete --id=%u",
+		     device.dev_id, device.dev_id);
+	return ret;
+}
+
+static int run(void)
+{
 	sigset_t signals;
 	int ret;
 
@@ -532,11 +547,8 @@ static int run(void)
 	pthread_sigmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);	/* of clients of the control socket */
 	avoid_own_device();
-	if (find_device(&options))
+	if (open_cache())
 		return -1;
-	ret = cache_open(&options, &cache);
-	if (ret)
-		return fail("%s: %s", strerror(-ret), errmsg[0] ? errmsg : pool);
 	ret = control ? control_start(cache, control) : 0;
 	if (ret)
 		fail("--control=%s: %s", control, control_reason(ret));
@@ -600,8 +612,7 @@ static const char help[] =
 	"  --disk=PATH            the disk behind the cache\n"
 	"  --size=SIZE            of a new volume without a disk\n"
 	"  --pool-size=SIZE       create the pool if there is none\n"
-	"  --block=SIZE           of a new cache: 4K to 1M, a power of two (4K, or more if\n"
-	"                         the disk is larger than 8 times the pool)\n"
+	"  --block=SIZE           of a new cache: 4K to 1M, a power of two (64K)\n"
 	"  --low=PERCENT          write-back ends if less of the pool is dirty (45)\n"
 	"  --high=PERCENT         write-back begins if more of the pool is dirty (50)\n"
 	"  --limit=PERCENT        use that much of the pool, give back the rest (100)\n"

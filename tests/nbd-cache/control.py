@@ -166,9 +166,9 @@ class Busy(threading.Thread):
 
 
 def change_limit(m, percent, full):
-    """The server gives up after a while, which is short if other processes are busy. So
-    the command is repeated, as its answer says."""
-    for _ in range(20):
+    """The server gives up after 30 s, which is short if many processes are busy. So the
+    command is repeated once, as its answer says."""
+    for _ in range(2):
         answer = command(m, f'limit {percent}%')
         if 'repeat the command' not in answer:
             break

@@ -4,7 +4,8 @@ import shutil
 import subprocess
 
 import nbd
-from server import BLOCK, MIB, Machine, Skip, expect, is_device, new_pool, remove_pool
+from server import (BLOCK, MIB, NOBODY, Machine, Skip, expect, is_device, new_pool,
+                    remove_pool)
 
 
 class Second:
@@ -27,8 +28,8 @@ class Second:
 class Loop:
     """A loop device."""
 
-    def __init__(self, file):
-        done = subprocess.run(['losetup', '-f', '--show', file],
+    def __init__(self, file, *options):
+        done = subprocess.run(['losetup', '-f', '--show', *options, file],
                               capture_output=True, text=True)
         if done.returncode:
             raise Skip(f'losetup: {done.stderr.strip()}')
@@ -83,12 +84,21 @@ def test_another_size_is_never_accepted(m):
     m.stop()
 
 
+def may_read(user, path):
+    return not subprocess.run(['test', '-r', path], user=user, group=user,
+                              extra_groups=[]).returncode
+
+
 def test_a_disk_that_may_not_be_written(m):
-    if not os.geteuid():
-        raise Skip('root may write files of any mode')
     m.make_disk(8 * MIB)
     os.chmod(m.disk, 0o444)
-    words = m.refused()
+    user = None
+    if not os.geteuid():	# root may write files of any mode
+        user = NOBODY
+        os.chown(m.top, user, user)
+        if not may_read(user, m.plugin):
+            raise Skip(f'the user {user} cannot read {m.plugin}')
+    words = m.refused(user=user)
     expect(f'the disk {m.disk} cannot be opened: Permission denied; it must be' in
            words, words)
 
@@ -142,6 +152,25 @@ def test_loop_devices(m):
             expect(f'"{file}"' in words and f'"{other}"' in words, words)
     with Loop(other) as m.disk:
         check_another_disk(m)
+
+
+def test_loop_devices_with_large_logical_blocks(m):
+    """Linux 6.15 and later have them."""
+    m.block = None
+    m.make_disk(8 * MIB)
+    with Loop(m.disk, '-b', '16384') as m.disk:
+        words = m.refused('block=8K')
+        expect(f'block 8192 is smaller than the logical blocks of {m.disk}, 16384 bytes'
+               in words, words)
+        client = m.start('block=16K', 'low=0')
+        client.write(20000, b'mark')
+        expect(client.read(20000, 4) == b'mark', 'a dirty block')
+        client.call(nbd.ZERO, 0, MIB)
+        client.write(40000, b'mark')
+        m.stop()
+        with open(m.disk, 'rb') as file:
+            expect(file.read(MIB) == bytes(40000) + b'mark' + bytes(MIB - 40004),
+                   'the disk')
 
 
 class Mapped:

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -47,12 +48,14 @@ int __wrap_fdatasync(int fd)
 
 /* As a filesystem that cannot make holes. */
 static atomic_bool no_punch;
+static atomic_uint punches;
 
 int __real_fallocate64(int fd, int mode, off_t offset, off_t length);
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length);
 
 int __wrap_fallocate64(int fd, int mode, off_t offset, off_t length)
 {
+	punches++;
 	if (!no_punch)
 		return __real_fallocate64(fd, mode, offset, length);
 	errno = EOPNOTSUPP;
@@ -140,6 +143,28 @@ static void silent(const char *message)
 }
 
 static char errmsg[512];
+
+/* Above 0: what the filesystem reports as the alignment of requests. */
+static uint32_t alignment;
+
+#ifdef STATX_DIOALIGN
+int __real_statx(int fd, const char *path, int flags, unsigned int mask,
+		 struct statx *file);
+int __wrap_statx(int fd, const char *path, int flags, unsigned int mask,
+		 struct statx *file);
+
+int __wrap_statx(int fd, const char *path, int flags, unsigned int mask,
+		 struct statx *file)
+{
+	int ret = __real_statx(fd, path, flags, mask, file);
+
+	if (!ret && alignment) {
+		file->stx_mask |= STATX_DIOALIGN;
+		file->stx_dio_offset_align = alignment;
+	}
+	return ret;
+}
+#endif
 
 static int try_open(uint32_t low, uint32_t high, bool degraded)
 {
@@ -612,6 +637,25 @@ static void a_read_of_many_blocks_finds_each_one(void **state)
 	close_cache();
 }
 
+/* Block 950 is not trimmed. All are queued when write-back begins, and are less than
+ * the 4 MiB of a batch. */
+static void blocks_in_a_row_are_one_punch(void **state)
+{
+	(void)state;
+	open_cache(0, 0);
+	write_many(900, 200, 1);
+	close_cache();
+	open_cache(100, 100);
+	zero_many(900, 200);
+	write_sectors(950, 0, SECTORS, 2);
+	close_cache();
+	punches = 0;
+	open_cache(0, 0);
+	close_cache();
+	assert_int_equal(punches, 2);
+	check_disk();
+}
+
 static void a_trim_leaves_blocks_that_are_not_whole(void **state)
 {
 	const uint64_t begin = 700ull * BLOCK + SECTOR, end = 704ull * BLOCK - SECTOR;
@@ -891,6 +935,37 @@ static void a_pool_of_another_program_is_refused(void **state)
 	assert_non_null(strstr(errmsg, "the root \"theirs\" of another program"));
 }
 
+/* As on a disk with larger logical blocks, if its file can be opened with O_DIRECT. */
+static void a_block_smaller_than_those_of_the_disk_is_refused(void **state)
+{
+#ifdef STATX_DIOALIGN
+	int fd = open(disk, O_RDONLY | O_DIRECT | O_CLOEXEC);
+
+	(void)state;
+	if (fd < 0) {
+		print_message("# skipped: %s refuses O_DIRECT\n", disk);
+		skip();
+	}
+	close(fd);
+	remove_pool();
+	alignment = 2 * BLOCK;
+	assert_int_equal(try_open(0, 0, false), -EINVAL);
+	assert_non_null(strstr(errmsg, "block 16384 is smaller than the logical blocks"));
+	assert_non_null(strstr(errmsg, "32768 bytes; give a block of at least that"));
+	alignment = BLOCK;
+	open_cache(0, 0);
+	close_cache();
+	alignment = 2 * BLOCK;
+	assert_int_equal(try_open(0, 0, false), -EMEDIUMTYPE);
+	assert_non_null(strstr(errmsg, "has blocks of 16384 bytes, smaller than"));
+	alignment = 0;
+#else
+	(void)state;
+	print_message("# skipped: the headers have no STATX_DIOALIGN\n");
+	skip();
+#endif
+}
+
 /* ------------------------------------------------------------------------- set-up */
 
 static int make_disk(void **state)
@@ -925,6 +1000,7 @@ int main(void)
 		cmocka_unit_test(only_the_cache_with_the_id_is_opened),
 		cmocka_unit_test(the_blocks_of_a_request_are_one_publish),
 		cmocka_unit_test(a_read_of_many_blocks_finds_each_one),
+		cmocka_unit_test(blocks_in_a_row_are_one_punch),
 		cmocka_unit_test(a_trim_leaves_blocks_that_are_not_whole),
 		cmocka_unit_test(a_clean_block_in_bad_memory_is_read_from_the_disk),
 		cmocka_unit_test(a_bus_error_of_others_is_theirs),
@@ -932,6 +1008,7 @@ int main(void)
 		cmocka_unit_test(a_damaged_cache_is_used_only_if_that_is_asked_for),
 		cmocka_unit_test(writes_wait_for_a_disk_that_hangs_and_reads_pass_them),
 		cmocka_unit_test(a_pool_of_another_program_is_refused),
+		cmocka_unit_test(a_block_smaller_than_those_of_the_disk_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, make_disk, remove_all);

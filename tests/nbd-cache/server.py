@@ -18,6 +18,7 @@ SHM = os.environ.get('DAXPIN_TEST_SHM', '/dev/shm')
 BLOCK = int(os.environ.get('DAXPIN_TEST_BLOCK', 64 << 10))	# tests with kills: any
 SECTOR = 4096
 MIB = 1 << 20
+NOBODY = 65534
 POOL = 32 * MIB			# the smallest: 480 blocks, less the index
 
 
@@ -85,7 +86,7 @@ class Machine:
         with open(name or self.disk, 'wb') as file:
             file.truncate(size)
 
-    def spawn(self, *parameters, disk=True, limit=None):
+    def spawn(self, *parameters, disk=True, limit=None, user=None):
         pathlib.Path(self.socket).unlink(missing_ok=True)
         log = open(self.top / 'log', 'ab')
         before = None
@@ -100,7 +101,8 @@ class Machine:
              # A whole device is searched for the remains of a pool.
              *(['wait=600'] if is_device(self.pool) else []), *parameters],
             stdin=subprocess.DEVNULL, stderr=log, preexec_fn=before,
-            restore_signals=False)
+            restore_signals=False, user=user, group=user,
+            extra_groups=None if user is None else [])
         log.close()
         return server
 
