@@ -76,7 +76,7 @@ static int options_copy(const struct daxpin_pool_options *options,
 	if (ret_copy->mode &&
 	    (ret_copy->mode & ~0775u || (ret_copy->mode & 0600) != 0600))
 		return dp_fail(&errmsg, -EINVAL,
-			       "mode 0%o: new files take permission bits alone, with both of the owner's (0600), and not for others to write (0002)",
+			       "options.mode 0%o: new files take permission bits alone, with both of the owner's (0600), and not for others to write (0002)",
 			       ret_copy->mode);
 	if (ret_copy->flags & ~(flags | ALWAYS))
 		return dp_fail(&errmsg, -EINVAL,

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,11 @@ import tempfile
 # tests/unit/tap removes what is left there.
 SHM = os.environ.get('DAXPIN_TEST_SHM', '/dev/shm')
 DONE, FAILED = 0, 2
+# Flags, fields and functions of the library, which a user of the command cannot give.
+NAME = re.compile(r'DAXPIN_[A-Z]|\b(?:pool|segment|max|errmsg)_size\b|\bdeadline_ns\b|'
+                  r'\boptions\.|later deadline|overwrite flag|\bprogress\(\)|'
+                  r'progress function|\bdaxpin_\w+\(\)|leave out the flag|'
+                  r'out of the options')
 
 
 class Fault(Exception):
@@ -24,6 +30,18 @@ class Skip(Exception):
 def expect(condition, what):
     if not condition:
         raise Fault(what)
+
+
+def expect_no_names(text, words):
+    """An error names what the command has. In its paths (words) is whatever its user chose."""
+    own = text
+    for path in (pathlib.Path(str(word)) for word in words if '/' in str(word)):
+        for part in [path, *path.parents]:
+            if len(part.parts) > 1:
+                own = own.replace(str(part), '')
+    found = NAME.search(own)
+    expect(not found, f'{words} prints {found and found.group()}, which only the library '
+           f'has: {text}')
 
 
 class Machine:
@@ -45,6 +63,8 @@ class Machine:
                                  'stderr': subprocess.PIPE, **options})
         expect(done.returncode == status, f'{words}: exit {done.returncode} '
                f'instead of {status}: {done.stdout}{done.stderr}')
+        if status == FAILED:
+            expect_no_names(f'{done.stdout or ""}{done.stderr or ""}', words)
         return done
 
     def json(self, *words, status=DONE, **options):

@@ -8,7 +8,9 @@
 #include "names.h"
 
 #define SENTENCE	2048		/* the longest, with its paths */
-#define CANNOT		"use a program that allows it"
+/* What only a program that calls the library can do. */
+#define PROGRAM(accepts) "use a program that accepts " accepts
+#define NO_OPTION " (the library has a flag for it, and this command has no option)"
 
 /* In this order. commands NULL: all that no row before it has changed. */
 static const struct {
@@ -20,18 +22,21 @@ static const struct {
 	{ "segment_size", "--segment-size", "create" },
 	{ "a larger segment_size", "a larger --segment-size", NULL },
 	{ "up to segment_size, ", "up to ", NULL },
-	{ "mode 0", "--mode 0", "create" },
+	{ "options.mode 0", "--mode 0", "create" },
 	{ "a later deadline", "--wait SECONDS", "create remove grow shrink check" },
 	{ ", or wait with a later deadline", ", and run this again", NULL },
 	{ "wait with a later deadline", "run this again later", NULL },
 	{ "open the copy with DAXPIN_POOL_ADOPT (daxpin adopt)", "use `daxpin adopt`",
 	  NULL },
 	{ "DAXPIN_POOL_ANY_NODE", "--any-node", "check" },
-	{ "allow it with DAXPIN_POOL_ANY_NODE", CANNOT, NULL },
+	{ "allow it with DAXPIN_POOL_ANY_NODE",
+	  PROGRAM("any node of a device") NO_OPTION, NULL },
 	{ "use files of your own, or allow it with DAXPIN_POOL_ANY_OWNER",
 	  "run this as that user", NULL },
-	{ "allow it with DAXPIN_POOL_ANY_OWNER", CANNOT, NULL },
-	{ "allow it with DAXPIN_POOL_ANY_FILESYSTEM", CANNOT, NULL },
+	{ "allow it with DAXPIN_POOL_ANY_OWNER",
+	  PROGRAM("pools that other users can change") NO_OPTION, NULL },
+	{ "allow it with DAXPIN_POOL_ANY_FILESYSTEM, which excludes DMA",
+	  PROGRAM("any filesystem, which excludes DMA") NO_OPTION, NULL },
 	{ "close it, and open it with max_size of at least that (see also RLIMIT_AS)",
 	  "raise the limit of addresses (RLIMIT_AS, ulimit -v)", NULL },
 	{ ", or open with no deadline and no progress function, which waits without end in the calling thread",
