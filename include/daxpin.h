@@ -148,8 +148,8 @@ struct daxpin_wait {
  * daxpin(7). Other pools open as without the flag. */
 #define DAXPIN_POOL_ADOPT	0x10u
 /* open: create a pool if path does not exist, is a directory without segment files,
- * or is blank, and complete an interrupted create. A pool that exists keeps its size
- * and its segment size. */
+ * or is blank, and complete an interrupted create, which needs pool_size where a new
+ * pool does. A pool that exists keeps its size and its segment size. */
 #define DAXPIN_POOL_CREATE	0x40u
 /* Succeed only if dirty_shutdown of struct daxpin_pool_info is DAXPIN_NO. */
 #define DAXPIN_POOL_NEED_FLUSHED 0x20u
@@ -163,9 +163,10 @@ struct daxpin_pool_options {
 	 * The minimum size; for a smaller pool or device the call fails with
 	 * -ENOSPC. A new pool takes the whole device, or this much of a
 	 * directory's filesystem, rounded up to 2 MiB. 0: any size is accepted,
-	 * and a new pool in a directory on a disk takes all free space except
-	 * for 1/64 of it. A new pool in a directory needs a size if its filesystem
-	 * is tmpfs, whose free space is the machine's memory, or reports none.
+	 * and a new pool in a directory takes all free space of its filesystem
+	 * except for 1/64 of it. A new pool needs a size if the filesystem is
+	 * tmpfs, whose free space is the machine's memory, or does not report
+	 * its free space.
 	 */
 	uint64_t pool_size;
 	uint64_t segment_size;		/* of a new pool: a power of two;
@@ -270,7 +271,8 @@ struct daxpin_pool_info {
  * With DAXPIN_POOL_OVERWRITE the call first waits for the owner of what exists
  * and for its DMA, as an open does. A create that fails removes what it
  * created. One that is interrupted leaves a pool that open refuses with
- * -EUCLEAN and the next create completes. Any thread.
+ * -EUCLEAN and the next create completes; this needs a pool_size where a new
+ * pool does, for example on tmpfs. Any thread.
  *
  * -EEXIST	a pool or something else exists
  * -EFBIG	a segment's file would be larger than RLIMIT_FSIZE
@@ -294,8 +296,9 @@ int daxpin_pool_create(const char *path,
  *		is unknown
  * -ECANCELED	progress returned non-zero
  * -EINVAL	an invalid flag, size or granularity; no path; a uuid for a new
- *		pool; no pool_size for a new pool on tmpfs; DAXPIN_POOL_CREATE
- *		with DAXPIN_POOL_READONLY
+ *		pool; no pool_size for a new pool, or for one whose create was
+ *		interrupted, on tmpfs or on a filesystem that does not report
+ *		its free space; DAXPIN_POOL_CREATE with DAXPIN_POOL_READONLY
  * -EIO		the medium cannot be read or written; metadata lies, or would
  *		lie, on bad blocks
  * -EMEDIUMTYPE	there is no pool (with DAXPIN_POOL_CREATE: there is something

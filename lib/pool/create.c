@@ -180,7 +180,7 @@ static int create_size_of_filesystem(const struct dp_pool *pool,
 		       request->path, (unsigned long long)*ret_size);
 }
 
-/* pool_size 0 takes a whole device or disk; any other value is a minimum. */
+/* pool_size 0 takes a whole device or filesystem; any other is a minimum. */
 static int create_choose_size(const struct dp_pool *pool,
 			      const struct dp_pool_request *request,
 			      uint64_t *ret_size)

@@ -97,7 +97,8 @@ const struct command create_command = {
 	.name = "create",
 	.summary = "create a pool",
 	.help = "Creates a pool in a directory, which may be new, or on a device-dax node.\n"
-		"Without --size it takes the whole device, or the free space of a disk.",
+		"Without --size it takes the whole device, or the free space of the filesystem.\n"
+		"tmpfs, and a filesystem that does not report its free space, need --size.",
 	.words = "PATH", .words_min = 1, .words_max = 1, .changes = 1,
 	.options = options,
 	.run = run,
