@@ -69,11 +69,16 @@ struct daxpin_op item_free(const struct item_place *place)
 
 /*
  * A slot has no generation. That matters only after a repair that has discarded items:
- * their slots remain, and what is put later may get their addresses. An item is used
- * only if it has the key that was asked for (slot_has_key(), in table.c), so a later
- * item there is not taken for the one that was lost, but a table there is not
- * recognized. So call kv_check() after such a repair, before anything is put: if slots
- * are broken, copy the keys that kv_foreach() finds to another pool.
+ * their slots remain, and what is reserved later may get their addresses. A call with a
+ * key uses an item only if it has that key (slot_has_key(), in table.c), so a later
+ * item there is not taken for the one that was lost. But kv_foreach() and kv_move() use
+ * what is there as an item even if it is a table. So call kv_check() after such a
+ * repair, before anything is put: if slots are broken, copy the keys that kv_foreach()
+ * finds to another pool.
+ *
+ * The head has no generations of the tables either: if one was lost, whatever has its
+ * address later would be used as the table. Nothing of the store can get it, because
+ * kv_open() refuses a store without one of its tables, and reserves nothing.
  */
 int item_find(struct daxpin_pool *pool, uint64_t slot, struct item_place *ret_place)
 {

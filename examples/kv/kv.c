@@ -41,23 +41,58 @@ static int look_up(struct kv *kv, struct kv_bytes key, struct lookup *ret_lookup
 
 /* ------------------------------------------------------------------ open */
 
+static int refuse_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
+			 uint64_t size, void *arg)
+{
+	(void)pool;
+	(void)extent;
+	(void)size;
+	(void)arg;
+	return -ENOTEMPTY;
+}
+
+static int refuse_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
+			 void *arg)
+{
+	(void)pool;
+	(void)addr;
+	(void)size;
+	(void)arg;
+	return -ENOTEMPTY;
+}
+
+/*
+ * The pool has no root "kv". Is there nothing that a store without its root could have
+ * left? A repair clears a damaged root, and a degraded open does not see it. No crash
+ * leaves a store without its root, since one publish makes both.
+ */
+static int check_empty(struct daxpin_pool *pool)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+	int ret = daxpin_foreach(pool, refuse_extent, NULL);
+
+	ret = ret ? ret : daxpin_foreach_object(pool, refuse_object, NULL);
+	ret = ret ? ret : daxpin_pool_info(pool, &info);
+	return !ret && info.flags & DAXPIN_POOL_DEGRADED ? -EUCLEAN : ret;
+}
+
 /* Publish an empty store: the head, its tables and its name. */
-static int kv_make(struct kv *kv)
+static int make_store(struct daxpin_pool *pool)
 {
 	struct daxpin_op op[SHARDS + 2] = { 0 };
 	struct head *head;
 	size_t count = 0;
-	int ret = daxpin_reserve(kv->pool, sizeof(*head), DAXPIN_RESERVE_ZERO,
+	int ret = daxpin_reserve(pool, sizeof(*head), DAXPIN_RESERVE_ZERO,
 				 &op[0].extent);
 
 	if (ret)
 		return ret;
 	op[count++].type = DAXPIN_OP_KEEP;
-	head = daxpin_ptr(kv->pool, op[0].extent, 0);
+	head = daxpin_ptr(pool, op[0].extent, 0);
 	*head = (struct head) { HEAD_MAGIC, HEAD_VERSION, SHARDS, { 0 } };
 	for (uint32_t i = 0; !ret && i < SHARDS; i++) {
 		op[count].type = DAXPIN_OP_KEEP;
-		ret = daxpin_reserve(kv->pool, TABLE_SLOTS_MIN * sizeof(uint64_t),
+		ret = daxpin_reserve(pool, TABLE_SLOTS_MIN * sizeof(uint64_t),
 				     DAXPIN_RESERVE_ZERO, &op[count].extent);
 		if (!ret)
 			head->table[i] = op[count++].extent.addr;
@@ -66,11 +101,21 @@ static int kv_make(struct kv *kv)
 		.type = DAXPIN_OP_ROOT, .extent = op[0].extent, .name = "kv",
 	};
 	if (!ret)
-		ret = kv_publish(kv, op, SHARDS + 2);
+		ret = daxpin_publish(pool, op, SHARDS + 2, NULL, NULL);
 	for (size_t i = 0; ret && i < count; i++)
-		daxpin_cancel(kv->pool, op[i].extent);
-	kv->head = op[0].extent;
+		daxpin_cancel(pool, op[i].extent);
 	return ret;
+}
+
+int kv_make(struct daxpin_pool *pool)
+{
+	struct daxpin_extent root;
+	int ret = daxpin_root(pool, "kv", &root);
+
+	if (ret != -ENOENT)
+		return ret == 0 || ret == -ESTALE ? -EEXIST : ret;
+	ret = check_empty(pool);
+	return ret ? ret : make_store(pool);
 }
 
 static int kv_load(struct kv *kv)
@@ -78,8 +123,10 @@ static int kv_load(struct kv *kv)
 	const struct head *head;
 	int ret = daxpin_root(kv->pool, "kv", &kv->head);
 
+	if (ret == -ESTALE)
+		return -EUCLEAN;
 	if (ret == -ENOENT)
-		ret = kv_make(kv);
+		ret = check_empty(kv->pool) ? : -ENOENT;
 	if (ret)
 		return ret;
 	head = daxpin_ptr(kv->pool, kv->head, 0);
@@ -88,7 +135,7 @@ static int kv_load(struct kv *kv)
 		return -EMEDIUMTYPE;
 	for (uint32_t i = 0; !ret && i < SHARDS; i++)
 		ret = shard_load(kv, &kv->shard[i], head->table[i]);
-	return ret == -ENOENT ? -EMEDIUMTYPE : ret;
+	return ret == -ENOENT || ret == -EINVAL ? -EUCLEAN : ret;
 }
 
 int kv_open(struct daxpin_pool *pool, struct kv **ret_kv)

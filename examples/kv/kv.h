@@ -25,11 +25,27 @@ struct kv_bytes {
 };
 
 /*
- * Open the store in a pool that is open for writing, or make one if the pool has none.
- * The pool remains the caller's, and must stay open until kv_close().
+ * Make a store in a pool that is open for writing and has no live extents or objects.
+ * No other thread may use the pool meanwhile.
+ *
+ * -EEXIST	the pool has the root "kv"
+ * -ENOTEMPTY, -EUCLEAN as kv_open()
+ */
+int kv_make(struct daxpin_pool *pool);
+
+/*
+ * Open the store in a pool that is open for writing. Reserves and changes nothing. The
+ * pool remains the caller's, and must stay open until kv_close().
  *
  * -EMEDIUMTYPE	the root "kv" names something that is no store of this version
+ * -ENOENT	the pool is empty: kv_make() can make a store
  * -ENOMEM
+ * -ENOTEMPTY	the pool has live extents or objects, but no root "kv": they are
+ *		another program's, or of a store whose root is damaged or was removed
+ *		by a repair
+ * -EUCLEAN	the head or a table of the store is missing, because a repair has
+ *		removed it, or it is in a damaged part of the pool; or nothing is
+ *		found in a pool that was opened with DAXPIN_POOL_DEGRADED
  */
 int kv_open(struct daxpin_pool *pool, struct kv **ret_kv);
 void kv_close(struct kv *kv);

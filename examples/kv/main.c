@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * kv POOL COMMAND: a key-value store from the shell. POOL is a directory or a
- * device-dax node. If there is no pool, one of 64 MiB is created, or of the whole
- * device.
+ * device-dax node. If there is no pool, put creates one of 64 MiB, or of the whole
+ * device, and in an empty pool it makes a store. No other command makes anything.
  *
  *	kv POOL put KEY VALUE	or `-` for VALUE: standard input
  *	kv POOL get KEY
@@ -12,6 +12,7 @@
  *	kv POOL shrink SIZE	makes the pool smaller, for example to 32M
  */
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,13 +165,14 @@ static const struct command {
 	const char *name;
 	int words;
 	int (*fn)(struct kv *kv, char **words);
+	bool makes;			/* a pool and a store, if there is none */
 } commands[] = {
-	{ "put", 2, put },
-	{ "get", 1, get },
-	{ "delete", 1, delete },
-	{ "list", 0, list },
-	{ "check", 0, check },
-	{ "shrink", 1, shrink },
+	{ "put", 2, put, true },
+	{ "get", 1, get, false },
+	{ "delete", 1, delete, false },
+	{ "list", 0, list, false },
+	{ "check", 0, check, false },
+	{ "shrink", 1, shrink, false },
 };
 
 static const struct command *find_command(int words, char **word)
@@ -182,39 +184,71 @@ static const struct command *find_command(int words, char **word)
 	return NULL;
 }
 
+static const char *why_no_store(int ret)
+{
+	switch (ret) {
+	case -ENOENT:
+		return "the pool is empty; the first put makes a store";
+	case -ENOTEMPTY:
+		return "the pool has data, but no root \"kv\": they are another program's, or of a store whose root is damaged or was removed by a repair; nothing was changed: use another pool";
+	case -EUCLEAN:
+		return "a part of the store was removed by a repair; nothing was changed: use another pool";
+	default:
+		return daxpin_strerror(ret);
+	}
+}
+
+static int open_store(struct daxpin_pool *pool, bool makes, struct kv **ret_kv)
+{
+	int ret = kv_open(pool, ret_kv);
+
+	if (ret == -ENOENT && makes) {
+		ret = kv_make(pool);
+		ret = ret ? ret : kv_open(pool, ret_kv);
+	}
+	return ret;
+}
+
 static int run(struct daxpin_pool *pool, const struct command *command, char **words)
 {
 	struct kv *kv;
-	int ret = kv_open(pool, &kv);
+	int ret = open_store(pool, command->makes, &kv);
 
-	if (ret)
+	if (ret) {
+		fprintf(stderr, "kv: %s: %s\n", command->name, why_no_store(ret));
 		return ret;
+	}
 	ret = command->fn(kv, words);
 	kv_close(kv);
+	if (ret)
+		fprintf(stderr, "kv: %s: %s\n", command->name, daxpin_strerror(ret));
 	return ret;
 }
 
 /* A pool may have become smaller than a new one is. */
-static int open_pool(const char *path, char *errmsg, size_t errmsg_size,
-		     struct daxpin_pool **ret_pool)
+static int open_pool(const char *path, bool makes, struct daxpin_pool **ret_pool)
 {
+	char errmsg[512] = "";
 	struct daxpin_pool_options options = {
-		.size = sizeof(options), .errmsg = errmsg, .errmsg_size = errmsg_size,
+		.size = sizeof(options),
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
 	int ret = daxpin_pool_open(path, &options, ret_pool);
 
-	if (ret != -ENOENT && ret != -EMEDIUMTYPE)
-		return ret;
-	options.flags = DAXPIN_POOL_CREATE;
-	options.pool_size = 64 << 20;
-	options.segment_size = DAXPIN_SEGMENT_MIN;
-	return daxpin_pool_open(path, &options, ret_pool);
+	if (makes && (ret == -ENOENT || ret == -EMEDIUMTYPE)) {
+		options.flags = DAXPIN_POOL_CREATE;
+		options.pool_size = 64 << 20;
+		options.segment_size = DAXPIN_SEGMENT_MIN;
+		ret = daxpin_pool_open(path, &options, ret_pool);
+	}
+	if (ret)
+		fprintf(stderr, "kv: %s\n", errmsg);
+	return ret;
 }
 
 int main(int argc, char **argv)
 {
 	const struct command *command = find_command(argc - 2, argv + 2);
-	char errmsg[512] = "";
 	struct daxpin_pool *pool;
 	int ret, closed;
 
@@ -223,16 +257,11 @@ int main(int argc, char **argv)
 			" | list | check | shrink SIZE\n");
 		return 2;
 	}
-	ret = open_pool(argv[1], errmsg, sizeof(errmsg), &pool);
-	if (ret) {
-		fprintf(stderr, "kv: %s\n", errmsg);
+	if (open_pool(argv[1], command->makes, &pool))
 		return 1;
-	}
 	ret = run(pool, command, argv + 3);
 	closed = daxpin_pool_close(pool);
-	if (!ret)
-		ret = closed;
-	if (ret)
-		fprintf(stderr, "kv: %s: %s\n", command->name, daxpin_strerror(ret));
-	return ret ? 1 : 0;
+	if (closed)
+		fprintf(stderr, "kv: close: %s\n", daxpin_strerror(closed));
+	return ret || closed ? 1 : 0;
 }

@@ -53,7 +53,8 @@ struct kv {
 /* Publish; waits while the segment of a table is being reclaimed. */
 int kv_publish(struct kv *kv, const struct daxpin_op *ops, size_t count);
 
-/* Use the table at that address for a shard, and count its slots. -ENOENT. */
+/* Use the table at that address for a shard, and count its slots.
+ * -ENOENT, -EINVAL: no live extent begins there. */
 int shard_load(struct kv *kv, struct shard *shard, uint64_t addr);
 
 /* The caller has the shard's lock, for writing if it changes a slot. */

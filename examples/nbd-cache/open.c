@@ -330,6 +330,48 @@ static int refuse_root(struct daxpin_pool *pool, const char *name,
 		    ((struct opening *)o)->options->pool, name);
 }
 
+static int root_missing(const struct opening *o, uint64_t addr)
+{
+	return fail(o, -EUCLEAN, "%s has data, the first at 0x%" PRIx64 ", but no root \"%s\": they are another program's, or of a cache whose root is damaged or was removed by a repair, and then its dirty blocks are not on the disk; the data were not changed: make a new cache in another pool",
+		    o->options->pool, addr, ROOT);
+}
+
+static int refuse_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
+			 uint64_t size, void *o)
+{
+	(void)pool;
+	(void)size;
+	return root_missing(o, extent.addr);
+}
+
+static int refuse_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
+			 void *o)
+{
+	(void)pool;
+	(void)size;
+	return root_missing(o, addr);
+}
+
+/*
+ * That there is no root does not mean that there was no cache: its slot can be damaged,
+ * which a degraded open skips, or a repair has cleared it. Since one publish makes a
+ * cache, no crash leaves one without its root. So a new cache is made only in a pool
+ * where nothing is live; in a degraded open that cannot be known.
+ */
+static int make_cache(struct opening *o)
+{
+	struct daxpin_pool *pool = o->cache->pool;
+	int ret = daxpin_roots(pool, refuse_root, o);
+
+	ret = ret ? : daxpin_foreach(pool, refuse_extent, o);
+	ret = ret ? : daxpin_foreach_object(pool, refuse_object, o);
+	if (!ret && o->options->degraded)
+		ret = fail(o, -EUCLEAN, "no cache is found in %s, but with %sdegraded%s it can be in a damaged part; nothing was changed: leave it out, and if the pool is damaged, give another one",
+			   o->options->pool, dashes(o), is_one(o));
+	ret = ret ? : set_new_size(o);
+	return ret ? : make_index(o);
+}
+
 static int load_index(struct opening *o)
 {
 	struct cache *cache = o->cache;
@@ -337,9 +379,7 @@ static int load_index(struct opening *o)
 	int ret = daxpin_root(cache->pool, ROOT, &root);
 
 	if (ret == -ENOENT) {
-		ret = daxpin_roots(cache->pool, refuse_root, o);
-		ret = ret ? : set_new_size(o);
-		ret = ret ? : make_index(o);
+		ret = make_cache(o);
 	} else {
 		ret = ret == -ESTALE ? index_missing(o) : ret;
 		ret = ret ? : find_index(o, root);
@@ -378,8 +418,9 @@ static int open_pool(struct opening *o)
 		.size = sizeof(pool), .pool_size = options->pool_size,
 		.granularity = on_tmpfs(options->pool) ? DAXPIN_GRANULARITY_BYTE :
 			       DAXPIN_GRANULARITY_AUTO,
-		.flags = (options->pool_size ? DAXPIN_POOL_CREATE : 0) |
-			 (options->degraded ? DAXPIN_POOL_DEGRADED : 0),
+		/* A pool that must be created has no intact parts to open. */
+		.flags = options->degraded ? DAXPIN_POOL_DEGRADED :
+			 options->pool_size ? DAXPIN_POOL_CREATE : 0,
 		.deadline_ns = o->deadline_ns,
 		.errmsg = options->errmsg, .errmsg_size = options->errmsg_size,
 	};
@@ -388,9 +429,10 @@ static int open_pool(struct opening *o)
 	if (ret == -ENOENT && options->id)
 		return fail(o, ret, "the pool %s does not exist, and only the pool with the id %016" PRIx64 " can be used; give the path of that one",
 			    options->pool, options->id);
-	if (ret == -ENOENT && !options->pool_size)
-		return fail(o, ret, "the pool %s does not exist; give %spool-size=SIZE to create it, or another path",
-			    options->pool, dashes(o));
+	if (ret == -ENOENT && (options->degraded || !options->pool_size))
+		return fail(o, ret, "the pool %s does not exist; %sgive %spool-size=SIZE to create it, or another path",
+			    options->pool, options->degraded ?
+			    "leave degraded out, and " : "", dashes(o));
 	return ret;
 }
 

@@ -18,7 +18,7 @@
  * -EINVAL	a field must be zero, or must not be; a name without its NUL; COMMIT
  *		without PUT; DONE without a grant
  * -EIO		the memory of the block with that name is bad
- * -ENOENT	there is no block of that name
+ * -ENOENT	there is no block of that name, or a repair has removed the name
  * -EPROTO	the type is unknown
  * -EPROTONOSUPPORT  version is not STORE_VERSION
  * -EUCLEAN	the name is not that of a block: another program has made it

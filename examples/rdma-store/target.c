@@ -49,7 +49,8 @@ struct session {
 
 struct target {
 	const char *path, *address, *port;
-	uint64_t pool_size;		/* size of a new pool; 0: none */
+	uint64_t pool_size;		/* of a new pool; 0: all free space, which tmpfs
+					   refuses; UINT64_MAX: make none */
 	bool overwrite;
 	int handshake_ms, grace_ms, idle_ms;
 	struct store store;

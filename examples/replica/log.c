@@ -30,6 +30,44 @@ static int make_table(struct log *log)
 	return ret ? ret : daxpin_publish(log->pool, ops, 2, NULL, NULL);
 }
 
+static int refuse_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
+			 uint64_t size, void *arg)
+{
+	(void)pool;
+	(void)extent;
+	(void)size;
+	(void)arg;
+	return -ENOTEMPTY;
+}
+
+static int refuse_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
+			 void *arg)
+{
+	(void)pool;
+	(void)addr;
+	(void)size;
+	(void)arg;
+	return -ENOTEMPTY;
+}
+
+/*
+ * A pool without the root is not always new: a repair clears a damaged root. No crash
+ * leaves a log without its root, since one publish makes both. So a log is made only
+ * where nothing is live.
+ */
+static int find_table(struct log *log, bool make)
+{
+	int ret = daxpin_root(log->pool, ROOT, &log->table);
+
+	if (ret != -ENOENT)
+		return ret == -ESTALE ? -EUCLEAN : ret;
+	ret = daxpin_foreach(log->pool, refuse_extent, NULL);
+	ret = ret ? ret : daxpin_foreach_object(log->pool, refuse_object, NULL);
+	if (!ret)
+		ret = make ? make_table(log) : -ENOENT;
+	return ret;
+}
+
 /* Find the head, and see that each block is whole. */
 static int check_blocks(struct log *log)
 {
@@ -42,7 +80,7 @@ static int check_blocks(struct log *log)
 			continue;
 		ret = daxpin_extent_at(log->pool, log->slots[i], &extent);
 		if (ret)
-			return ret;
+			return ret == -ENOENT || ret == -EINVAL ? -EUCLEAN : ret;
 		seq = header_of(log, extent)->seq;
 		if (seq % LOG_SLOTS != i || !log_is_whole(log, extent, seq)) {
 			fprintf(stderr, "replica: the block in slot %u is torn\n", i);
@@ -54,7 +92,7 @@ static int check_blocks(struct log *log)
 	return 0;
 }
 
-static int open_pool(struct log *log, const char *path)
+static int open_pool(struct log *log, const char *path, bool make)
 {
 	char errmsg[512] = "";
 	struct daxpin_pool_options options = {
@@ -64,28 +102,40 @@ static int open_pool(struct log *log, const char *path)
 	};
 	int ret = daxpin_pool_open(path, &options, &log->pool);
 
-	if (ret == -ENOENT)
+	if (ret == -ENOENT && make)
 		ret = daxpin_pool_create(path, &options, &log->pool);
 	if (ret)
 		fprintf(stderr, "replica: %s: %s\n", path, errmsg);
 	return ret;
 }
 
-int log_open(struct log *log, const char *path)
+static const char *why_no_log(int ret)
 {
-	int ret = open_pool(log, path);
+	switch (ret) {
+	case -ENOENT:
+		return "the pool is empty; an owner or a peer makes a log";
+	case -ENOTEMPTY:
+		return "the pool has data, but no root \"" ROOT "\": they are another program's, or of a log whose root was removed by a repair; nothing was changed: use another pool";
+	case -EUCLEAN:
+		return "a block or the table of the log is damaged or was removed by a repair; nothing was changed: use another pool";
+	default:
+		return daxpin_strerror(ret);
+	}
+}
+
+int log_open(struct log *log, const char *path, bool make)
+{
+	int ret = open_pool(log, path, make);
 
 	if (ret)
 		return ret;
-	ret = daxpin_root(log->pool, ROOT, &log->table);
-	if (ret == -ENOENT)
-		ret = make_table(log);
+	ret = find_table(log, make);
 	if (!ret) {
 		log->slots = daxpin_ptr(log->pool, log->table, 0);
 		ret = check_blocks(log);
 	}
 	if (ret) {
-		fprintf(stderr, "replica: %s: %s\n", path, daxpin_strerror(ret));
+		fprintf(stderr, "replica: %s: %s\n", path, why_no_log(ret));
 		daxpin_pool_close(log->pool);
 	}
 	return ret;

@@ -28,9 +28,15 @@ struct log {
 	uint64_t head;			/* seq of the newest block; 0: none */
 };
 
-/* Open the pool at path, or create one, and check each block. Messages go to stderr.
- * 0, or -errno: -EUCLEAN if a block is torn. */
-int log_open(struct log *log, const char *path);
+/*
+ * Open the pool at path, and check each block. With `make`, create the pool if there is
+ * none, and the log if the pool is empty. Messages go to stderr. 0, or -errno:
+ *
+ * -ENOENT	there is no pool, or it is empty
+ * -ENOTEMPTY	the pool has live extents or objects, but no log
+ * -EUCLEAN	a block is torn, or a block or the table is missing
+ */
+int log_open(struct log *log, const char *path, bool make);
 int log_close(struct log *log);
 
 /* The extent of a block; -ENOENT: the log does not have it. */

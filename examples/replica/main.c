@@ -25,8 +25,9 @@ static const char usage[] =
 "\n"
 "The owner reads blocks of BYTES (at most 1048576) from stdin, copies each to all\n"
 "peers, and prints its number when all have it. ADDRESS is one of this machine.\n"
-"The pools are directories, which are made if they do not exist. list prints the\n"
-"numbers and sizes of the last 32 blocks of a pool, read writes one to stdout.\n";
+"The pools are directories, which owner and peer make if they do not exist. list\n"
+"prints the numbers and sizes of the last 32 blocks of a pool, read writes one to\n"
+"stdout.\n";
 
 static int list_main(const char *path)
 {
@@ -35,7 +36,7 @@ static int list_main(const char *path)
 	struct log_header header;
 	uint64_t seq;
 
-	if (log_open(&log, path))
+	if (log_open(&log, path, false))
 		return 1;
 	seq = log.head > LOG_SLOTS ? log.head - LOG_SLOTS : 0;
 	while (++seq <= log.head)
@@ -53,7 +54,7 @@ static int read_main(const char *path, uint64_t seq)
 	bool done;
 	int ret;
 
-	if (log_open(&log, path))
+	if (log_open(&log, path, false))
 		return 1;
 	ret = log_find(&log, seq, &extent, &header);
 	done = !ret && fwrite(daxpin_ptr(log.pool, extent, LOG_HEADER), 1,

@@ -351,7 +351,7 @@ int owner_main(const char *path, const char *address, uint64_t bytes,
 	if (!ret)
 		ret = wire_fabric_open(&owner.fabric, address);
 	if (!ret)
-		ret = log_open(&owner.log, path);
+		ret = log_open(&owner.log, path, true);
 	if (!ret)
 		ret = open_endpoint(&owner);
 	if (!ret)

@@ -167,7 +167,7 @@ int peer_main(const char *path, const char *address, const char *port)
 	struct peer peer = { 0 };
 	int listen_fd;
 
-	if (log_open(&peer.log, path) || attach(&peer, address))
+	if (log_open(&peer.log, path, true) || attach(&peer, address))
 		return 1;
 	listen_fd = wire_listen(address, port);
 	if (listen_fd < 0) {

@@ -22,7 +22,7 @@ static int store_setup(void **state)
 		return -1;
 	s->f = f;
 	*state = s;
-	return kv_open(s->f->pool, &s->kv);
+	return kv_make(s->f->pool) || kv_open(s->f->pool, &s->kv);
 }
 
 /* The store must agree with the pool after every test. */
@@ -263,6 +263,82 @@ static void a_root_of_another_program_is_not_taken_for_a_store(void **state)
 	memset(daxpin_ptr(f->pool, op.extent, 0), 0xee, 4096);
 	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
 	assert_int_equal(kv_open(f->pool, &kv), -EMEDIUMTYPE);
+}
+
+/* ------------------------------------------------- what is no store, or not whole */
+
+static void an_open_makes_no_store(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t room = free_bytes(f);
+	struct kv *kv;
+
+	assert_int_equal(kv_open(f->pool, &kv), -ENOENT);
+	assert_int_equal(free_bytes(f), room);
+	assert_int_equal(kv_make(f->pool), 0);
+	assert_int_equal(kv_make(f->pool), -EEXIST);
+	assert_int_equal(kv_open(f->pool, &kv), 0);
+	kv_close(kv);
+}
+
+static void assert_refused(struct fixture *f, int error)
+{
+	uint64_t room = free_bytes(f);
+	struct kv *kv;
+
+	assert_int_equal(kv_open(f->pool, &kv), error);
+	assert_int_equal(kv_make(f->pool), error);
+	assert_int_equal(free_bytes(f), room);
+}
+
+/* As after a repair that has cleared its slot. */
+static void a_store_without_its_root_is_refused(void **state)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_ROOT, .name = "kv" };
+	struct fixture *f = *state;
+
+	assert_int_equal(kv_make(f->pool), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	assert_refused(f, -ENOTEMPTY);
+	assert_int_equal(fixture_reopen(f), 0);
+	assert_refused(f, -ENOTEMPTY);
+}
+
+static void a_pool_with_only_an_object_is_refused(void **state)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_KEEP };
+	struct fixture *f = *state;
+
+	assert_int_equal(daxpin_object_reserve(f->pool, 64, 0, &op.extent.addr), 0);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	assert_refused(f, -ENOTEMPTY);
+}
+
+static void no_store_is_made_in_a_degraded_pool(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->options.flags = DAXPIN_POOL_DEGRADED;
+	assert_int_equal(daxpin_pool_open(f->path, &f->options, &f->pool), 0);
+	assert_refused(f, -EUCLEAN);
+}
+
+static void a_store_without_a_table_is_refused(void **state)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE };
+	struct fixture *f = *state;
+	uint64_t room;
+	struct kv *kv;
+
+	assert_int_equal(kv_make(f->pool), 0);
+	assert_int_equal(kv_open(f->pool, &kv), 0);
+	op.extent = kv->shard[SHARDS - 1].table;
+	kv_close(kv);
+	assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	room = free_bytes(f);
+	assert_int_equal(kv_open(f->pool, &kv), -EUCLEAN);
+	assert_int_equal(free_bytes(f), room);
 }
 
 /* ------------------------------------------------------------------- threads */
@@ -797,6 +873,21 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			a_root_of_another_program_is_not_taken_for_a_store,
 			fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			an_open_makes_no_store, fixture_setup,
+			fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			a_store_without_its_root_is_refused, fixture_setup,
+			fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			a_pool_with_only_an_object_is_refused, fixture_setup,
+			fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			no_store_is_made_in_a_degraded_pool, fixture_setup,
+			fixture_teardown),
+		cmocka_unit_test_setup_teardown(
+			a_store_without_a_table_is_refused, fixture_setup,
+			fixture_teardown),
 		TEST(threads_find_what_they_put),
 		TEST(a_kill_loses_no_put_that_has_returned),
 		TEST(a_store_moves_itself_when_the_pool_shrinks),

@@ -83,8 +83,9 @@ int __wrap_daxpin_hold_at(struct daxpin_pool *pool, uint64_t addr, uint32_t acce
 
 static atomic_uint publishes;
 
-/* In a child: the publish after which it dies. */
+/* In a child: the publish after which it dies, and whether it dies before any. */
 static atomic_uint dies_after;
+static bool dies_before;
 
 int __real_daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 			  size_t count,
@@ -100,8 +101,11 @@ int __wrap_daxpin_publish(struct daxpin_pool *pool, const struct daxpin_op *ops,
 			  const struct daxpin_publish_options *options,
 			  size_t *failed)
 {
-	int ret = __real_daxpin_publish(pool, ops, count, options, failed);
+	int ret;
 
+	if (dies_before)
+		_exit(0);
+	ret = __real_daxpin_publish(pool, ops, count, options, failed);
 	publishes++;
 	if (dies_after && !--dies_after)
 		_exit(0);
@@ -966,6 +970,160 @@ static void a_block_smaller_than_those_of_the_disk_is_refused(void **state)
 #endif
 }
 
+/* ---------------------------------------------------------------- a missing root */
+
+/* Change a byte of the root's slot. */
+static void damage_root(void)
+{
+	char path[4200], metadata[1 << 20], *root;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/segment.0000", directory);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pread(fd, metadata, sizeof(metadata), 0), sizeof(metadata));
+	root = memmem(metadata, sizeof(metadata), "nbd-cache", sizeof("nbd-cache"));
+	assert_non_null(root);
+	*root ^= 1;
+	assert_int_equal(pwrite(fd, root, 1, root - metadata), 1);
+	close(fd);
+}
+
+static int agree(const struct daxpin_finding *finding, void *arg)
+{
+	(void)finding;
+	(void)arg;
+	return 1;
+}
+
+static void repair(void)
+{
+	struct daxpin_check_summary summary = { .size = sizeof(summary) };
+	char backup[4200];
+	int ret;
+
+	snprintf(backup, sizeof(backup), "%s.backup", directory);
+	ret = daxpin_repair(directory, NULL, backup, agree, NULL, &summary);
+	unlink(backup);
+	assert_int_equal(ret, 0);
+	assert_int_equal(summary.repaired, 1);
+}
+
+static uint64_t count_extents(void)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .flags = DAXPIN_POOL_DEGRADED,
+		.deadline_ns = daxpin_deadline_ms(10000),
+	};
+	struct daxpin_pool *pool;
+	uint64_t extents = 0;
+
+	assert_int_equal(daxpin_pool_open(directory, &options, &pool), 0);
+	assert_int_equal(daxpin_foreach(pool, count, &extents), 0);
+	assert_int_equal(daxpin_pool_close(pool), 0);
+	return extents;
+}
+
+static void a_cache_without_its_root_is_refused(void **state)
+{
+	uint64_t extents;
+
+	(void)state;
+	remove_pool();
+	open_cache(100, 100);
+	write_sectors(60, 0, SECTORS, 1);
+	close_cache();
+	damage_root();
+	extents = count_extents();
+	assert_true(extents >= 3);	/* header, index, block */
+	assert_int_equal(try_open(100, 100, false), -EUCLEAN);
+	assert_int_equal(try_open(100, 100, true), -EUCLEAN);
+	assert_non_null(strstr(errmsg, "but no root \"nbd-cache\""));
+	repair();
+	for (unsigned int degraded = 0; degraded < 2; degraded++) {
+		assert_int_equal(try_open(100, 100, degraded), -EUCLEAN);
+		assert_non_null(strstr(errmsg, "but no root \"nbd-cache\""));
+	}
+	assert_int_equal(count_extents(), extents);
+	memset(shadow[60], 0, sizeof(shadow[60]));
+}
+
+/* Objects, too, are somebody's data. */
+static void a_pool_with_an_object_is_refused(void **state)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .pool_size = POOL,
+		.flags = DAXPIN_POOL_CREATE,
+	};
+	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_KEEP };
+	struct daxpin_pool *pool;
+
+	(void)state;
+	remove_pool();
+	assert_int_equal(daxpin_pool_open(directory, &options, &pool), 0);
+	assert_int_equal(daxpin_object_reserve(pool, 64, 0, &op.extent.addr), 0);
+	assert_int_equal(daxpin_publish(pool, &op, 1, NULL, NULL), 0);
+	assert_int_equal(daxpin_pool_close(pool), 0);
+	assert_int_equal(try_open(0, 0, false), -EUCLEAN);
+	assert_non_null(strstr(errmsg, "but no root \"nbd-cache\""));
+}
+
+static void a_degraded_open_makes_no_cache(void **state)
+{
+	(void)state;
+	remove_pool();
+	assert_int_equal(try_open(0, 0, true), -ENOENT);
+	assert_non_null(strstr(errmsg, "leave degraded out"));
+	assert_int_equal(access(directory, F_OK), -1);
+	open_cache(0, 0);
+	close_cache();
+	assert_int_equal(try_open(0, 0, true), 0);
+	close_cache();
+}
+
+static void a_degraded_open_of_an_empty_pool_makes_no_cache(void **state)
+{
+	struct daxpin_pool_options options = {
+		.size = sizeof(options), .pool_size = POOL,
+	};
+	struct daxpin_pool *pool;
+
+	(void)state;
+	remove_pool();
+	assert_int_equal(daxpin_pool_create(directory, &options, &pool), 0);
+	assert_int_equal(daxpin_pool_close(pool), 0);
+	assert_int_equal(try_open(0, 0, true), -EUCLEAN);
+	assert_non_null(strstr(errmsg, "but with degraded=1"));
+	assert_int_equal(count_extents(), 0);
+	open_cache(0, 0);
+	close_cache();
+}
+
+/* One publish makes a cache, so a crash leaves all of it or nothing. */
+static void a_crash_while_a_cache_is_made_leaves_a_pool_that_is_used(void **state)
+{
+	int status;
+	pid_t pid;
+
+	(void)state;
+	for (unsigned int after = 0; after < 2; after++) {
+		remove_pool();
+		pid = fork();
+		if (!pid) {
+			dies_before = !after;
+			dies_after = after;
+			open_cache(0, 0);
+			_exit(1);
+		}
+		assert_true(pid > 0);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_int_equal(status, 0);
+		assert_int_equal(count_extents(), 2 * after);
+		open_cache(0, 0);
+		close_cache();
+		assert_int_equal(count_extents(), 2);
+	}
+}
+
 /* ------------------------------------------------------------------------- set-up */
 
 static int make_disk(void **state)
@@ -1009,6 +1167,12 @@ int main(void)
 		cmocka_unit_test(writes_wait_for_a_disk_that_hangs_and_reads_pass_them),
 		cmocka_unit_test(a_pool_of_another_program_is_refused),
 		cmocka_unit_test(a_block_smaller_than_those_of_the_disk_is_refused),
+		cmocka_unit_test(a_cache_without_its_root_is_refused),
+		cmocka_unit_test(a_pool_with_an_object_is_refused),
+		cmocka_unit_test(a_degraded_open_makes_no_cache),
+		cmocka_unit_test(a_degraded_open_of_an_empty_pool_makes_no_cache),
+		cmocka_unit_test(
+			a_crash_while_a_cache_is_made_leaves_a_pool_that_is_used),
 	};
 
 	return cmocka_run_group_tests(tests, make_disk, remove_all);
