@@ -546,6 +546,25 @@ static void only_the_cache_with_the_id_is_opened(void **state)
 	close_cache();
 }
 
+static void a_missing_pool_is_cured_by_an_option_of_the_front_end(void **state)
+{
+	struct cache_options options = {
+		.pool = "/dev/shm/there/is/no/pool", .disk = disk, .log = silent,
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
+	};
+
+	(void)state;
+	assert_int_equal(cache_open(&options, &cache), -ENOENT);
+	assert_non_null(strstr(errmsg, "; give pool-size=SIZE to create it"));
+	options.dashes = true;
+	assert_int_equal(cache_open(&options, &cache), -ENOENT);
+	assert_non_null(strstr(errmsg, "; give --pool-size=SIZE to create it"));
+	options.id = 5;
+	assert_int_equal(cache_open(&options, &cache), -ENOENT);
+	assert_non_null(strstr(errmsg, "only the pool with the id 0000000000000005"));
+	assert_null(strstr(errmsg, "pool-size"));
+}
+
 /* -------------------------------------------------------------- runs of blocks */
 
 static void write_many(uint32_t block, uint32_t count, uint32_t version)
@@ -1156,6 +1175,7 @@ int main(void)
 		cmocka_unit_test(blocks_stay_dirty_if_the_disk_cannot_flush),
 		cmocka_unit_test(a_crash_after_any_publish_leaves_whole_blocks),
 		cmocka_unit_test(only_the_cache_with_the_id_is_opened),
+		cmocka_unit_test(a_missing_pool_is_cured_by_an_option_of_the_front_end),
 		cmocka_unit_test(the_blocks_of_a_request_are_one_publish),
 		cmocka_unit_test(a_read_of_many_blocks_finds_each_one),
 		cmocka_unit_test(blocks_in_a_row_are_one_punch),
