@@ -412,12 +412,14 @@ int dp_pool_check_medium(const struct dp_pool *pool, uint32_t first,
  * Check the request and what is there. In a directory the size is looked at only if
  * there is no pool: an existing one keeps its size, and the caller of
  * dp_pool_open_or_create() gets it even if nothing is free, or if no new pool could be
- * as small as the minimum.
+ * as small as the minimum. A pool that is overwritten is not waited for if the size is
+ * impossible.
  */
 static int create_check(struct dp_pool *pool, struct dp_pool_request *request,
 			uint64_t *ret_size, bool *ret_blank)
 {
-	bool last = pool->source.kind != DP_SOURCE_DEVDAX;
+	bool last = pool->source.kind != DP_SOURCE_DEVDAX &&
+		    (!request->pool_size || !request->overwrite);
 	int ret = create_check_options(request);
 
 	if (!ret && !last)
