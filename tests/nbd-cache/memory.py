@@ -171,14 +171,16 @@ def test_the_file_of_the_pool_is_cut(m):
     contents = [os.urandom(BLOCK) for _ in range(8)]
     for block, data in enumerate(contents):
         client.write(block * BLOCK, data)
-    path, end = find(m, contents[5][:64])
-    os.truncate(path, end)
-    whole = [not client.call(nbd.READ, block * BLOCK, BLOCK)[0] for block in range(8)]
-    expect(whole == [True] * 5 + [False] * 3, whole)
+    # The server has several threads, which do not take memory in the order of the blocks.
+    places = [find(m, data[:64]) for data in contents]
+    end = sorted(at for _, at in places)[5]
+    os.truncate(places[0][0], end)
+    for block, (_, at) in enumerate(places):
+        error, data = client.call(nbd.READ, block * BLOCK, BLOCK)
+        expect(error == (0 if at < end else nbd.EIO), f'block {block}: {error}')
+        expect(error or data == contents[block], f'block {block} is another')
     error, _ = client.call(nbd.READ, 0, 8 * BLOCK)
     expect(error == nbd.EIO, f'a read of all: {error}')
-    error, data = client.call(nbd.READ, 0, 5 * BLOCK)
-    expect(not error and data == b''.join(contents[:5]), 'what is below the end')
     m.kill()
 
 
