@@ -51,16 +51,6 @@ static int refuse_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return -ENOTEMPTY;
 }
 
-static int refuse_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
-			 void *arg)
-{
-	(void)pool;
-	(void)addr;
-	(void)size;
-	(void)arg;
-	return -ENOTEMPTY;
-}
-
 /*
  * The pool has no root "kv". Is there nothing that a store without its root could have
  * left? A repair clears a damaged root, and a degraded open does not see it. No crash
@@ -71,8 +61,9 @@ static int check_empty(struct daxpin_pool *pool)
 	struct daxpin_pool_info info = { .size = sizeof(info) };
 	int ret = daxpin_foreach(pool, refuse_extent, NULL);
 
-	ret = ret ? ret : daxpin_foreach_object(pool, refuse_object, NULL);
 	ret = ret ? ret : daxpin_pool_info(pool, &info);
+	if (!ret && info.objects)
+		return -ENOTEMPTY;
 	return !ret && info.flags & DAXPIN_POOL_DEGRADED ? -EUCLEAN : ret;
 }
 

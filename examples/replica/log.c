@@ -40,16 +40,6 @@ static int refuse_extent(struct daxpin_pool *pool, struct daxpin_extent extent,
 	return -ENOTEMPTY;
 }
 
-static int refuse_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
-			 void *arg)
-{
-	(void)pool;
-	(void)addr;
-	(void)size;
-	(void)arg;
-	return -ENOTEMPTY;
-}
-
 /*
  * A pool without the root is not always new: a repair clears a damaged root. No crash
  * leaves a log without its root, since one publish makes both. So a log is made only
@@ -57,12 +47,15 @@ static int refuse_object(struct daxpin_pool *pool, uint64_t addr, uint64_t size,
  */
 static int find_table(struct log *log, bool make)
 {
+	struct daxpin_pool_info info = { .size = sizeof(info) };
 	int ret = daxpin_root(log->pool, ROOT, &log->table);
 
 	if (ret != -ENOENT)
 		return ret == -ESTALE ? -EUCLEAN : ret;
 	ret = daxpin_foreach(log->pool, refuse_extent, NULL);
-	ret = ret ? ret : daxpin_foreach_object(log->pool, refuse_object, NULL);
+	ret = ret ? ret : daxpin_pool_info(log->pool, &info);
+	if (!ret && info.objects)
+		return -ENOTEMPTY;
 	if (!ret)
 		ret = make ? make_table(log) : -ENOENT;
 	return ret;

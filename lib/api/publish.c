@@ -376,14 +376,17 @@ static int publish_explain_object_busy(struct daxpin_pool *pool,
 	char name[DP_ROOT_NAME_MAX];
 	struct dp_root_word word;
 
-	for (uint32_t i = 0; i < DP_ROOTS; i++)
-		if (op->type == DAXPIN_OP_OBJECT_FREE &&
-		    dp_root_at(&pool->roots, i, name, &word) &&
-		    word.object == op->extent.addr)
-			return dp_fail(cause, -EBUSY, name[0] ?
-				       "the root \"%.*s\" names the object: let it name something else in the same call" :
-				       "a root%.*s whose name is damaged names the object: repair the pool first",
-				       (int)DP_ROOT_NAME_MAX, name);
+	for (uint32_t i = 0; op->type == DAXPIN_OP_OBJECT_FREE && i < DP_ROOTS; i++) {
+		if (!dp_root_at(&pool->roots, i, name, &word) ||
+		    word.object != op->extent.addr)
+			continue;
+		if (!name[0])
+			return dp_fail(cause, -EBUSY,
+				       "a root whose name is damaged names the object: repair the pool first");
+		return dp_fail(cause, -EBUSY,
+			       "the root \"%.*s\" names the object: let it name something else in the same call",
+			       (int)DP_ROOT_NAME_MAX, name);
+	}
 	return dp_fail(cause, -EBUSY, "another call publishes the %s: try again",
 		       op->type == DAXPIN_OP_ROOT ? "name or the object" : "object");
 }

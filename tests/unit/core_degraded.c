@@ -427,25 +427,32 @@ static void a_stale_root_names_nothing_that_a_degraded_open_keeps(void **state)
 	assert_is_stale(f);
 }
 
+/* Keeps objects until one is at that pool address, where one is free. */
+static void keep_object_at(struct fixture *f, uint64_t at)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_KEEP };
+
+	do {
+		assert_int_equal(daxpin_object_reserve(f->pool, 64, 0,
+						       &op.extent.addr), 0);
+		assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
+	} while (op.extent.addr != at);
+}
+
 /* A root has no generation of an object, so the next one there would have the name. */
 static void a_stale_root_names_no_object_that_a_degraded_open_keeps(void **state)
 {
 	struct fixture *f = *state;
-	uint64_t offset = 600 * DP_BLOCK_SIZE + dp_slab_shape(3).first, addr;
-	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_KEEP };
+	uint64_t offset = 600 * DP_BLOCK_SIZE + dp_slab_shape(3).first;
 
 	put_slab(f, 1, 600, 3);
 	put_object_root(f, 0, "name", offset);
 	open_degraded(f, 0);
-	do {
-		assert_int_equal(daxpin_object_reserve(f->pool, 64, 0, &addr), 0);
-		op.extent.addr = addr;
-		assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
-	} while (addr != 32 * MIB + offset);
+	keep_object_at(f, 32 * MIB + offset);
 	assert_is_stale(f);
 }
 
-/* A repair, or the right file of the segment, may find the extent again. */
+/* A repair may find the extent again. */
 static void a_degraded_open_keeps_the_root_of_a_damaged_extent(void **state)
 {
 	struct fixture *f = *state;
@@ -514,18 +521,6 @@ static void a_damaged_slab_costs_only_its_objects(void **state)
 	assert_int_equal(daxpin_root(f->pool, "name", &named), 0);
 	assert_int_equal(named.addr, object_at(600, 2));
 	close_pool(f);
-}
-
-/* Object `at` of segment 1 is free. Keeps objects until one is there. */
-static void keep_object_at(struct fixture *f, uint64_t at)
-{
-	struct daxpin_op op = { .type = DAXPIN_OP_OBJECT_KEEP };
-
-	do {
-		assert_int_equal(daxpin_object_reserve(f->pool, 64, 0,
-						       &op.extent.addr), 0);
-		assert_int_equal(daxpin_publish(f->pool, &op, 1, NULL, NULL), 0);
-	} while (op.extent.addr != at);
 }
 
 /* The slab is intact, so its objects are allocated, also in the block whose descriptor
