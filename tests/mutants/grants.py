@@ -99,7 +99,7 @@ MUTANTS = [
      'late bytes are awaited for a time alone',
      '	return wait->steps++ < STEPS_MIN ||',
      '	return wait->steps++ < 1 ||',
-     'late_bytes_are_awaited_for_a_number_of_steps'),
+     'a_wait_without_time_makes_its_steps'),
     ('wait-without-cpu-time', OFI_PROVIDER, 'lib/ofi/wait.c',
      'a thread that did not run gives up what it waits for',
      ' || wait_cpu_ns() < wait->cpu_end;',

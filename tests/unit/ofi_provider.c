@@ -14,6 +14,7 @@
 #include "ofi/provider.h"
 #include "ofi/trial.h"
 #include "ofi/types.h"
+#include "ofi/wait.h"
 #include "ofi_double.h"
 #include "ofi_peer.h"
 
@@ -202,6 +203,17 @@ static void late_bytes_are_awaited_for_a_number_of_steps(void **state)
 	skip_ms = 3600000;
 	probe(&report);
 	assert_true(report.region_late > 0);
+}
+
+/* As late as a wait can be: its time is over, by both clocks, before its first step. */
+static void a_wait_without_time_makes_its_steps(void **state)
+{
+	struct dp_wait wait = dp_wait_for(0);
+
+	(void)state;
+	for (uint32_t i = 0; i < 1000; i++)
+		assert_true(dp_waits(&wait));
+	assert_false(dp_waits(&wait));
 }
 
 static char nic_name[] = "nic0";
@@ -868,6 +880,7 @@ int main(void)
 		TEST(a_trial_whose_control_fails_has_no_verdict),
 		TEST(without_a_write_that_was_partly_there_there_is_no_verdict),
 		TEST(late_bytes_are_awaited_for_a_number_of_steps),
+		TEST(a_wait_without_time_makes_its_steps),
 		TEST(a_control_is_awaited_for_cpu_time),
 		TEST(a_round_that_is_not_connected_has_no_verdict),
 		TEST(a_key_that_could_not_be_tried_was_not_refused),
