@@ -1378,7 +1378,7 @@ int dp_segments_open(''',
 		ret = dp_roots_write_gone''',
      '''	if (!ret && !pool->media.readonly && !pool->media.degraded)
 		ret = dp_roots_write_gone''',
-     'a_stale_root_names_no_object_that_a_degraded_open_keeps'),
+     'a_stale_root_names_nothing_that_a_degraded_open_keeps'),
     ('slab-block-is-in-doubt', DEGRADED, 'lib/core/recover.c',
      'an object is reused although a root on media still names it',
      '''	return !dp_slab_at(&pool->objects, block) && segment < geometry->segments &&''',
