@@ -73,9 +73,9 @@ static inline void segment_path(struct fixture *f, uint32_t index,
 #define HASHED_UNIT	(64u << 10)
 
 /*
- * A hash of a file's first chunk, which has the metadata, and of the first `data` bytes of
- * each HASHED_UNIT after it. Uses pread(): a load would allocate a page in a hole of a
- * tmpfs file.
+ * A hash of a file's first chunk, which has the metadata, and of the first `data` bytes
+ * of each HASHED_UNIT after it. Uses pread(): a load would allocate a page in a hole of
+ * a tmpfs file.
  */
 static inline uint64_t hash_file(int dir, const char *name, size_t data)
 {
