@@ -541,8 +541,8 @@ static const struct CMUnitTest cases[] = {
 #define CASES		(sizeof(cases) / sizeof(cases[0]))
 
 static struct place places[] = {
-	{ "shmem", NULL, NULL },
-	{ "device-dax", NULL, NULL },		/* if there is one */
+	{ .name = "shmem" },
+	{ .name = "device-dax" },		/* if there is one */
 };
 
 /* Lists each test for each place, and once the one that needs no place. */

@@ -8,7 +8,7 @@
 #include "rdma_fixture.h"
 #include "rdma_own_device.h"
 
-static struct place place = { "shmem", NULL, NULL };
+static struct place place = { .name = "shmem" };
 static bool have_device;
 
 /* A listening id: librdmacm allocates a domain for it. */

@@ -21,7 +21,7 @@
 #define GRANT_BYTES	UINT64_C(4096)
 #define HANG_MS		600000		/* limit of a wait that must end */
 
-static struct place place = { "shmem", NULL, NULL };
+static struct place place = { .name = "shmem" };
 /* Of the tests with grants. The teardown ends them if such a test fails. */
 static struct child owner, peer;
 /* A pipe: a byte, or the end of the file, ends the process of keep_context(). */

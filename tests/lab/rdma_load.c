@@ -15,9 +15,11 @@
  * times instead of for so long. What is granted in that segment is revoked while the
  * shrink waits for it. A pool must be opened again between a shrink and a grow.
  */
+#include "draw.h"
 #include "rdma_fixture.h"
 #include "segment_files.h"
 #include "verbs_hooks.h"
+#include "writers.h"
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -29,7 +31,6 @@
 #define BLOCKS_MAX	32u
 #define ROOM_BYTES	(UINT64_C(6) << 20)	/* less than the slots want to use */
 #define SMALL_ROOM_BYTES (UINT64_C(1) << 20)	/* the rest is in a new segment */
-#define SERIALS_MAX	8		/* grants in one generation */
 #define HANG_MS		600000		/* limit of a wait that must end */
 #define DENIED		IBV_WC_REM_ACCESS_ERR
 #define JOBS		1024u
@@ -46,7 +47,7 @@ struct slot {
 	bool taken, published, retired, written;
 	struct daxpin_extent extent;
 	uint64_t size;
-	uint32_t serials[SERIALS_MAX], serial_count;	/* the fill's is first */
+	struct writers writers;
 	struct daxpin_grant *grant;
 	struct known *known;
 };
@@ -86,12 +87,6 @@ static struct {
 	} job[JOBS];
 } executor = { .seed = 99 };
 static unsigned char *used_before;	/* a byte for each block of the pool */
-
-static unsigned int draw(unsigned int *seed, unsigned int below)
-{
-	*seed = *seed * 1664525u + 1013904223u;
-	return (*seed >> 8) % below;
-}
 
 static void violation(const char *what, uint32_t serial, uint64_t addr)
 {
@@ -167,25 +162,6 @@ static bool is_still(const struct known *at, const struct known *copy)
 	return same;
 }
 
-static int use_key(struct peer *peer, const struct known *copy, bool read)
-{
-	uint64_t *words = (uint64_t *)peer->buffer;
-	uint64_t blocks = copy->key.length / DAXPIN_BLOCK_SIZE, first, count;
-	struct transfer transfer = {
-		.opcode = read ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE,
-		.mr = peer->mr,
-		.rkey = copy->key.rkey,
-	};
-
-	first = draw(&peer->seed, (unsigned int)blocks);
-	count = 1 + draw(&peer->seed, (unsigned int)(blocks - first));
-	transfer.remote = copy->key.addr + first * DAXPIN_BLOCK_SIZE;
-	transfer.length = (uint32_t)(count * DAXPIN_BLOCK_SIZE);
-	for (uint64_t i = 0; i < transfer.length / 8; i++)
-		words[i] = (uint64_t)copy->serial << 32 | i;
-	return wire_transfer(&peer->wire, &transfer);
-}
-
 static void judge(const struct known *at, const struct known *copy, bool read,
 		  int status)
 {
@@ -220,7 +196,9 @@ static void *be_a_peer(void *arg)
 			continue;
 		}
 		read = copy.state == OLD && !draw(&peer->seed, 4);
-		status = use_key(peer, &copy, read);
+		status = transfer_some(&peer->wire, read ? IBV_WR_RDMA_READ :
+						    IBV_WR_RDMA_WRITE, peer->mr,
+				       &copy.key, copy.serial, &peer->seed);
 		judge(at, &copy, read, status);
 		if (status && peer_reconnect(peer))
 			violation("a peer cannot connect", copy.serial, 0);
@@ -259,41 +237,19 @@ static void stop_peers(void)
 
 /* -------------------------------------------------------------- the extents */
 
-static void fill(struct slot *slot)
-{
-	uint64_t *words = daxpin_ptr(f->pool, slot->extent, 0);
-
-	slot->serials[0] = ++last_serial;
-	slot->serial_count = 1;
-	for (uint64_t i = 0; i < slot->size / 8; i++)
-		words[i] = (uint64_t)slot->serials[0] << 32;
-}
-
-static bool is_of(const struct slot *slot, uint32_t serial)
-{
-	for (uint32_t i = 0; i < slot->serial_count; i++)
-		if (slot->serials[i] == serial)
-			return true;
-	return false;
-}
-
 /* All bytes must be from writers that may write here. */
 static void check(const struct slot *slot)
 {
-	const volatile uint64_t *words = daxpin_ptr(f->pool, slot->extent, 0);
-	uint32_t serial, last = slot->serials[0];
+	const void *memory = daxpin_ptr(f->pool, slot->extent, 0);
+	uint32_t serial;
+	uint64_t at;
 
-	assert_non_null((void *)(uintptr_t)words);
-	for (uint64_t i = 0; i < slot->size / 8; i++) {
-		serial = (uint32_t)(words[i] >> 32);
-		if (serial != last && !is_of(slot, serial)) {
-			violation("bytes of another writer", serial,
-				  slot->extent.addr + i * 8);
-			return;
-		}
-		last = serial;
-	}
-	seen.checked_bytes += slot->size;
+	assert_non_null(memory);
+	at = writers_find_other(&slot->writers, memory, slot->size, &serial);
+	if (at < slot->size)
+		violation("bytes of another writer", serial, slot->extent.addr + at);
+	else
+		seen.checked_bytes += slot->size;
 }
 
 static void take(struct slot *slot, unsigned int *seed)
@@ -315,7 +271,8 @@ static void take(struct slot *slot, unsigned int *seed)
 	seen.reserved++;
 	seen.reused += memchr(before, 1, blocks) != NULL;
 	memset(before, 1, blocks);
-	fill(slot);
+	writers_fill(&slot->writers, daxpin_ptr(f->pool, slot->extent, 0), slot->size,
+		     ++last_serial);
 }
 
 /* From the next reserve on the blocks may belong to another extent. */
@@ -374,11 +331,11 @@ static void give(struct slot *slot)
 	struct daxpin_grant_key key;
 	struct known *at;
 
-	if (slot->serial_count == SERIALS_MAX)
+	if (writers_are_full(&slot->writers))
 		return;
 	assert_int_equal(daxpin_rdma_grant(f->rdma, slot->extent, &options,
 					   &slot->grant), 0);
-	slot->serials[slot->serial_count++] = ++last_serial;
+	writers_add(&slot->writers, ++last_serial);
 	assert_int_equal(daxpin_grant_export(slot->grant, message,
 					     sizeof(message)), sizeof(message));
 	assert_int_equal(daxpin_grant_import(message, sizeof(message), &key),
@@ -467,16 +424,6 @@ static void step(struct slot *slot, unsigned int *seed)
 	}
 }
 
-/* Leaves so little space that freed blocks are soon reused. */
-static void leave_room(struct free_space *free_space, uint64_t room_bytes)
-{
-	struct daxpin_extent room;
-
-	assert_int_equal(daxpin_reserve(f->pool, room_bytes, 0, &room), 0);
-	free_space_reserve(free_space, f->pool);
-	assert_int_equal(daxpin_cancel(f->pool, room), 0);
-}
-
 static void end_all(void)
 {
 	for (struct slot *slot = slots; slot < slots + SLOTS; slot++) {
@@ -550,27 +497,6 @@ static void run_load(unsigned int *draws)
 
 #define PART_MS		300u		/* of load, before, between and after */
 
-static struct daxpin_pool_info pool_info(void)
-{
-	struct daxpin_pool_info info = { .size = sizeof(info) };
-
-	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
-	return info;
-}
-
-/* The files of a pool on shmem have the memory of its segments, and no more. */
-static void check_files(uint64_t segments)
-{
-	struct daxpin_pool_info info = pool_info();
-	uint64_t bytes;
-
-	assert_int_equal(info.segments, segments);
-	if (!strstr(f->path, "/daxpin-test-"))
-		return;
-	assert_int_equal(segment_files(f->path, &bytes), segments);
-	assert_int_equal(bytes, info.media_bytes);
-}
-
 /* As progress(): ends the grants and the extents of the segments that are removed. */
 static int leave(struct daxpin_pool *pool, const struct daxpin_shrink_wait *wait,
 		 void *arg)
@@ -632,30 +558,30 @@ static void resize_once(unsigned int *draws, uint64_t size, uint64_t segment_siz
 	struct free_space free_space;
 	int ret;
 
-	leave_room(&free_space, SMALL_ROOM_BYTES);
+	free_space_reserve_but(&free_space, f->pool, SMALL_ROOM_BYTES);
 	start_peers();
 	load_part(draws);
 	assert_int_equal(daxpin_pool_grow(f->pool, size + segment_size, NULL), 0);
-	check_files(segments + 1);
+	check_segments(f, segments + 1);
 	load_part(draws);
 	ret = daxpin_pool_shrink(f->pool, size, &options);
 	if (ret)
 		print_message("# \"%s\"\n", f->errmsg);
 	assert_int_equal(ret, 0);
-	check_files(segments);
+	check_segments(f, segments);
 	load_part(draws);
 	end_all();
 	stop_peers();
 	free_space_release(&free_space);
 	assert_int_equal(rdma_info(f).grants, 0);
 	assert_int_equal(rdma_info(f).quarantined, 0);
-	assert_int_equal(pool_info().free_bytes, pool_info().usable_bytes);
+	assert_int_equal(pool_info(f).free_bytes, pool_info(f).usable_bytes);
 }
 
 /* `seconds` times. A device is made smaller first, so that it can grow. */
 static void run_resizes(unsigned int *draws)
 {
-	struct daxpin_pool_info info = pool_info();
+	struct daxpin_pool_info info = pool_info(f);
 	uint64_t size = 2 * info.segment_size;
 
 	if (info.media_bytes > size)
@@ -675,7 +601,7 @@ static void run_peers(unsigned int *draws)
 {
 	struct free_space free_space;
 
-	leave_room(&free_space, ROOM_BYTES);
+	free_space_reserve_but(&free_space, f->pool, ROOM_BYTES);
 	start_peers();
 	verbs_hooks.passing_one_in = with_faults ? 10 : 0;
 	run_load(draws);
@@ -693,7 +619,7 @@ static void no_write_with_an_old_key_succeeds(void **state)
 	unsigned int seed = 4711;
 
 	f = *state;
-	info = pool_info();
+	info = pool_info(f);
 	used_before = calloc(info.segments + 1, info.segment_size / DAXPIN_BLOCK_SIZE);
 	assert_non_null(used_before);
 	if (with_faults) {

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rdma_fixture.h"
+#include "draw.h"
+#include "segment_files.h"
 #include "shm.h"
+#include "writers.h"
 
 const char *rdma_device;
 
@@ -52,8 +55,9 @@ int make_pool(const struct place *place, char path[64],
 		 */
 		options.pool_size = UINT64_C(1) <<
 				    (place->directory ? 27 : 26);
-		options.segment_size = DAXPIN_SEGMENT_MIN;
 	}
+	if (!place->device || place->small_segments)
+		options.segment_size = DAXPIN_SEGMENT_MIN;
 	err = daxpin_pool_create(path, &options, ret_pool);
 	if (!err)
 		return 0;
@@ -211,6 +215,23 @@ int transfer(struct fixture *f, enum ibv_wr_opcode opcode,
 	return status;
 }
 
+int transfer_some(struct wire *wire, enum ibv_wr_opcode opcode, struct ibv_mr *mr,
+		  const struct daxpin_grant_key *key, uint32_t serial,
+		  unsigned int *seed)
+{
+	unsigned int blocks = (unsigned int)(key->length / DAXPIN_BLOCK_SIZE);
+	unsigned int first = draw(seed, blocks);
+	unsigned int count = 1 + draw(seed, blocks - first);
+	struct transfer transfer = {
+		.opcode = opcode, .mr = mr, .rkey = key->rkey,
+		.remote = key->addr + first * DAXPIN_BLOCK_SIZE,
+		.length = count * DAXPIN_BLOCK_SIZE,
+	};
+
+	writers_stamp(mr->addr, transfer.length, serial);
+	return wire_transfer(wire, &transfer);
+}
+
 int peer_write(struct fixture *f, const struct daxpin_grant_key *key,
 	       uint64_t offset, uint64_t length)
 {
@@ -249,4 +270,24 @@ struct daxpin_rdma_info rdma_info(struct fixture *f)
 
 	assert_int_equal(daxpin_rdma_info(f->rdma, &info), 0);
 	return info;
+}
+
+struct daxpin_pool_info pool_info(const struct fixture *f)
+{
+	struct daxpin_pool_info info = { .size = sizeof(info) };
+
+	assert_int_equal(daxpin_pool_info(f->pool, &info), 0);
+	return info;
+}
+
+void check_segments(const struct fixture *f, uint64_t segments)
+{
+	struct daxpin_pool_info info = pool_info(f);
+	uint64_t bytes;
+
+	assert_int_equal(info.segments, segments);
+	if (!strstr(f->path, "/daxpin-test-"))
+		return;
+	assert_int_equal(segment_files(f->path, &bytes), segments);
+	assert_int_equal(bytes, info.media_bytes);
 }

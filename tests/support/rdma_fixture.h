@@ -40,6 +40,7 @@ struct place {
 	const char *name;
 	const char *device;		/* NULL: a directory on shmem ... */
 	const char *directory;		/* ... or in this one, if it is set */
+	bool small_segments;		/* on a device: of the smallest size */
 };
 
 struct fixture {
@@ -103,6 +104,14 @@ int transfer(struct fixture *f, enum ibv_wr_opcode opcode,
 	     const struct daxpin_grant_key *key, uint64_t offset,
 	     uint64_t length);
 
+/*
+ * Reads or writes some blocks of the key's memory, as the writer `serial` (writers.h).
+ * The region `mr` must be as large. Returns an ibv_wc_status, or -errno.
+ */
+int transfer_some(struct wire *wire, enum ibv_wr_opcode opcode, struct ibv_mr *mr,
+		  const struct daxpin_grant_key *key, uint32_t serial,
+		  unsigned int *seed);
+
 int peer_write(struct fixture *f, const struct daxpin_grant_key *key,
 	       uint64_t offset, uint64_t length);
 
@@ -116,5 +125,9 @@ void allow_write(struct fixture *f, unsigned int i, struct daxpin_extent extent)
 void reopen(struct fixture *f);
 
 struct daxpin_rdma_info rdma_info(struct fixture *f);
+struct daxpin_pool_info pool_info(const struct fixture *f);
+
+/* The pool has that many segments. On shmem their files have its memory, no more. */
+void check_segments(const struct fixture *f, uint64_t segments);
 
 #endif

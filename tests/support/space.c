@@ -88,6 +88,20 @@ void free_space_reserve(struct free_space *free_space, struct daxpin_pool *pool)
 	}
 }
 
+void free_space_reserve_but(struct free_space *free_space, struct daxpin_pool *pool,
+			    uint64_t room_bytes)
+{
+	struct daxpin_extent room;
+	int err = daxpin_reserve(pool, room_bytes, 0, &room);
+
+	if (err)
+		give_up("daxpin_reserve", err);
+	free_space_reserve(free_space, pool);
+	err = daxpin_cancel(pool, room);
+	if (err)
+		give_up("daxpin_cancel", err);
+}
+
 void free_space_release(struct free_space *free_space)
 {
 	size_t i;

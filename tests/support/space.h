@@ -19,6 +19,9 @@ struct free_space {
 
 /* Reserves until no block is free. */
 void free_space_reserve(struct free_space *free_space, struct daxpin_pool *pool);
+/* The same, but leaves so little that freed blocks are soon reused. */
+void free_space_reserve_but(struct free_space *free_space, struct daxpin_pool *pool,
+			    uint64_t room_bytes);
 /* Returns how many bytes of [addr, addr + length) it reserved. */
 uint64_t free_space_overlap(const struct free_space *free_space, uint64_t addr,
 			    uint64_t length);
