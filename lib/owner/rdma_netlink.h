@@ -7,7 +7,7 @@
 #define DP_VERBS_H
 
 #include "media/layout.h"
-#include "owner/netlink.h"
+#include "util/netlink.h"
 
 enum dp_verbs_state {
 	DP_VERBS_GONE,
