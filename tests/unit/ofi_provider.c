@@ -234,21 +234,8 @@ static void without_a_write_that_was_partly_there_there_is_no_verdict(void **sta
 	assert_int_equal(free_bytes(f), before);
 }
 
-/* The thread does not run, and the clock goes on. */
-static void late_bytes_are_awaited_for_a_number_of_steps(void **state)
-{
-	struct daxpin_ofi_report report = { .size = sizeof(report) };
-
-	(void)state;
-	SKIP_WITHOUT_PROVIDER();
-	/* A step is a read of both endpoints, and the trial makes at least 1000. */
-	ofi_double.delay = 1000;
-	skip_ms = 3600000;
-	probe(&report);
-	assert_true(report.region_late > 0);
-}
-
-/* As late as a wait can be: its time is over, by both clocks, before its first step. */
+/* The thread did not run, and its time is over, by both clocks, before its first step. A
+ * step is a read of both endpoints. */
 static void a_wait_without_time_makes_its_steps(void **state)
 {
 	struct dp_wait wait = dp_wait_for(0);
@@ -1011,7 +998,6 @@ int main(void)
 		TEST(a_provider_that_stops_after_a_post_has_no_verdict),
 		TEST(a_trial_whose_control_fails_has_no_verdict),
 		TEST(without_a_write_that_was_partly_there_there_is_no_verdict),
-		TEST(late_bytes_are_awaited_for_a_number_of_steps),
 		TEST(a_wait_without_time_makes_its_steps),
 		TEST(a_control_is_awaited_for_cpu_time),
 		TEST(a_round_that_is_not_connected_has_no_verdict),
