@@ -234,8 +234,8 @@ static void without_a_write_that_was_partly_there_there_is_no_verdict(void **sta
 	assert_int_equal(free_bytes(f), before);
 }
 
-/* The thread did not run, and its time is over, by both clocks, before its first step. A
- * step is a read of both endpoints. */
+/* The thread did not run, and its time is over, by both clocks, before its first step.
+ * A step is a read of both endpoints. */
 static void a_wait_without_time_makes_its_steps(void **state)
 {
 	struct dp_wait wait = dp_wait_for(0);
