@@ -31,7 +31,7 @@ unsigned int first_seed;
 int context_pipe[2] = { -1, -1 };
 
 static struct place place = { .name = "shmem", .small_segments = true };
-static unsigned int rounds = 4;
+static unsigned int rounds = 3;
 static struct child owner, next, peers[PEERS];
 static uint64_t killed[PHASES], kept_contexts;
 

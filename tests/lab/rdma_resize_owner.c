@@ -133,17 +133,19 @@ static bool dies_timed(enum phase phase)
  */
 static void arm(enum phase phase)
 {
-	struct itimerspec value = { .it_value.tv_nsec = 1 };
+	struct itimerspec value = { .it_value.tv_sec = 0 };
 	uint64_t took_ns = shared->took_ns[phase];
 	uint64_t ns = took_ns * draw(&plan.seed, 1024) / 1024;
 
 	if (draw(&plan.seed, 2))
 		ns = took_ns - took_ns / 16 + ns / 8;
-	clock_gettime(CLOCK_MONOTONIC, &armed);
+	if (phase != LOAD)
+		clock_gettime(CLOCK_MONOTONIC, &armed);
 	if (!dies_timed(phase))
 		return;
+	ns++;			/* 0 would be never */
 	value.it_value.tv_sec = (time_t)(ns / 1000000000);
-	value.it_value.tv_nsec += (long)(ns % 1000000000);
+	value.it_value.tv_nsec = (long)(ns % 1000000000);
 	atomic_store(&shared->mortal, plan.owner);
 	assert_int_equal(timer_settime(timer, 0, &value, NULL), 0);
 }

@@ -33,6 +33,12 @@ def defines(text, name):
                      r'\s*\{', text, re.M)
 
 
+def program_of(command):
+    """The program of a mutant's row, as rows of the page name it."""
+    words = [pathlib.Path(w).name for w in command]
+    return f'lab {words[words.index("--") + 1]}' if '--' in words else words[0]
+
+
 class Tree:
     """The functions, tests and mutants that rows may name."""
 
@@ -46,8 +52,8 @@ class Tree:
         self.own = set()        # mutants that a row must name
         for table in sorted((source / 'tests/mutants').glob('*.py')):
             for m in runpy.run_path(str(table)).get('MUTANTS', []):
-                program = pathlib.Path(m[1][0]).name
-                self.mutants[m[0]] = (program, m[6] if len(m) > 6 else None)
+                self.mutants[m[0]] = (program_of(m[1]),
+                                      m[6] if len(m) > 6 else None)
                 if table.stem == 'invariants':
                     self.own.add(m[0])
 

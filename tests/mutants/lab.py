@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Bugs in reclaim and refill that only the lab's tests find, on a real DAX filesystem.
-Each boots a guest, which must see the runner's copies of the source: set TMPDIR to a
+"""Bugs that only the lab's tests find: in reclaim and refill on a real DAX filesystem, and
+in what happens to a pool whose owner is killed under the RDMA of other processes. Each
+boots a guest, which must see the runner's copies of the source: set TMPDIR to a
 directory outside /tmp."""
 
 LAB = ['../source/tests/lab/lab', '--build', '.', '--']
 RECLAIM = LAB + ['tests/lab/reclaim_pins']
 RECLAIM_FS = LAB + ['tests/lab/reclaim_fs']
+RESIZE_KILL = LAB + ['tests/lab/rdma_resize_kill', '30', 'shmem', '7']
 RECLAIM_EXT4 = LAB[:1] + ['--fs', 'ext4'] + LAB[1:] + RECLAIM_FS[len(LAB):]
 
 MUTANTS = [
@@ -54,4 +56,15 @@ MUTANTS = [
      '		flags |= DP_CHUNK_PARTIAL;',
      '		flags |= 0;',
      'on_a_full_filesystem_no_store_is_a_sigbus'),
+    ('lab-dead-owner-not-awaited', RESIZE_KILL, 'lib/pool/pool.c',
+     'an open does not wait for the verbs contexts of a dead owner',
+     '''	return dp_owner_await(&pool->super.owner, &request->policy,
+			      request->despite_rdma, request->errmsg);''',
+     '	return 0;',
+     'nothing_is_lost_when_an_owner_is_killed'),
+    ('lab-left-stays', RESIZE_KILL, 'lib/core/recover.c',
+     'D24: an open leaves the files that a shrink of a dead owner has left',
+     '		dp_pool_remove_left(&pool->media);',
+     '		;',
+     'nothing_is_lost_when_an_owner_is_killed'),
 ]
