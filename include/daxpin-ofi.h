@@ -58,21 +58,15 @@ enum daxpin_ofi_ends {
  *    one verbs context, info->nic without a name, or FI_MR_ALLOCATED or
  *    FI_MR_PROV_KEY in its mr_mode.
  * 3. PROCESS, if this process has no device file open, nor mapped, while endpoints and
- *    regions of the provider are open: before, during and after a first write between
- *    them. /dev/null, zero, full, random, urandom and kmsg, /dev/infiniband/rdma_cm,
- *    terminals and device-dax do not count; what cannot be examined counts. A uverbs
- *    file, which libfabric may open for any provider, does not count if the kernel
- *    lists the memory regions of its device (RDMA netlink, Linux 5.14 or later) and
- *    none of them is, or may be, of this process. One may be if its thread has ended
- *    or is in another pid namespace.
+ *    regions of the provider are open, after a first write between them. /dev/null,
+ *    zero, full, random, urandom and kmsg, terminals and device-dax do not count; what
+ *    cannot be examined counts.
  * 4. UNKNOWN otherwise: the device may be the provider's, or of another part of the
  *    program, and nothing that a trial sees tells these apart. Attach before the
- *    program opens it, or registers memory with an RDMA device, or in a process
- *    without it.
+ *    program opens it, or in a process without it.
  *
- * Rule 3 does not see a provider that only later opens a device, or registers memory
- * with one, for example when a peer on another machine connects, nor memory that is
- * registered by DEVX of mlx5.
+ * A provider that opens a device only later, for example when a peer on another machine
+ * connects, is not seen by rule 3.
  */
 enum daxpin_ofi_writer {
 	DAXPIN_OFI_WRITER_UNKNOWN,	/* `writer_what` says how to find out */

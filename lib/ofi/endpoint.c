@@ -7,16 +7,13 @@
  */
 #include "ofi/endpoint.h"
 
-#include <daxpin-ofi.h>
 #include <errno.h>
 #include <rdma/fi_cm.h>
 #include <rdma/fi_errno.h>
-#include <string.h>
 #include "ofi/provider.h"
 
 #define QUEUE_SIZE	64
 #define READS_MAX	64
-#define SHM_PREFIX	"fi_shm://"
 
 static int endpoint_bind(struct dp_endpoint *e)
 {
@@ -123,37 +120,6 @@ void dp_endpoint_progress(struct dp_endpoint *endpoint,
 			true, error.err ? -error.err : -EIO
 		};
 	}
-}
-
-/*
- * shm looks for the name of a peer in a list of this process's endpoints, and uses the
- * memory of the one that it finds. The close of the target unmaps that, and the next
- * read of its completion queue then ends the process with SIGSEGV (libfabric 2.1,
- * rdma.md R10). It does not find a name with one more slash, which shm_open() skips: so
- * the writer maps the target's file itself, as a peer in another process does.
- */
-static void endpoint_hide_process(char name[DAXPIN_OFI_WHAT_MAX])
-{
-	const size_t prefix = sizeof(SHM_PREFIX) - 1, length = strlen(name);
-
-	if (strncmp(name, SHM_PREFIX, prefix) || length + 2 > DAXPIN_OFI_WHAT_MAX)
-		return;
-	memmove(name + prefix + 1, name + prefix, length + 1 - prefix);
-	name[prefix] = '/';
-}
-
-int dp_endpoint_insert(struct dp_endpoint *writer, const struct dp_endpoint *target,
-		       fi_addr_t *ret_to)
-{
-	char name[DAXPIN_OFI_WHAT_MAX] = "";
-	size_t size = sizeof(name) - 1;
-	int ret = fi_getname(&target->ep->fid, name, &size);
-
-	if (ret)
-		return ret;
-	endpoint_hide_process(name);
-	ret = fi_av_insert(writer->av, name, 1, ret_to, 0, NULL);
-	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
 }
 
 int dp_region_open(struct dp_endpoint *endpoint, const struct fi_info *info,

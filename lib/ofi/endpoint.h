@@ -44,10 +44,6 @@ bool dp_endpoint_is_open(const struct dp_endpoint *endpoint);
 void dp_endpoint_progress(struct dp_endpoint *endpoint,
 			  struct dp_endpoint_result *result);
 
-/* Give the writer the address of a target in this process. 0 or -errno. */
-int dp_endpoint_insert(struct dp_endpoint *writer, const struct dp_endpoint *target,
-		       fi_addr_t *ret_to);
-
 /* 0, or -errno and *ret_region is NULL: unless the provider refused to close what was
  * open of the region. Then the caller keeps the memory, and closes the region. */
 int dp_region_open(struct dp_endpoint *endpoint, const struct fi_info *info,

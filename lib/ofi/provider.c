@@ -11,11 +11,6 @@
  * it. So if a process has one uverbs file of a device open, all that is registered
  * with this device from then on is registered in one context. One that was closed and
  * is only mapped registers no more.
- *
- * libfabric opens each RDMA device in fi_getinfo() of any provider, since its verbs
- * provider asks librdmacm, which keeps them open (1.17). So an open uverbs file alone
- * shows nothing; without a memory region of this process the device stores nothing for
- * it.
  */
 #include "ofi/provider.h"
 
@@ -28,9 +23,14 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "ofi/device_file.h"
-#include "ofi/regions.h"
 #include "util/util.h"
+
+/* Of the kernel's list (Documentation/admin-guide/devices.txt). */
+#define MAJOR_MEMORY		1
+#define MAJOR_CONSOLE		4
+#define MAJOR_TERMINAL		5
+#define MAJOR_PTS_FIRST		136
+#define MAJOR_PTS_LAST		143
 
 /* ---------------------------------------------------- what the provider says */
 
@@ -75,41 +75,62 @@ void dp_provider_describe_rdma(const struct fi_info *info, char *what, size_t si
 /* Of the calling thread: the first thread of the process may have ended. */
 #define PROC		"/proc/thread-self"
 
-/* Which device files are not reported, besides those that are no device. */
-enum provider_ignored {
-	IGNORE_IDLE_RDMA,	/* through which this process has registered nothing */
-	IGNORE_RDMA,		/* those of RDMA */
-};
-
-/* Has this process no memory region of the device to which this uverbs file belongs?
- * The device may be renamed meanwhile. */
-static bool provider_is_idle(const struct statx *st, struct dp_device_found *found)
+/* Does this link of the device's directory in sysfs lead to that name? */
+static bool provider_links_to(const struct statx *st, const char *link,
+			      const char *wanted)
 {
-	char name[DP_RDMA_NAME_MAX];
+	char path[64], target[256], *name;
+	ssize_t length;
 
-	found->is_uverbs = true;
-	if (!dp_device_rdma_name(st, found->device)) {
-		snprintf(found->device, sizeof(found->device), "without a name");
-		found->error = -ENODEV;
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u%s", st->stx_rdev_major,
+		 st->stx_rdev_minor, link);
+	length = readlink(path, target, sizeof(target) - 1);
+	if (length < 0)
 		return false;
-	}
-	found->error = dp_regions_count(found->device, &found->regions);
-	if (!found->error && (!dp_device_rdma_name(st, name) ||
-			      strcmp(name, found->device)))
-		found->error = -EAGAIN;
-	return !found->error && !found->regions.own && !found->regions.unknown;
+	target[length] = '\0';
+	name = strrchr(target, '/');
+	return name && !strcmp(name + 1, wanted);
 }
 
-static bool provider_ignores(const struct statx *st, enum provider_ignored ignored,
-			     struct dp_device_found *found)
+/* A device-dax node is memory, which has no engine of its own. */
+static bool provider_is_dax(const struct statx *st)
 {
-	const enum dp_device_kind kind = dp_device_kind(st);
+	return provider_links_to(st, "/subsystem", "dax");
+}
 
-	*found = (struct dp_device_found) { 0 };
-	if (kind == DP_DEVICE_NONE || kind == DP_DEVICE_CONNECTS)
+static bool provider_is_uverbs(const struct statx *st)
+{
+	return provider_links_to(st, "/subsystem", "infiniband_verbs");
+}
+
+/* /dev/infiniband/rdma_cm makes connections, and registers no memory. */
+static bool provider_is_rdma(const struct statx *st)
+{
+	return provider_is_uverbs(st) || provider_links_to(st, "", "rdma_cm");
+}
+
+/* Not /dev/mem and /dev/port, which reach the registers of devices. */
+static bool provider_is_plain_memory(unsigned int minor)
+{
+	return minor == 3 ||				/* null */
+	       minor == 5 || minor == 7 ||		/* zero, full */
+	       minor == 8 || minor == 9 ||		/* random, urandom */
+	       minor == 11;				/* kmsg */
+}
+
+bool dp_provider_is_harmless(const struct statx *st, enum dp_ignored ignored)
+{
+	const unsigned int number = st->stx_rdev_major;
+
+	if (!S_ISCHR(st->stx_mode))
 		return true;
-	return kind == DP_DEVICE_UVERBS &&
-	       (ignored == IGNORE_RDMA || provider_is_idle(st, found));
+	if (number == MAJOR_MEMORY)
+		return provider_is_plain_memory(st->stx_rdev_minor);
+	if (number == MAJOR_CONSOLE || number == MAJOR_TERMINAL ||
+	    (number >= MAJOR_PTS_FIRST && number <= MAJOR_PTS_LAST))
+		return true;
+	return provider_is_dax(st) ||
+	       (ignored == DP_IGNORE_RDMA && provider_is_rdma(st));
 }
 
 /* Does not wait for the server of a network filesystem. */
@@ -120,18 +141,16 @@ static int provider_stat(int directory, const char *path, struct statx *st)
 
 /* Another thread may have closed it meanwhile: -ENOENT. */
 static bool provider_is_open_device(int directory, const char *number,
-				    enum provider_ignored ignored,
-				    struct dp_device_found *found)
+				    enum dp_ignored ignored)
 {
 	struct statx st;
 
 	if (provider_stat(directory, number, &st))
 		return errno != ENOENT;
-	return !provider_ignores(&st, ignored, found);
+	return !dp_provider_is_harmless(&st, ignored);
 }
 
-static int provider_find_open(enum provider_ignored ignored,
-			      struct dp_device_found *found)
+static int provider_find_open(enum dp_ignored ignored, char *name, size_t size)
 {
 	DIR *files = opendir(PROC "/fd");
 	const struct dirent *entry;
@@ -145,12 +164,10 @@ static int provider_find_open(enum provider_ignored ignored,
 		entry = readdir(files);
 		if (!entry)
 			break;
-		if (!provider_is_open_device(dirfd(files), entry->d_name, ignored,
-					     found))
+		if (!provider_is_open_device(dirfd(files), entry->d_name, ignored))
 			continue;
-		length = readlinkat(dirfd(files), entry->d_name, found->name,
-				    sizeof(found->name) - 1);
-		found->name[length > 0 ? length : 0] = '\0';
+		length = readlinkat(dirfd(files), entry->d_name, name, size - 1);
+		name[length > 0 ? length : 0] = '\0';
 		ret = 1;
 	}
 	if (!ret)
@@ -173,8 +190,7 @@ static bool provider_is_harmless_path(const char *path, int error)
 }
 
 /* A file that was closed may still be mapped. The path begins at the first '/'. */
-static bool provider_is_mapped_device(char *line, enum provider_ignored ignored,
-				      struct dp_device_found *found)
+static bool provider_is_mapped_device(char *line, enum dp_ignored ignored)
 {
 	const char *path = strchr(line, '/');
 	struct statx st;
@@ -184,21 +200,20 @@ static bool provider_is_mapped_device(char *line, enum provider_ignored ignored,
 		return false;
 	if (provider_stat(AT_FDCWD, path, &st))
 		return !provider_is_harmless_path(path, errno);
-	return !provider_ignores(&st, ignored, found);
+	return !dp_provider_is_harmless(&st, ignored);
 }
 
-static int provider_find_mapped(FILE *maps, enum provider_ignored ignored,
-				struct dp_device_found *ret_found)
+static int provider_find_mapped(FILE *maps, enum dp_ignored ignored, char *name,
+				size_t size)
 {
 	size_t room = 0;
 	char *line = NULL;
 	int found = 0;
 
 	while (!found && getline(&line, &room, maps) >= 0) {
-		if (!provider_is_mapped_device(line, ignored, ret_found))
+		if (!provider_is_mapped_device(line, ignored))
 			continue;
-		snprintf(ret_found->name, sizeof(ret_found->name), "%s",
-			 strchr(line, '/'));
+		snprintf(name, size, "%s", strchr(line, '/'));
 		found = 1;
 	}
 	if (!found && !feof(maps))
@@ -207,15 +222,14 @@ static int provider_find_mapped(FILE *maps, enum provider_ignored ignored,
 	return found;
 }
 
-int dp_provider_find_mapped(FILE *maps, struct dp_device_found *ret_found)
+int dp_provider_find_mapped(FILE *maps, char *name, size_t size)
 {
-	return provider_find_mapped(maps, IGNORE_IDLE_RDMA, ret_found);
+	return provider_find_mapped(maps, DP_IGNORE_HARMLESS, name, size);
 }
 
-static int provider_find(enum provider_ignored ignored,
-			 struct dp_device_found *ret_found)
+static int provider_find(enum dp_ignored ignored, char *name, size_t size)
 {
-	int ret = provider_find_open(ignored, ret_found);
+	int ret = provider_find_open(ignored, name, size);
 	FILE *maps;
 
 	if (ret)
@@ -223,14 +237,14 @@ static int provider_find(enum provider_ignored ignored,
 	maps = fopen(PROC "/maps", "re");
 	if (!maps)
 		return -errno;
-	ret = provider_find_mapped(maps, ignored, ret_found);
+	ret = provider_find_mapped(maps, ignored, name, size);
 	fclose(maps);
 	return ret;
 }
 
-int dp_provider_find_device(struct dp_device_found *ret_found)
+int dp_provider_find_device(char *name, size_t size)
 {
-	return provider_find(IGNORE_IDLE_RDMA, ret_found);
+	return provider_find(DP_IGNORE_HARMLESS, name, size);
 }
 
 /* ------------------------------------------------------------- RDMA contexts */
@@ -238,14 +252,24 @@ int dp_provider_find_device(struct dp_device_found *ret_found)
 /* Is it a verbs context of this device? One that sysfs does not describe may be. */
 static bool provider_is_context(int directory, const char *number, const char *device)
 {
-	char name[DP_RDMA_NAME_MAX];
+	char path[64], name[64] = "";
 	struct statx st;
+	FILE *file;
+	bool known;
 
 	if (provider_stat(directory, number, &st))
 		return errno != ENOENT;
-	if (dp_device_kind(&st) != DP_DEVICE_UVERBS)
+	if (!S_ISCHR(st.stx_mode) || !provider_is_uverbs(&st))
 		return false;
-	return !dp_device_rdma_name(&st, name) || !strcmp(name, device);
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/ibdev",
+		 st.stx_rdev_major, st.stx_rdev_minor);
+	file = fopen(path, "re");
+	if (!file)
+		return true;
+	known = fgets(name, sizeof(name), file);
+	fclose(file);
+	name[strcspn(name, "\n")] = '\0';
+	return !known || !strcmp(name, device);
 }
 
 /* How many contexts of this device the process has, or -errno. A descriptor and its
@@ -275,16 +299,16 @@ int dp_provider_check_context(const struct fi_info *info,
 			      const struct dp_errmsg *errmsg)
 {
 	const char *provider = info->fabric_attr->prov_name, *name;
-	struct dp_device_found other;
+	char other[64];
 	int ret;
 
 	name = dp_provider_rdma_device(info);
 	assert(name);
-	ret = provider_find(IGNORE_RDMA, &other);
+	ret = provider_find(DP_IGNORE_RDMA, other, sizeof(other));
 	if (ret > 0)
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "%s: this process has %s open or mapped besides %s, so it is unknown whether that stores a peer's bytes, too, and the pool could not record it: use a process without it, or "
-			       DP_PROVIDER_CURE, provider, other.name, name);
+			       DP_PROVIDER_CURE, provider, other, name);
 	if (!ret)
 		ret = provider_count_contexts(name);
 	if (ret < 0)

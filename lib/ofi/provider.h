@@ -12,8 +12,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
-#include "ofi/device_file.h"
-#include "ofi/regions.h"
 #include "util/util.h"
 
 /* The end of a sentence. */
@@ -32,22 +30,22 @@ enum daxpin_ofi_writer dp_provider_asked(const struct fi_info *info, char *what,
 /* The sentence about WRITER_RDMA. */
 void dp_provider_describe_rdma(const struct fi_info *info, char *what, size_t size);
 
-/* A device file that this process has open or mapped. */
-struct dp_device_found {
-	char name[64];			/* of the file */
-	bool is_uverbs;			/* the rest is set: */
-	char device[DP_RDMA_NAME_MAX];	/* its RDMA device */
-	struct dp_regions regions;	/* of it, */
-	int error;			/* ... or why they cannot be counted: -errno */
+/* Which device files are not reported, besides memory, terminals and device-dax. */
+enum dp_ignored {
+	DP_IGNORE_HARMLESS,	/* no others */
+	DP_IGNORE_RDMA,		/* those of RDMA */
 };
+
+/* st has the type and the device number of a file that is open or mapped. */
+struct statx;
+bool dp_provider_is_harmless(const struct statx *st, enum dp_ignored ignored);
 
 /*
  * Search for a device file that this process has open or mapped, other than memory,
- * terminals, device-dax, rdma_cm, and a uverbs file of whose device this process has no
- * memory region. 1: *ret_found describes it. 0: there is none, so no device can access
- * memory on behalf of this process. -errno: /proc cannot be read.
+ * terminals and device-dax. 1: *name becomes its name. 0: there is none, so no device
+ * can access memory on behalf of this process. -errno: /proc cannot be read.
  */
-int dp_provider_find_device(struct dp_device_found *ret_found);
+int dp_provider_find_device(char *name, size_t size);
 /*
  * For a provider that names its device, while a domain of it is open: does all memory
  * that this process registers with the device belong to one verbs context, and does
@@ -57,6 +55,6 @@ int dp_provider_find_device(struct dp_device_found *ret_found);
 int dp_provider_check_context(const struct fi_info *info,
 			      const struct dp_errmsg *errmsg);
 /* The part of dp_provider_find_device() that reads the lines of /proc/self/maps. */
-int dp_provider_find_mapped(FILE *maps, struct dp_device_found *ret_found);
+int dp_provider_find_mapped(FILE *maps, char *name, size_t size);
 
 #endif

@@ -8,13 +8,6 @@
 #include <string.h>
 #include "ofi/provider.h"
 
-/* The begin of a sentence, with the bytes that are missing and all of the write. */
-#define DP_VERDICT_MISSING \
-	"%" PRIu64 " of %" PRIu64 " bytes of a test write did not arrive, although nothing had been closed, so it cannot be found out "
-/* Its end. */
-#define DP_VERDICT_FIND_OUT \
-	"find out with fi_pingpong whether the provider works on this address, and with FI_LOG_LEVEL=warn what it reports"
-
 static void verdict_describe_unknown(const struct fi_info *info, uint64_t missing,
 				     uint64_t length, struct daxpin_ofi_report *report)
 {
@@ -74,78 +67,24 @@ void dp_verdict_describe(const struct fi_info *info, uint64_t missing, uint64_t 
 		verdict_describe_known(info->fabric_attr->prov_name, report);
 }
 
-/* Why the regions of a device are not known, and how to find out. */
-static void verdict_describe_unasked(const char *provider,
-				     const struct dp_device_found *found,
-				     struct daxpin_ofi_report *report)
-{
-	char *what = report->writer_what;
-	const size_t size = sizeof(report->writer_what);
-
-	if (found->error == -ENODEV)
-		snprintf(what, size,
-			 "%s: this process has %s open or mapped, and the kernel does not list its RDMA device (%s) here, so it is unknown whether that stores a peer's bytes: if `rdma system` reports netns exclusive, use a process in the network namespace of the device, otherwise one without the file",
-			 provider, found->name, found->device);
-	else if (found->error == -EAGAIN)
-		snprintf(what, size,
-			 "%s: this process has %s open or mapped, and memory regions of its RDMA device %s come and go too fast to list them, so it is unknown whether that stores a peer's bytes: try again",
-			 provider, found->name, found->device);
-	else
-		snprintf(what, size,
-			 "%s: this process has %s open or mapped, and whether it has memory regions of the RDMA device %s cannot be asked by RDMA netlink (%s): allow socket(AF_NETLINK, SOCK_RAW, NETLINK_RDMA) to this process (Linux 5.14 or later), or use one without the file",
-			 provider, found->name, found->device,
-			 strerror(-found->error));
-}
-
-static void verdict_describe_device(const char *provider,
-				    const struct dp_device_found *found,
-				    struct daxpin_ofi_report *report)
-{
-	char *what = report->writer_what;
-	const size_t size = sizeof(report->writer_what);
-
-	if (found->is_uverbs && found->error)
-		verdict_describe_unasked(provider, found, report);
-	else if (found->is_uverbs && found->regions.own)
-		snprintf(what, size,
-			 "%s: this process has %" PRIu32 " memory regions of the RDMA device %s (`rdma resource show mr` lists them), so it is unknown whether that stores a peer's bytes: attach before the program registers memory with it, or in another process",
-			 provider, found->regions.own, found->device);
-	else if (found->is_uverbs)
-		snprintf(what, size,
-			 "%s: this process has the RDMA device %s open, and whether %" PRIu32 " memory regions of it are of this process is unknown, as `rdma resource show mr` lists them without a pid: a thread that has ended registered them, or another pid namespace: end these, attach before that, or use a process without the device",
-			 provider, found->device, found->regions.unknown);
-	else
-		snprintf(what, size,
-			 "%s: this process has %s open or mapped, so it is unknown whether a device stores a peer's bytes: find out with daxpin doctor --fabric whether the provider opens it; if not, attach before the program opens it, or in a process without it; otherwise use another provider, or libdaxpin-rdma",
-			 provider, found->name);
-}
-
-void dp_verdict_of_devices(const char *provider, int devices,
-			   const struct dp_device_found *found,
+void dp_verdict_of_devices(const char *provider, int devices, const char *device,
 			   struct daxpin_ofi_report *report)
 {
 	char *what = report->writer_what;
 	const size_t size = sizeof(report->writer_what);
 
-	if (devices > 0) {
-		verdict_describe_device(provider, found, report);
-	} else if (devices < 0) {
+	if (devices < 0) {
 		snprintf(what, size,
 			 "%s: whether this process has a device open that could write cannot be read in /proc/PID/fd and /proc/PID/maps: %s",
 			 provider, strerror(-devices));
-	} else {
+	} else if (!devices) {
 		report->writer = DAXPIN_OFI_WRITER_PROCESS;
 		snprintf(what, size,
-			 "%s: this process has no device open through which memory is registered, so nothing writes for it after its death",
+			 "%s: this process has no device open, so nothing writes for it after its death",
 			 provider);
+	} else {
+		snprintf(what, size,
+			 "%s: this process has %s open or mapped, so it is unknown whether a device stores a peer's bytes: find out with daxpin doctor --fabric whether the provider opens it; if not, attach before the program opens it, or in a process without it; otherwise "
+			 DP_PROVIDER_CURE, provider, device);
 	}
-}
-
-void dp_verdict_of_missing(const char *provider, uint64_t missing, uint64_t length,
-			   struct daxpin_ofi_report *report)
-{
-	snprintf(report->writer_what, sizeof(report->writer_what),
-		 "%s: " DP_VERDICT_MISSING
-		 "what stores a peer's bytes: " DP_VERDICT_FIND_OUT,
-		 provider, missing, length);
 }

@@ -9,6 +9,7 @@
 #include <linux/io_uring.h>
 #include <linux/magic.h>
 #include <linux/membarrier.h>
+#include <linux/netlink.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -24,7 +25,6 @@
 #include <time.h>
 #include <unistd.h>
 #include "os/os.h"
-#include "util/netlink.h"
 #include "util/size_signal.h"
 
 /* The byte that means "owner alive": any place, as long as all processes agree. */
@@ -469,17 +469,42 @@ uint64_t dp_os_limit(enum dp_limit which)
 
 int dp_os_netlink(int protocol)
 {
-	return dp_netlink_socket(protocol);
+	struct timeval second = { .tv_sec = 1 };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second,
+			   sizeof(second));
+	return os_result(fd);
 }
 
 int dp_os_netlink_send(int fd, const void *message, size_t size)
 {
-	return dp_netlink_send(fd, message, size);
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
+	ssize_t n;
+
+	do
+		n = sendto(fd, message, size, 0,
+			   (struct sockaddr *)&kernel, sizeof(kernel));
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
 }
 
 int dp_os_netlink_receive(int fd, void *buffer, size_t size)
 {
-	return dp_netlink_receive(fd, buffer, size);
+	struct sockaddr_nl from;
+	socklen_t length;
+	ssize_t n;
+
+	/* Only the kernel is port 0: whatever others send is not an answer. */
+	do {
+		length = sizeof(from);
+		n = recvfrom(fd, buffer, size, MSG_TRUNC,
+			     (struct sockaddr *)&from, &length);
+	} while ((n < 0 && errno == EINTR) || (n >= 0 && from.nl_pid));
+	if (n < 0)
+		return -errno;
+	return (size_t)n > size ? -EMSGSIZE : (int)n;
 }
 
 int dp_os_ring_setup(uint32_t entries, struct io_uring_params *params)

@@ -85,17 +85,6 @@ bool dp_devices_have_no_support(void)
 	       !devices_sysfs_has("/sys/class/infiniband");
 }
 
-/* ---------------------------------------------------------------- netlink */
-
-int dp_devices_netlink(struct dp_netlink *netlink)
-{
-	static const struct dp_netlink_calls calls = {
-		dp_os_netlink, dp_os_netlink_send, dp_os_netlink_receive, dp_os_close,
-	};
-
-	return dp_netlink_open(netlink, &calls);
-}
-
 /* ---------------------------------------------------------------- devices */
 
 static int device_ignore(struct dp_attributes message, void *arg)
@@ -160,7 +149,7 @@ int dp_device_check(struct dp_netlink *netlink, uint32_t index)
 void dp_device_name(uint32_t index, char name[DP_DEVICE_NAME_MAX])
 {
 	struct dp_netlink netlink;
-	int ret = dp_devices_netlink(&netlink);
+	int ret = dp_netlink_open(&netlink);
 
 	name[0] = '\0';
 	if (!ret) {

@@ -6,7 +6,7 @@
 #ifndef DP_RDMA_DEVICES_H
 #define DP_RDMA_DEVICES_H
 
-#include "util/netlink.h"
+#include "owner/netlink.h"
 
 #define DP_DEVICE_NAME_MAX	64	/* with the NUL */
 
@@ -20,9 +20,6 @@ struct dp_device_list {
 	uint32_t count;
 	struct dp_device *device;
 };
-
-/* dp_netlink_open() with the calls of os/. */
-int dp_devices_netlink(struct dp_netlink *netlink);
 
 int dp_devices_list(struct dp_netlink *netlink, struct dp_device_list *list);
 

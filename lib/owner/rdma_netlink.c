@@ -15,9 +15,9 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include "owner/netlink.h"
 #include "owner/rdma_devices.h"
 #include "owner/rdma_netlink.h"
-#include "util/netlink.h"
 
 #define ROUNDS_MAX	8		/* until two lists agree */
 
@@ -122,7 +122,7 @@ int dp_verbs_find(const struct dp_rdma_context *context,
 {
 	struct dp_verbs_seen seen = { DP_VERBS_GONE, 0 };
 	struct dp_netlink netlink;
-	int ret = dp_devices_netlink(&netlink);
+	int ret = dp_netlink_open(&netlink);
 
 	if (!ret) {
 		ret = context_look(&netlink, context, &seen);
@@ -214,7 +214,7 @@ int dp_verbs_count_all(const struct dp_errmsg *errmsg)
 {
 	struct dp_device_list list = { 0 };
 	struct dp_netlink netlink;
-	int ret = dp_devices_netlink(&netlink);
+	int ret = dp_netlink_open(&netlink);
 
 	if (ret == -EPROTONOSUPPORT && dp_devices_have_no_support())
 		return 0;

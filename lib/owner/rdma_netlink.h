@@ -7,7 +7,7 @@
 #define DP_VERBS_H
 
 #include "media/layout.h"
-#include "util/netlink.h"
+#include "owner/netlink.h"
 
 enum dp_verbs_state {
 	DP_VERBS_GONE,

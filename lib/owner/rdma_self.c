@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include "os/os.h"
 #include "os/process.h"
+#include "owner/netlink.h"
 #include "owner/rdma_devices.h"
 #include "owner/rdma_netlink.h"
 #include "owner/rdma_self.h"
-#include "util/netlink.h"
 
 #define ROUNDS_MAX	8		/* while lists lose entries */
 #define FAILED		(-5001)		/* a result of its own beside -errno */
@@ -173,7 +173,7 @@ int dp_rdma_self_find(dp_rdma_domain_fn *domain, void *arg,
 	struct dp_rdma_context context = { 0 };
 	struct dp_netlink netlink;
 	struct domain own = { 0 };
-	int failure = 0, ret = dp_devices_netlink(&netlink);
+	int failure = 0, ret = dp_netlink_open(&netlink);
 
 	if (ret == -EPROTONOSUPPORT && dp_devices_have_no_support())
 		return -ENODEV;

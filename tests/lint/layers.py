@@ -25,7 +25,7 @@ ONLY_IN = {                     # a foreign header -> the one file that may incl
     'xxhash.h': 'media/layout.c',
     'libpmem2.h': 'media/persist.c',
     'daxctl/libdaxctl.h': 'pool/source.c',
-    'rdma/rdma_netlink.h': 'util/netlink.h',
+    'rdma/rdma_netlink.h': 'owner/netlink.h',
     'sys/sdt.h': 'util/probe.h',
 }
 # Calls that only lib/os/os.c may make; others use its functions.
@@ -41,8 +41,7 @@ DEFINED = re.compile(r'^(?!static\b)[\w *]*?\b((?:dp|daxpin)_\w+)\([^;{}]*\)\n\{
                      re.M)
 CALLED = re.compile(r'\b((?:dp|daxpin)_\w+)\s*\(')
 # These may make system calls: those of os/, and a file for the adapters, which do not use os/.
-CALLS_ITSELF = {'os/os.c', 'os/file_at.c', 'os/process.c', 'util/memlock.c',
-                'util/netlink.c'}
+CALLS_ITSELF = {'os/os.c', 'os/file_at.c', 'os/process.c', 'util/memlock.c'}
 
 
 def modules_of(source, which='modules'):

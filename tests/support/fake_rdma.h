@@ -35,7 +35,6 @@ struct fake_object {
 	uint32_t pid;			/* 0: not shown */
 	uint32_t lost;			/* the number of lists that miss it */
 	uint32_t hidden;		/* the number of queries that miss it */
-	const char *kernels;		/* its user in the kernel; NULL: a process */
 };
 
 static struct {
@@ -49,8 +48,8 @@ static struct {
 		bool unlisted;
 	} device[FAKE_MAX];
 	uint32_t devices;
-	struct fake_object context[FAKE_MAX], domain[FAKE_MAX], region[FAKE_MAX];
-	uint32_t contexts, domains, regions;
+	struct fake_object context[FAKE_MAX], domain[FAKE_MAX];
+	uint32_t contexts, domains;
 	struct fake_file file[FAKE_MAX];
 	uint32_t files;
 	int pid, thread;
@@ -274,16 +273,6 @@ static inline void fake_domain(const struct fake_object *domain)
 		fake_u32(RDMA_NLDEV_ATTR_RES_PID, domain->pid);
 }
 
-static inline void fake_region(const struct fake_object *region)
-{
-	fake_u32(RDMA_NLDEV_ATTR_RES_MRN, region->number);
-	if (region->kernels)
-		fake_attr(RDMA_NLDEV_ATTR_RES_KERN_NAME, region->kernels,
-			  strlen(region->kernels) + 1);
-	else if (region->pid)
-		fake_u32(RDMA_NLDEV_ATTR_RES_PID, region->pid);
-}
-
 /* The device of a query, and the object on it. UINT32_MAX: not given. */
 struct fake_question {
 	unsigned int command;
@@ -406,9 +395,6 @@ static inline int fake_answer(const struct fake_question *q)
 	if (q->command == RDMA_NLDEV_CMD_RES_PD_GET)
 		return fake_list_objects(q, fake.domain, fake.domains,
 					 RDMA_NLDEV_ATTR_RES_PD, fake_domain);
-	if (q->command == RDMA_NLDEV_CMD_RES_MR_GET)
-		return fake_list_objects(q, fake.region, fake.regions,
-					 RDMA_NLDEV_ATTR_RES_MR, fake_region);
 	assert(q->command == RDMA_NLDEV_CMD_RES_CTX_GET);
 	if (fake.no_context_list)
 		return -EINVAL;

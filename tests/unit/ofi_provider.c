@@ -14,7 +14,6 @@
 #include "ofi/provider.h"
 #include "ofi/trial.h"
 #include "ofi/types.h"
-#include "ofi/verdict.h"
 #include "ofi/wait.h"
 #include "ofi_double.h"
 #include "ofi_peer.h"
@@ -53,59 +52,17 @@ int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 static bool has_device;
 static int device_error;
 
-int __real_dp_provider_find_device(struct dp_device_found *ret_found);
-int __wrap_dp_provider_find_device(struct dp_device_found *ret_found);
+int __real_dp_provider_find_device(char *name, size_t size);
+int __wrap_dp_provider_find_device(char *name, size_t size);
 
-int __wrap_dp_provider_find_device(struct dp_device_found *ret_found)
+int __wrap_dp_provider_find_device(char *name, size_t size)
 {
 	if (device_error)
 		return device_error;
 	if (!has_device)
-		return __real_dp_provider_find_device(ret_found);
-	*ret_found = (struct dp_device_found) { .name = "/dev/device0" };
+		return __real_dp_provider_find_device(name, size);
+	snprintf(name, size, "/dev/infiniband/uverbs0");
 	return 1;
-}
-
-/* /dev/zero is a uverbs file, and this is what the kernel lists of its device. */
-static struct {
-	bool exists, has_no_name;
-	unsigned int renamed;		/* the nth answer is another name */
-	struct dp_regions regions[4];	/* the nth answer; later ones as the last */
-	int error;
-	unsigned int names, questions;
-} uverbs;
-
-enum dp_device_kind __real_dp_device_kind(const struct statx *st);
-enum dp_device_kind __wrap_dp_device_kind(const struct statx *st);
-bool __wrap_dp_device_rdma_name(const struct statx *st, char name[DP_RDMA_NAME_MAX]);
-int __wrap_dp_regions_count(const char *device, struct dp_regions *ret_regions);
-
-enum dp_device_kind __wrap_dp_device_kind(const struct statx *st)
-{
-	if (uverbs.exists && st->stx_rdev_major == 1 && st->stx_rdev_minor == 5)
-		return DP_DEVICE_UVERBS;
-	return __real_dp_device_kind(st);
-}
-
-bool __wrap_dp_device_rdma_name(const struct statx *st, char name[DP_RDMA_NAME_MAX])
-{
-	assert_int_equal(st->stx_rdev_minor, 5);
-	if (uverbs.has_no_name)
-		return false;
-	strcpy(name, ++uverbs.names == uverbs.renamed ? "rxe9" : "rxe0");
-	return true;
-}
-
-int __wrap_dp_regions_count(const char *device, struct dp_regions *ret_regions)
-{
-	const size_t last = sizeof(uverbs.regions) / sizeof(uverbs.regions[0]) - 1;
-
-	assert_int_equal(strncmp(device, "rxe", 3), 0);
-	if (uverbs.error)
-		return uverbs.error;
-	*ret_regions = uverbs.regions[dp_min(uverbs.questions, last)];
-	uverbs.questions++;
-	return 0;
 }
 
 /* Which verbs contexts the process has. */
@@ -455,98 +412,10 @@ static void with_a_device_open_no_memory_of_the_pool_is_used(void **state)
 
 	SKIP_WITHOUT_PROVIDER();
 	has_device = true;
-	check_trial_refuses(f, -EOPNOTSUPP, "/dev/device0 open or mapped");
+	check_trial_refuses(f, -EOPNOTSUPP, "/dev/infiniband/uverbs0");
 	assert_non_null(strstr(f->errmsg, "a process without it"));
-	assert_null(strstr(f->errmsg, "such as tcp;ofi_rxm"));
 	assert_int_equal(trials, 0);
 	assert_int_equal(free_bytes(f), before);
-}
-
-/* A provider that the test has as the writer's, beside an open uverbs file. */
-static void check_uverbs(const char *words)
-{
-	const int fd = open("/dev/zero", O_RDWR | O_CLOEXEC);
-
-	assert_true(fd >= 0);
-	uverbs.exists = true;
-	uverbs.names = uverbs.questions = 0;
-	check_writer(words);
-	close(fd);
-}
-
-/* As on each machine with an RDMA device: libfabric opens it for any provider. */
-static void a_uverbs_file_without_a_region_does_not_count(void **state)
-{
-	struct daxpin_ofi_report report = { .size = sizeof(report) };
-
-	(void)state;
-	SKIP_WITHOUT_PROVIDER();
-	check_uverbs(NULL);
-	/* With regions open before the write, in the middle of it, and after it. */
-	assert_int_equal(uverbs.questions, 3);
-	probe(&report);
-	assert_int_equal(report.writer, DAXPIN_OFI_WRITER_PROCESS);
-	assert_non_null(strstr(report.writer_what, "no device open through which"));
-}
-
-static void a_region_at_any_of_the_three_questions_counts(void **state)
-{
-	(void)state;
-	SKIP_WITHOUT_PROVIDER();
-	for (unsigned int i = 0; i < 3; i++) {
-		memset(uverbs.regions, 0, sizeof(uverbs.regions));
-		uverbs.regions[i].own = 7;
-		check_uverbs("has 7 memory regions of the RDMA device rxe0");
-		assert_int_equal(uverbs.questions, i + 1);
-		uverbs.regions[i] = (struct dp_regions) { .unknown = 3 };
-		check_uverbs("whether 3 memory regions of it are of this process");
-	}
-}
-
-static void a_device_whose_regions_are_not_listed_counts(void **state)
-{
-	static const struct { int error; const char *words; } cases[] = {
-		{ -ENODEV, "does not list its RDMA device (rxe0)" },
-		{ -EAGAIN, "come and go too fast" },
-		{ -EPROTONOSUPPORT, "cannot be asked by RDMA netlink" },
-		{ -EOPNOTSUPP, "Linux 5.14 or later" },
-	};
-
-	(void)state;
-	SKIP_WITHOUT_PROVIDER();
-	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		uverbs.error = cases[i].error;
-		check_uverbs(cases[i].words);
-	}
-	uverbs.error = 0;
-	uverbs.has_no_name = true;
-	check_uverbs("does not list its RDMA device (without a name)");
-	uverbs.has_no_name = false;
-	/* The list may have been that of another device. */
-	uverbs.renamed = 2;
-	check_uverbs("come and go too fast");
-}
-
-/* The longest name of a provider, of a file and of a device. */
-static void the_sentences_about_devices_are_whole(void **state)
-{
-	const char *longest = "a_provider_name;ofi_rxm_and_mrail";
-	static const int errors[] = { 0, 0, 0, -ENODEV, -EAGAIN, -EPROTONOSUPPORT };
-	struct daxpin_ofi_report report = { 0 };
-	struct dp_device_found found;
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
-		found = (struct dp_device_found) {
-			.name = "/dev/infiniband/uverbs4294967295", .is_uverbs = i > 0,
-			.device = "rocep193s0f1np4294967295", .error = errors[i],
-			.regions = { i == 1 ? UINT32_MAX : 0, UINT32_MAX },
-		};
-		dp_verdict_of_devices(longest, 1, &found, &report);
-		if (strlen(report.writer_what) + 1 >= sizeof(report.writer_what))
-			fail_msg("%s", report.writer_what);
-		assert_int_equal(report.writer, DAXPIN_OFI_WRITER_UNKNOWN);
-	}
 }
 
 static void a_device_that_the_first_transfer_opens_is_seen(void **state)
@@ -621,22 +490,21 @@ static void an_attach_is_refused_if_the_devices_cannot_be_listed(void **state)
 static void an_open_device_file_is_found(void **state)
 {
 	static const char *const paths[] = { "/dev/fuse", "/dev/net/tun" };
-	struct dp_device_found found;
+	char name[128];
 	int fd = -1;
 
 	(void)state;
-	assert_int_equal(__real_dp_provider_find_device(&found), 0);
+	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 0);
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && fd < 0; i++)
 		fd = open(paths[i], O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
 		print_message("skipped: neither /dev/fuse nor /dev/net/tun can be opened\n");
 		skip();
 	}
-	assert_int_equal(__real_dp_provider_find_device(&found), 1);
-	assert_int_equal(strncmp(found.name, "/dev/", 5), 0);
-	assert_false(found.is_uverbs);
+	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 1);
+	assert_int_equal(strncmp(name, "/dev/", 5), 0);
 	close(fd);
-	assert_int_equal(__real_dp_provider_find_device(&found), 0);
+	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 0);
 }
 
 /* /dev/mem, kmem and port reach the registers of devices, and oldmem the memory of
@@ -650,16 +518,17 @@ static void of_the_memory_devices_those_that_reach_others_count(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(devices) / sizeof(devices[0]); i++) {
 		st.stx_rdev_minor = devices[i];
-		assert_int_equal(dp_device_kind(&st), DP_DEVICE_OTHER);
+		assert_false(dp_provider_is_harmless(&st, DP_IGNORE_HARMLESS));
+		assert_false(dp_provider_is_harmless(&st, DP_IGNORE_RDMA));
 	}
 	for (size_t i = 0; i < sizeof(memory) / sizeof(memory[0]); i++) {
 		st.stx_rdev_minor = memory[i];
-		assert_int_equal(dp_device_kind(&st), DP_DEVICE_NONE);
+		assert_true(dp_provider_is_harmless(&st, DP_IGNORE_HARMLESS));
 	}
 }
 
 /* What is found in one line of /proc/self/maps. */
-static int find_mapped(const char *path, struct dp_device_found *found)
+static int find_mapped(const char *path, char *name, size_t size)
 {
 	char text[256];
 	FILE *maps;
@@ -670,7 +539,7 @@ static int find_mapped(const char *path, struct dp_device_found *found)
 		 path);
 	maps = fmemopen(text, strlen(text), "r");
 	assert_non_null(maps);
-	ret = dp_provider_find_mapped(maps, found);
+	ret = dp_provider_find_mapped(maps, name, size);
 	fclose(maps);
 	return ret;
 }
@@ -686,25 +555,25 @@ static void a_mapped_device_is_found(void **state)
 		{ "/dev/zero0 (deleted)", 1 }, { "/dev/no-such-device", 1 },
 		{ "/no-such-directory/file", 1 }, { "/proc/self/exe/file", 1 },
 	};
-	struct dp_device_found found;
+	char name[128];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		if (find_mapped(cases[i].path, &found) != cases[i].found)
+		if (find_mapped(cases[i].path, name, sizeof(name)) != cases[i].found)
 			fail_msg("%s", cases[i].path);
 		if (cases[i].found)
-			assert_string_equal(found.name, cases[i].path);
+			assert_string_equal(name, cases[i].path);
 	}
 }
 
 static void unreadable_mappings_are_not_none(void **state)
 {
 	FILE *maps = fopen("/dev/null", "we");
-	struct dp_device_found found;
+	char name[128];
 
 	(void)state;
 	assert_non_null(maps);
-	assert_int_equal(dp_provider_find_mapped(maps, &found), -EIO);
+	assert_int_equal(dp_provider_find_mapped(maps, name, sizeof(name)), -EIO);
 	fclose(maps);
 }
 
@@ -966,7 +835,6 @@ static int setup(void **state)
 {
 	has_device = false;
 	device_error = 0;
-	memset(&uverbs, 0, sizeof(uverbs));
 	is_checked = false;
 	check_error = 0;
 	trials = 0;
@@ -1011,10 +879,6 @@ int main(void)
 		TEST(if_all_remains_the_memory_stays_held),
 		TEST(a_process_without_a_device_stores_the_bytes),
 		TEST(with_a_device_open_no_memory_of_the_pool_is_used),
-		TEST(a_uverbs_file_without_a_region_does_not_count),
-		TEST(a_region_at_any_of_the_three_questions_counts),
-		TEST(a_device_whose_regions_are_not_listed_counts),
-		TEST(the_sentences_about_devices_are_whole),
 		TEST(an_attach_is_refused_if_the_devices_cannot_be_listed),
 		TEST(an_open_device_file_is_found),
 		TEST(a_device_that_the_first_transfer_opens_is_seen),

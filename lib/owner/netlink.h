@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * RDMA netlink, the protocol: requests for one object and for lists, and the
- * attributes of the answers. What is asked, and what an answer means, is the caller's
- * business.
+ * attributes of the answers. What is asked, and what an answer means, is
+ * rdma_netlink.c's business.
  */
 #ifndef DP_NETLINK_H
 #define DP_NETLINK_H
@@ -10,18 +10,8 @@
 #include <rdma/rdma_netlink.h>
 #include "util/util.h"
 
-/* The system calls that reach the kernel. libdaxpin makes them in os/, which tests
- * replace; an adapter makes them by the functions at the end of this file. */
-struct dp_netlink_calls {
-	int (*open)(int protocol);	/* a descriptor, or -errno */
-	int (*send)(int fd, const void *message, size_t size);
-	int (*receive)(int fd, void *buffer, size_t size);	/* bytes, or -errno */
-	void (*close)(int fd);
-};
-
 /* A conversation with the kernel; private to netlink.c */
 struct dp_netlink {
-	const struct dp_netlink_calls *calls;
 	int fd;
 	uint32_t sequence;
 	uint32_t messages;		/* of the answer so far */
@@ -45,7 +35,7 @@ struct dp_netlink_u32 {
 };
 
 /* -EPROTONOSUPPORT: the kernel has no RDMA, or a filter of system calls denies it. */
-int dp_netlink_open(struct dp_netlink *netlink, const struct dp_netlink_calls *calls);
+int dp_netlink_open(struct dp_netlink *netlink);
 void dp_netlink_close(struct dp_netlink *netlink);
 
 /* Request all objects; fn() is called for each message of the answer. `first`: an
@@ -68,11 +58,5 @@ struct dp_attributes dp_attribute_find(struct dp_attributes set,
 				       unsigned int type);
 bool dp_attribute_u32(struct dp_attributes set, unsigned int type,
 		      uint32_t *ret_value);
-
-/* A socket that waits one second for an answer. Each returns -errno on failure. */
-int dp_netlink_socket(int protocol);
-int dp_netlink_send(int fd, const void *message, size_t size);
-/* -EMSGSIZE: the message is longer. Otherwise its bytes. */
-int dp_netlink_receive(int fd, void *buffer, size_t size);
 
 #endif

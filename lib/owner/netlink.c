@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The protocol of RDMA netlink, as much of it as rdma_netlink.c and ofi/regions.c need,
- * and the system calls for it. */
+/* The protocol of RDMA netlink, as much of it as rdma_netlink.c needs. */
 #include <errno.h>
 #include <linux/netlink.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include "util/netlink.h"
+#include "os/os.h"
+#include "owner/netlink.h"
 
 #define BUFFER_SIZE	(32u << 10)	/* for the messages of one recvmsg() */
 #define NAMES_MAX	2u		/* attributes of a request */
@@ -98,7 +96,7 @@ static int netlink_ask(struct dp_netlink *netlink, unsigned int command,
 		request.name[i].value = name[i].value;
 	}
 	netlink->messages = 0;
-	return netlink->calls->send(netlink->fd, &request,
+	return dp_os_netlink_send(netlink->fd, &request,
 				  request.header.nlmsg_len);
 }
 
@@ -133,8 +131,8 @@ static int netlink_answer(struct dp_netlink *netlink, dp_netlink_fn *fn,
 	int ret = 0;
 
 	while (!ret) {
-		ret = netlink->calls->receive(netlink->fd, netlink->buffer,
-					      BUFFER_SIZE);
+		ret = dp_os_netlink_receive(netlink->fd, netlink->buffer,
+					    BUFFER_SIZE);
 		if (ret >= 0)
 			ret = netlink_digest(netlink, ret, fn, arg);
 	}
@@ -170,64 +168,20 @@ uint32_t dp_netlink_messages(const struct dp_netlink *netlink)
 
 /* ------------------------------------------------------------ open, close */
 
-int dp_netlink_open(struct dp_netlink *netlink, const struct dp_netlink_calls *calls)
+int dp_netlink_open(struct dp_netlink *netlink)
 {
-	*netlink = (struct dp_netlink) {
-		.calls = calls, .fd = calls->open(NETLINK_RDMA),
-	};
+	*netlink = (struct dp_netlink) { .fd = dp_os_netlink(NETLINK_RDMA) };
 	if (netlink->fd < 0)
 		return netlink->fd;
 	netlink->buffer = malloc(BUFFER_SIZE);
 	if (netlink->buffer)
 		return 0;
-	netlink->calls->close(netlink->fd);
+	dp_os_close(netlink->fd);
 	return -ENOMEM;
 }
 
 void dp_netlink_close(struct dp_netlink *netlink)
 {
 	free(netlink->buffer);
-	netlink->calls->close(netlink->fd);
-}
-
-/* ------------------------------------------------------------ system calls */
-
-int dp_netlink_socket(int protocol)
-{
-	struct timeval second = { .tv_sec = 1 };
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
-
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &second, sizeof(second));
-	return fd;
-}
-
-int dp_netlink_send(int fd, const void *message, size_t size)
-{
-	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
-	ssize_t n;
-
-	do
-		n = sendto(fd, message, size, 0,
-			   (struct sockaddr *)&kernel, sizeof(kernel));
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? -errno : 0;
-}
-
-int dp_netlink_receive(int fd, void *buffer, size_t size)
-{
-	struct sockaddr_nl from;
-	socklen_t length;
-	ssize_t n;
-
-	/* Only the kernel is port 0: whatever others send is not an answer. */
-	do {
-		length = sizeof(from);
-		n = recvfrom(fd, buffer, size, MSG_TRUNC,
-			     (struct sockaddr *)&from, &length);
-	} while ((n < 0 && errno == EINTR) || (n >= 0 && from.nl_pid));
-	if (n < 0)
-		return -errno;
-	return (size_t)n > size ? -EMSGSIZE : (int)n;
+	dp_os_close(netlink->fd);
 }
