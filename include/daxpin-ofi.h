@@ -63,7 +63,10 @@ enum daxpin_ofi_ends {
  *    cannot be examined counts.
  * 4. UNKNOWN otherwise: the device may be the provider's, or of another part of the
  *    program, and nothing that a trial sees tells these apart. Attach before the
- *    program opens it, or in a process without it.
+ *    program opens it, or in a process without it. libfabric (1.17) opens each RDMA
+ *    device in fi_getinfo() of any provider: on a machine that has one, providers of
+ *    rule 3 need a process that cannot open it, for example by
+ *    InaccessiblePaths=/dev/infiniband of systemd.
  *
  * A provider that opens a device only later, for example when a peer on another machine
  * connects, is not seen by rule 3.

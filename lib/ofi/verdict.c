@@ -8,6 +8,8 @@
 #include <string.h>
 #include "ofi/provider.h"
 
+#define INFINIBAND	"/dev/infiniband"
+
 static void verdict_describe_unknown(const struct fi_info *info, uint64_t missing,
 				     uint64_t length, struct daxpin_ofi_report *report)
 {
@@ -67,6 +69,19 @@ void dp_verdict_describe(const struct fi_info *info, uint64_t missing, uint64_t 
 		verdict_describe_known(info->fabric_attr->prov_name, report);
 }
 
+static void verdict_describe_device(const char *provider, const char *device,
+				    char *what, size_t size)
+{
+	if (!strncmp(device, INFINIBAND, strlen(INFINIBAND)))
+		snprintf(what, size,
+			 "%s: this process has %s open or mapped, since libfabric opens each RDMA device for any provider, so it is unknown whether that stores a peer's bytes: use a process without it, for example by InaccessiblePaths=" INFINIBAND " of systemd, or libdaxpin-rdma",
+			 provider, device);
+	else
+		snprintf(what, size,
+			 "%s: this process has %s open or mapped, so it is unknown whether a device stores a peer's bytes: find out with daxpin doctor --fabric whether the provider opens it; if not, attach before the program opens it, or in a process without it; otherwise "
+			 DP_PROVIDER_CURE, provider, device);
+}
+
 void dp_verdict_of_devices(const char *provider, int devices, const char *device,
 			   struct daxpin_ofi_report *report)
 {
@@ -83,8 +98,6 @@ void dp_verdict_of_devices(const char *provider, int devices, const char *device
 			 "%s: this process has no device open, so nothing writes for it after its death",
 			 provider);
 	} else {
-		snprintf(what, size,
-			 "%s: this process has %s open or mapped, so it is unknown whether a device stores a peer's bytes: find out with daxpin doctor --fabric whether the provider opens it; if not, attach before the program opens it, or in a process without it; otherwise "
-			 DP_PROVIDER_CURE, provider, device);
+		verdict_describe_device(provider, device, what, size);
 	}
 }
