@@ -657,6 +657,10 @@ int main(int argc, char **argv)
 		seconds = (unsigned int)atoi(argv[1]);
 	if (argc < 3 || !strcmp(argv[2], "devdax"))
 		place.device = getenv("DAXPIN_TEST_DAX");
+	if (argc > 2 && !place.device && strcmp(argv[2], "shmem")) {
+		printf("# %s: needs DAXPIN_TEST_DAX, or shmem\n", argv[2]);
+		return 77;
+	}
 	with_faults = argc > 3 && !strcmp(argv[3], "faults");
 	with_resizes = argc > 3 && !strcmp(argv[3], "resize");
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -141,12 +141,13 @@ static void nothing_is_lost_when_an_owner_is_killed(void **state)
 	print_summary();
 	assert_int_equal(shared->violations, 0);
 	assert_true(shared->written);
-	assert_true(shared->box[0].late);
 	for (uint32_t i = 0; i < PEERS; i++)
 		assert_true(shared->box[i].refused >= rounds * TRIES);
+	/* In few rounds a peer may be without a connection at each death. */
 	if (rounds >= MANY)
 		assert_true(killed[LOAD] && killed[GROW] && killed[LARGE] &&
-			    killed[SHRINK] && shared->left_granted);
+			    killed[SHRINK] && shared->left_granted &&
+			    shared->box[0].late);
 	assert_true(pins_await(before));
 }
 
@@ -218,6 +219,10 @@ int main(int argc, char **argv)
 		rounds = (unsigned int)atoi(argv[1]);
 	if (argc < 3 || !strcmp(argv[2], "devdax"))
 		place.device = getenv("DAXPIN_TEST_DAX");
+	if (argc > 2 && !place.device && strcmp(argv[2], "shmem")) {
+		printf("# %s: needs DAXPIN_TEST_DAX, or shmem\n", argv[2]);
+		return 77;
+	}
 	first_seed = argc > 3 ? (unsigned int)strtoul(argv[3], NULL, 0) :
 				(unsigned int)time(NULL);
 	print_message("# seed %u\n", first_seed);
