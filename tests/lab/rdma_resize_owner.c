@@ -578,9 +578,8 @@ static void live(void)
 
 	if (!is_small && plan.phase == GROW)
 		plan.phase = SHRINK;
-	if (is_small)
-		free_space_reserve_but(&space, f->pool, ROOM_BYTES);
 	if (is_small) {
+		free_space_reserve_but(&space, f->pool, ROOM_BYTES);
 		load(STEPS);
 		grow();
 	}
