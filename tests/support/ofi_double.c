@@ -42,6 +42,7 @@ static bool is_closed;		/* the region that a peer can write to */
 static bool has_failed;		/* the writer's queue has an error entry, */
 static uint64_t refused_at;	/* ... from this time on */
 static bool was_turned_away;	/* the last fi_write() */
+static bool was_stored;		/* ... at once, and it has no completion */
 static struct fid_cq *writer_cq;	/* the one that was opened last */
 static unsigned int domains, delayed;	/* opened; reads that make no progress */
 static unsigned int open_domains;
@@ -185,6 +186,7 @@ static void store_at_once(void)
 {
 	if (posted && target)
 		memcpy(target_memory, posted, posted_length);
+	was_stored = was_stored || posted;
 	posted = NULL;
 }
 
@@ -213,7 +215,7 @@ static bool is_idle(void)
 
 bool ofi_double_is_idle(void)
 {
-	return is_idle() || was_turned_away;
+	return is_idle() || was_turned_away || was_stored;
 }
 
 static ssize_t double_read(struct fid_cq *cq, void *buf, size_t count)
@@ -254,6 +256,7 @@ static ssize_t double_write(struct fid_ep *ep, const void *buf, size_t length,
 {
 	ssize_t ret;
 
+	was_stored = false;
 	was_turned_away = is_of(ofi_double.unconnected) ||
 			  (is_closed && is_of(ofi_double.disconnects));
 	if (was_turned_away)
@@ -363,7 +366,7 @@ static int double_domain(struct fid_fabric *of, struct fi_info *info,
 	(void)info;
 	if (ret)
 		return ret;
-	has_stopped = is_closed = was_turned_away = false;
+	has_stopped = is_closed = was_turned_away = was_stored = false;
 	delayed = ofi_double.start;
 	domains++;
 	open_domains++;
@@ -404,7 +407,7 @@ int ofi_double_close(void)
 	int ret = 0, one;
 
 	ofi_double = (struct ofi_double){ 0 };
-	has_stopped = is_closed = was_turned_away = false;
+	has_stopped = is_closed = was_turned_away = was_stored = false;
 	delayed = 0;
 	if (device >= 0)
 		close(device);

@@ -19,7 +19,7 @@
 
 #define MIB		(UINT64_C(1) << 20)
 #define THREADS		8
-#define CHILDREN	100
+#define CHILDREN	40
 #define LONG_MS		600000
 
 /* ------------------------------------------------------- what is inherited */

@@ -466,7 +466,7 @@ static void one_of_several_concurrent_creates_succeeds(void **state)
 	struct daxpin_extent extent;
 	char path[128];
 	int rounds = getenv("DAXPIN_TEST_ROUNDS") ?
-		     atoi(getenv("DAXPIN_TEST_ROUNDS")) : 25;
+		     atoi(getenv("DAXPIN_TEST_ROUNDS")) : 10;
 
 	for (int i = 0; i < rounds; i++) {
 		run_creators(f);
