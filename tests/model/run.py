@@ -23,7 +23,7 @@ SECONDS = 2400	# limit of one search, to end one that hangs
 LAST = 8	# steps of a trail that are shown
 
 # The unchanged model: without statement merging, which would hide unreached statements.
-PROPER = ['-o3'], ['-O2', '-DCOLLAPSE'], ['-m100000', '-w22']
+PROPER = ['-o3'], ['-O1', '-DCOLLAPSE'], ['-m100000', '-w22']
 # A mutant: depth first soon finds a wrong state if there are many; breadth first finds
 # the nearest one, with a short trail; the last method has no limit of memory. These
 # searches are short, so most of their time is the compiler's: tcc is used if it is

@@ -208,7 +208,7 @@ def test_soak(m):
         raise Skip('a device has no holes')
     program = pathlib.Path(__file__).parent / 'soak'
     done = subprocess.run(
-        [sys.executable, program, m.plugin, m.daxpin, '--minutes', '0.1',
+        [sys.executable, program, m.plugin, m.daxpin, '--minutes', '0.05',
          '--seed', '1', '--pool', os.path.dirname(m.pool)],
         capture_output=True, text=True)
     expect('MiB are right after' in done.stdout and not done.returncode,
