@@ -1186,7 +1186,7 @@ static void call_labelled(const struct call *call)
 	extent = handle_of(call);
 	agree("drop_labelled: none",
 	      daxpin_drop_labelled(model.pool, &hold->hold), -EINVAL);
-	want = m_hold(extent, access);
+	want = m_hold(extent, access & ~DAXPIN_HOLD_GRANT);
 	agree("hold_labelled",
 	      daxpin_hold_labelled(model.pool, extent, access, "the label",
 				   &hold->hold), want);
