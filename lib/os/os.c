@@ -573,19 +573,29 @@ int dp_os_map_for_process(uint64_t size, void **ret_base)
 	return ret;
 }
 
-int dp_os_advise(void *base, uint64_t size, int advice)
-{
-	return os_result(madvise(base, size, advice));
-}
-
-/* A page has 4096 bytes on x86, and 16 or 64 KiB on some kernels of arm64. */
-int dp_os_msync(const void *from, uint64_t size)
+/* The whole pages that a range is in: returns their address. A page has 4096 bytes on
+ * x86, and 16 or 64 KiB on some kernels of arm64. */
+static void *os_pages_of(const void *from, uint64_t *size)
 {
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
 	uintptr_t begin = (uintptr_t)from / page * page;
-	uintptr_t end = dp_round_up((uintptr_t)from + size, page);
 
-	return os_result(msync((void *)begin, end - begin, MS_SYNC));
+	*size = dp_round_up((uintptr_t)from + *size, page) - begin;
+	return (void *)begin;
+}
+
+int dp_os_advise(void *from, uint64_t size, int advice)
+{
+	void *base = os_pages_of(from, &size);
+
+	return os_result(madvise(base, size, advice));
+}
+
+int dp_os_msync(const void *from, uint64_t size)
+{
+	void *base = os_pages_of(from, &size);
+
+	return os_result(msync(base, size, MS_SYNC));
 }
 
 /* The pipe is empty before each write, so that no write waits. */

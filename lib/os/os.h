@@ -133,7 +133,8 @@ int dp_os_map(void *at, uint64_t size, int protection, int flags, int fd,
 void dp_os_unmap(void *base, uint64_t size);
 /* Map zeroed memory for this process alone: in a forked child it is zeroed again. */
 int dp_os_map_for_process(uint64_t size, void **ret_base);
-int dp_os_advise(void *base, uint64_t size, int advice);
+/* Advise on the pages that the range is in: all of these pages get the advice. */
+int dp_os_advise(void *from, uint64_t size, int advice);
 /* Write the pages that the range is in. */
 int dp_os_msync(const void *from, uint64_t size);
 /* Copy from a mapping; poison that the kernel knows is -EIO, not SIGBUS. */

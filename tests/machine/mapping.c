@@ -214,9 +214,9 @@ int dp_os_map_for_process(uint64_t size, void **ret_base)
 	return *ret_base == MAP_FAILED ? -ENOMEM : 0;
 }
 
-int dp_os_advise(void *base, uint64_t size, int advice)
+int dp_os_advise(void *from, uint64_t size, int advice)
 {
-	(void)base;
+	(void)from;
 	(void)size;
 	(void)advice;
 	return 0;

@@ -568,8 +568,8 @@ int __wrap_dp_os_filesystem(int fd, uint64_t *ret_magic)
 FAILS(int, dp_os_map, (void *at, uint64_t size, int protection, int flags, int fd,
 		       void **base),
       (at, size, protection, flags, fd, base), -ENOMEM)
-FAILS(int, dp_os_advise, (void *base, uint64_t size, int advice),
-      (base, size, advice), -EIO)
+FAILS(int, dp_os_advise, (void *from, uint64_t size, int advice),
+      (from, size, advice), -EIO)
 FAILS(int, dp_os_random, (void *to, size_t size), (to, size), -EIO)
 
 static int socketpair_failure = -EMFILE;
