@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The real medium: libpmem2 writes cache lines back. Pages are written back
- * by msync() here, because libpmem2 aborts the process when msync() fails.
+ * The real medium: libpmem2 writes cache lines back, and on arm64 this file adds the
+ * barriers that libpmem2 lacks there. Pages are written back by msync() here, because
+ * libpmem2 aborts the process when msync() fails.
  *
  * libpmem2 has a list of all mappings and a lock for it. If a process forks while
  * another thread holds that lock, the child would wait for it forever. So this file
@@ -24,6 +25,40 @@
  * small parts.
  */
 #define ZERO_PAST_CACHES (32u << 10)
+
+/*
+ * libpmem2 (1.13) ends write-backs on arm64 with dmb ishst, which orders stores.
+ * Write-backs (dc cvap, dc cvac) are no stores: a DSB waits for them, and only a full
+ * barrier orders them after a load of another cache line. Such a load is that of a
+ * lock, by which this thread learns that another one has stored the data. On x86,
+ * libpmem2's sfence is the first, and the locked instruction that takes a lock the
+ * second.
+ */
+static inline void persist_order_flush(void)
+{
+#ifdef __aarch64__
+	__asm__ volatile("dmb ish" : : : "memory");
+#endif
+}
+
+static inline void persist_await_flushes(void)
+{
+#ifdef __aarch64__
+	__asm__ volatile("dsb sy" : : : "memory");
+#endif
+}
+
+static void persist_flush(struct dp_persist *persist, const void *from, uint64_t size)
+{
+	persist_order_flush();
+	persist->flush(from, size);
+}
+
+static void persist_drain(struct dp_persist *persist)
+{
+	persist->drain();
+	persist_await_flushes();
+}
 
 void dp_persist_init(struct dp_persist *persist,
 		     enum dp_granularity granularity)
@@ -166,6 +201,7 @@ int dp_persist_wipe(struct dp_persist *persist, void *to, uint64_t size)
 		return flush_pages(persist, to, size);
 	}
 	persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
+	persist_await_flushes();
 	return 0;
 }
 
@@ -173,7 +209,7 @@ int dp_persist_flush(struct dp_persist *persist, const void *from, uint64_t size
 {
 	if (persist->granularity == DP_GRANULARITY_PAGE)
 		return flush_pages(persist, from, size);
-	persist->flush(from, size);
+	persist_flush(persist, from, size);
 	return 0;
 }
 
@@ -192,14 +228,14 @@ int dp_persist_copy_past(struct dp_persist *persist, void *to, const void *from,
 void dp_persist_fence(struct dp_persist *persist)
 {
 	if (persist->granularity != DP_GRANULARITY_PAGE)
-		persist->drain();
+		persist_drain(persist);
 }
 
 int dp_persist_collect(struct dp_persist *persist, const void *from,
 		       uint64_t size)
 {
 	if (persist->granularity != DP_GRANULARITY_PAGE)
-		persist->flush(from, size);
+		persist_flush(persist, from, size);
 	return 0;
 }
 
@@ -207,7 +243,7 @@ int dp_persist_settle(struct dp_persist *persist, int fd)
 {
 	if (persist->granularity == DP_GRANULARITY_PAGE)
 		return remember_error(persist, dp_os_syncfs(fd));
-	persist->drain();
+	persist_drain(persist);
 	return 0;
 }
 
