@@ -6,6 +6,7 @@
  * rest.
  */
 #include "engine.h"
+#include "needs.h"
 #include "shm.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -1195,5 +1196,7 @@ int main(void)
 			a_crash_while_a_cache_is_made_leaves_a_pool_that_is_used),
 	};
 
+	if (skip_all_without_io_uring())
+		return 0;
 	return cmocka_run_group_tests(tests, make_disk, remove_all);
 }

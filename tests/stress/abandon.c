@@ -16,6 +16,7 @@
 #include <daxpin-uring.h>
 #include "fixture.h"
 #include "frames.h"
+#include "needs.h"
 #include "support/invariant.h"
 
 #define POOL_SIZE	(64u << 20)
@@ -292,5 +293,7 @@ int main(int argc, char **argv)
 	}
 	if (!option.threads || option.threads > THREADS_MAX)
 		return 2;
+	if (skip_all_without_io_uring())
+		return 0;
 	return cmocka_run_group_tests_name("stress_abandon", tests, NULL, NULL);
 }

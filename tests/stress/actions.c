@@ -881,7 +881,7 @@ static bool run_job(struct thread *thread, begin_job *begin)
 	struct job *job = &world.job[chance(thread, JOBS)];
 	uint32_t segment = chance(thread, 3);
 	struct daxpin_job_options options = {
-		.size = sizeof(options),
+		.size = sizeof(options), .flags = world.job_flags,
 		.segment = segment < 2 ? segment : DAXPIN_ALL_SEGMENTS,
 		.bytes = chance(thread, 3) * DAXPIN_CHUNK_SIZE,
 		.deadline_ns = daxpin_deadline_ms(chance(thread, 20)),

@@ -30,6 +30,7 @@
 #include "support/invariant.h"
 #include "child.h"
 #include "killed.h"
+#include "needs.h"
 #include "objects.h"
 
 #define ACTIONS_MAX	32
@@ -223,6 +224,7 @@ static int refill_all(void)
 	struct daxpin_job_summary summary = { .size = sizeof(summary) };
 	struct daxpin_job_options options = {
 		.size = sizeof(options), .segment = DAXPIN_ALL_SEGMENTS,
+		.flags = world.job_flags,
 		.deadline_ns = daxpin_deadline_ms(HANG_MS),
 	};
 	struct daxpin_job *job;
@@ -732,5 +734,6 @@ int main(int argc, char **argv)
 	};
 
 	read_options(argc, argv);
+	world.job_flags = has_io_uring() ? 0 : DAXPIN_JOB_BLOCKING;
 	return cmocka_run_group_tests_name("stress", tests, NULL, NULL);
 }

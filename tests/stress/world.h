@@ -69,6 +69,7 @@ struct world {
 	} job[JOBS];
 	/* In this round. If false, no timer of a job can wake the consumer. */
 	bool jobs_in_use;
+	uint32_t job_flags;		/* DAXPIN_JOB_BLOCKING without rings */
 	/* Drains and jobs. A hold may be refused only during one. */
 	_Atomic uint64_t gates_begun, gates_over;
 	_Atomic uint64_t exclusions_begun, exclusions_over;	/* tries to hold

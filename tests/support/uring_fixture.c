@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "uring_fixture.h"
 #include "memlock.h"
+#include "needs.h"
 #include "shm.h"
 
 enum target target;
@@ -218,6 +219,8 @@ int skip_all(const char *reason)
 
 bool choose_target(const char *which)
 {
+	if (skip_all_without_io_uring())
+		return false;
 	if (!strcmp(which, "devdax"))
 		target = DEVDAX;
 	if (!strcmp(which, "fsdax"))

@@ -83,7 +83,7 @@ int skip_all(const char *reason);
 
 /*
  * Chooses the backing by its name. Returns false, after printing a skip, if the
- * environment does not name such a backing.
+ * environment does not name such a backing, or if there are no rings.
  */
 bool choose_target(const char *which);
 

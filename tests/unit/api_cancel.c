@@ -9,6 +9,7 @@
 #include "cancelled.h"
 #include "fixture.h"
 #include "invariant.h"
+#include "needs.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -611,6 +612,7 @@ static void a_call_is_cancelled_at_its_beginning_or_not_at_all(void **state)
 	struct context *s = *state;
 	unsigned int seen = 0, at;
 
+	need_io_uring();
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		/*
 		 * at 0: pending before the call. A cancellation point then makes no

@@ -14,6 +14,7 @@
 #include "child.h"
 #include "core/handle.h"
 #include "forbid.h"
+#include "needs.h"
 
 #define MIB		(UINT64_C(1) << 20)
 #define STALE		"what an earlier call left"
@@ -254,6 +255,7 @@ static void errmsg_is_new_after_a_failure_and_empty_after_success(void **state)
 	struct fixture *f = *state;
 	struct context s = { .f = f };
 
+	need_io_uring();
 	snprintf(s.other, sizeof(s.other), "%s/other", f->path);
 	snprintf(s.fresh, sizeof(s.fresh), "%s/fresh", f->path);
 	snprintf(s.backup, sizeof(s.backup), "%s/backup", f->path);
@@ -580,6 +582,7 @@ static int reclaim_with_few(void *arg)
 
 static void an_open_pool_can_be_used_without_free_descriptors(void **state)
 {
+	need_io_uring();
 	in_child(*state, reclaim_with_few, NULL);
 }
 
@@ -597,7 +600,7 @@ static int open_with_few_addresses(void *arg)
 	    getrlimit(RLIMIT_AS, &limit))
 		return CANNOT;
 	fclose(statm);
-	limit.rlim_cur = pages * 4096 + 16 * MIB;
+	limit.rlim_cur = pages * sysconf(_SC_PAGESIZE) + 16 * MIB;
 	if (setrlimit(RLIMIT_AS, &limit))
 		return CANNOT;
 	if (daxpin_pool_open(f->path, &f->options, &pool) != -ENOMEM)
@@ -614,6 +617,7 @@ static int open_with_few_addresses(void *arg)
 
 static void a_pool_larger_than_the_address_space_limit_is_enomem(void **state)
 {
+	need_address_limit();
 	in_child(*state, open_with_few_addresses, "there is no /proc/self/statm");
 }
 

@@ -8,6 +8,7 @@
 #include <time.h>
 #include "core/handle.h"
 #include "fixture.h"
+#include "needs.h"
 #include "support/invariant.h"
 
 #define WATCHES		1000u
@@ -155,6 +156,7 @@ static void jobs_that_are_over_leave_the_list(void **state)
 	struct fixture *f = *state;
 	struct daxpin_event event;
 
+	need_io_uring();
 	for (uint32_t i = 0; i < MANY; i++) {
 		assert_int_equal(daxpin_refill(f->pool, NULL, &job[i]), 0);
 		assert_int_equal(daxpin_job_wait(job[i], DAXPIN_NO_DEADLINE), 0);

@@ -9,6 +9,7 @@
 #include "fixture.h"
 #include "forbid.h"
 #include "invariant.h"
+#include "needs.h"
 #include "os/os.h"
 #include <poll.h>
 #include <pthread.h>
@@ -65,6 +66,7 @@ static void a_reserve_with_only_holes_left_is_enospc(void **state)
 	struct fixture *f = *state;
 	struct daxpin_extent extent;
 
+	need_io_uring();
 	finish(begin(f, daxpin_reclaim));
 	assert_int_equal(hole_bytes(f), ALL);
 	take_retry(f);
@@ -86,6 +88,7 @@ static void retry_is_sent_after_a_refill_that_adds_nothing(void **state)
 	struct daxpin_extent live, extent;
 	struct daxpin_job *job;
 
+	need_io_uring();
 	live = reserve(f, CHUNK);
 	finish(begin(f, daxpin_reclaim));
 	assert_int_equal(daxpin_hold(f->pool, live, DAXPIN_HOLD_READ), 0);
@@ -306,7 +309,9 @@ static void what_a_thread_keeps_comes_back(struct fixture *f,
 {
 	struct child child;
 
+	need_seccomp();
 	assert_int_equal(daxpin_pool_close(f->pool), 0);
+	f->pool = NULL;
 	child = start_child(f, fn, NULL);
 	release_child(&child);
 	end_child(&child);
@@ -478,6 +483,7 @@ static void retry_is_sent_after_a_refused_pin(void **state)
 	struct daxpin_job *job;
 	uint32_t segment = held.addr / DAXPIN_SEGMENT_MIN;
 
+	need_io_uring();
 	assert_int_equal(daxpin_register(f->pool, DAXPIN_ALL_SEGMENTS, &options,
 					 &r), 0);
 	assert_int_equal(daxpin_hold(f->pool, held, DAXPIN_HOLD_READ), 0);

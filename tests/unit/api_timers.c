@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <time.h>
 #include "fixture.h"
+#include "needs.h"
 
 #define MIB		(UINT64_C(1) << 20)
 #define HANG_MS		600000		/* limit of a wait that must end */
@@ -97,6 +98,7 @@ static void assert_all_calls_succeed(struct fixture *f, int flags)
 {
 	const uint64_t free_before = 62 * MIB;
 
+	need_io_uring();
 	f->options.pool_size = 128 * MIB;
 	f->options.segment_size = 64 * MIB;
 	f->options.deadline_ns = daxpin_deadline_ms(HANG_MS);

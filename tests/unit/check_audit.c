@@ -4,6 +4,7 @@
  * pool's metadata before and after every check.
  */
 #include "findings.h"
+#include "needs.h"
 
 /* ------------------------------------------------------------- whole pools */
 
@@ -69,6 +70,7 @@ static void holes_are_counted(void **state)
 	struct fixture *f = *state;
 	struct findings found;
 
+	need_populate_write();
 	punch(f, 0, 4 * MIB);
 	punch(f, 2, 30 * MIB);
 	assert_clean(f);
@@ -412,6 +414,7 @@ static void an_extent_in_a_hole_is_a_note(void **state)
 	struct fixture *f = *state;
 	struct findings found;
 
+	need_populate_write();
 	put_extent(f, 1, 1500, 100);
 	punch(f, 1, 6 * MIB);
 	punch(f, 1, 10 * MIB);
@@ -465,6 +468,7 @@ static void blocks_shared_with_a_copy_are_a_note(void **state)
 	struct fixture *f = *state;
 	struct findings found;
 
+	need_populate_write();
 	put_extent(f, 1, 1500, 100);
 	/* A file on shmem without a hole is not searched. */
 	punch(f, 1, 10 * MIB);

@@ -4,6 +4,7 @@
  * never allocated, the rest of the pool can be used, and the damaged words stay as they
  * are.
  */
+#include "needs.h"
 #include "slabs.h"
 #include "support/invariant.h"
 
@@ -198,6 +199,7 @@ static void an_extent_in_a_hole_can_be_used(void **state)
 {
 	struct fixture *f = *state;
 
+	need_populate_write();
 	put(f, 1, 1500, 100);		/* 64 of its blocks in the hole */
 	punch(f, 1, 6 * MIB);
 	open_degraded(f, DAXPIN_POOL_READONLY);

@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <sys/stat.h>
 #include "child.h"
+#include "needs.h"
 #include "core/handle.h"
 #include "core/slabs.h"
 #include "pool/own.h"
@@ -935,6 +936,7 @@ static void a_segment_of_holes_is_removed(void **state)
 	struct daxpin_job *job;
 	uint64_t whole = pool_info(f).largest_extent;
 
+	need_io_uring();
 	reclaim(f);
 	assert_int_equal(pool_info(f).hole_bytes, SEGMENTS * whole);
 	assert_int_equal(shrink(f, 2 * SEGMENT, 0), 0);
@@ -958,6 +960,7 @@ static void a_job_that_waits_is_in_the_way(void **state)
 	struct daxpin_registration *registration = pin(f, 0, 3);
 	struct daxpin_job *job;
 
+	need_io_uring();
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
 	assert_refused(f, DAXPIN_SHRINK_JOB, "cancel it");

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include "child.h"
 #include "fixture.h"
+#include "needs.h"
 #include "support/invariant.h"
 #include "os/os.h"
 
@@ -369,6 +370,7 @@ static void calls_in_a_forked_child_are_refused(void **state)
 	struct daxpin_extent extent = held(f);
 	struct call call = { f, extent };
 
+	need_wipe_on_fork();
 	assert_int_equal(run_child(every_call, &call), 0);
 	assert_int_equal(daxpin_holds(f->pool, extent, NULL, NULL), 1);
 	assert_int_equal(daxpin_drop(f->pool, extent), 0);

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <sys/wait.h>
 #include "fixture.h"
+#include "needs.h"
 #include "ofi/endpoint.h"
 #include "ofi/trial.h"
 #include "ofi_peer.h"
@@ -635,6 +636,7 @@ static void a_reclaim_waits_for_holds_only(void **state)
 	struct pair pair;
 
 	SKIP_WITHOUT_PROVIDER();
+	need_io_uring();
 	extent = reserve(f, BYTES);
 	open_pair(&pair, NULL);
 	local = open_local(f, &pair, true);

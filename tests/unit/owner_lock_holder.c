@@ -16,6 +16,7 @@
  * happened in 2 of 20 opens, although the kernel counted no pinned page.
  */
 #include "media.h"
+#include "needs.h"
 #include <daxpin-status.h>
 #include <daxpin-uring.h>
 #include <pthread.h>
@@ -558,6 +559,7 @@ static struct dead_owner leave_holder_with(struct fixture *f, enum passed what)
 	struct passing passing = { .f = f, .what = what };
 	struct child holder, owner;
 
+	need_io_uring();
 	close_pool(f);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
 				    passing.socket), 0);

@@ -6,6 +6,7 @@
 #include "findings.h"
 #include "invariant.h"
 #include "media.h"
+#include "needs.h"
 #include <daxpin-status.h>
 
 /* -------------------------------------------------- paths that have no pool */
@@ -649,6 +650,7 @@ static void an_extent_in_a_hole_is_allocated_and_reads_as_zeroes(void **state)
 	struct daxpin_extent extent;
 	uint64_t bytes[2] = { 1, 1 };
 
+	need_populate_write();
 	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 100, 1, 0 });
 	punch(f, 1, 6 * MIB);		/* blocks 1536 to 2047 */
 	punch_at(f, 1, 8 * MIB, 8192);	/* of a chunk that is free */
@@ -682,6 +684,7 @@ static void a_hole_in_metadata_is_damage_only_if_it_is_in_use(void **state)
 {
 	struct fixture *f = *state;
 
+	need_populate_write();
 	punch_at(f, 1, DP_LANES_END, DP_TABLE_OFFSET - DP_LANES_END);
 	open_pool(f);
 	close_pool(f);
@@ -699,6 +702,7 @@ static void a_committed_batch_is_replayed_into_a_hole(void **state)
 	};
 	uint64_t now;
 
+	need_populate_write();
 	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 200, 1, 0 });
 	punch(f, 1, 6 * MIB);
 	put_open_lane(f, 3, &entry, 1);
@@ -714,6 +718,7 @@ static void an_open_without_space_to_fill_holes_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
 
+	need_populate_write();
 	write_word(f, 1, 1500, (struct dp_word) { DP_KIND_DATA, 100, 1, 0 });
 	punch(f, 1, 6 * MIB);
 	is_full = true;
@@ -731,6 +736,7 @@ static void reserve_never_returns_a_hole(void **state)
 	struct daxpin_extent extent;
 	uint64_t taken = 0;
 
+	need_populate_write();
 	punch(f, 0, 4 * MIB);
 	punch(f, 2, 30 * MIB);
 	open_pool(f);

@@ -4,6 +4,7 @@
  * regions of its own, and none affects those of the others.
  */
 #include "fixture.h"
+#include "needs.h"
 #include "verbs_fake.h"
 #include "grant_fixture.h"
 #include "executor_fixture.h"
@@ -183,6 +184,7 @@ static void one_attachment_with_regions_pins_all_segments(void **state)
 {
 	struct daxpin_rdma *third;
 
+	need_io_uring();
 	(void)state;
 	assert_int_equal(daxpin_rdma_detach(other), 0);
 	other = attach_to(&other_pd, 0);
@@ -203,6 +205,7 @@ static void an_attach_that_is_refused_leaves_nothing_registered(void **state)
 {
 	struct daxpin_rdma *third = NULL;
 
+	need_io_uring();
 	(void)state;
 	registrations = 2;
 	assert_int_equal(daxpin_rdma_attach(f->pool, &other_pd, NULL, &third), -EAGAIN);

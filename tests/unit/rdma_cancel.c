@@ -9,6 +9,7 @@
 #include "fixture.h"
 #include "cancelled.h"
 #include "invariant.h"
+#include "needs.h"
 #include "verbs_fake.h"
 #include "grant_fixture.h"
 #include "executor_fixture.h"
@@ -270,6 +271,7 @@ static void use_a_domain(void)
 static void a_cancelled_thread_completes_its_call_on_a_domain(void **state)
 {
 	(void)state;
+	need_io_uring();
 	fake.in_reg = fake.in_dereg = fake.in_qp = in_the_device;
 	cancel_each(calls, sizeof(calls) / sizeof(calls[0]), use_a_domain);
 	must(daxpin_cancel(f->pool, extent));

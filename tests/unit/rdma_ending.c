@@ -5,6 +5,7 @@
  * time, and there are thousands of grants.
  */
 #include "fixture.h"
+#include "needs.h"
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -77,6 +78,7 @@ static void a_stuck_local_key_does_not_delay_a_revoke(void **state)
 	struct daxpin_job *job;
 	uint32_t first, second;
 
+	need_io_uring();
 	(void)state;
 	assert_int_equal(daxpin_rdma_lkey(rdma, 0, &first), 0);
 	assert_int_equal(daxpin_rdma_lkey(rdma, 32 << 20, &second), 0);
@@ -178,6 +180,7 @@ static void unless_attached_with_no_regions_a_domain_pins_all_segments(void **st
 	};
 	struct part part;
 
+	need_io_uring();
 	(void)state;
 	assert_int_equal(daxpin_rdma_detach(rdma), 0);
 	assert_int_equal(daxpin_rdma_attach(f->pool, &fake_pd, &options, &rdma),

@@ -12,6 +12,7 @@
 #include "core/handle.h"
 #include "fixture.h"
 #include "forbid.h"
+#include "needs.h"
 #include "segment_files.h"
 #include "support/invariant.h"
 #include "../support/fake_clock.h"
@@ -1142,5 +1143,7 @@ int main(void)
 		TEST(invalid_job_arguments_are_refused),
 	};
 
+	if (skip_all_without_io_uring())
+		return 0;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
  */
 #include "cancelled.h"
 #include "invariant.h"
+#include "needs.h"
 #include "uring_fixture.h"
 
 #define BYTES		4096u
@@ -342,5 +343,7 @@ int main(void)
 						setup, teardown),
 	};
 
+	if (skip_all_without_io_uring())
+		return 0;
 	return cmocka_run_group_tests_name("uring_cancel", tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include "child.h"
+#include "needs.h"
 #include "uring_fixture.h"
 
 #define SEGMENT		(32u << 20)
@@ -644,5 +645,7 @@ int main(void)
 		TEST(a_child_forked_during_an_attach_attaches_a_ring),
 	};
 
+	if (skip_all_without_io_uring())
+		return 0;
 	return cmocka_run_group_tests_name("uring_refused", tests, NULL, NULL);
 }
