@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * unregister_ofi [PROVIDER [endpoint]]: is the fi_close() of a memory region a barrier
- * (docs/rdma.md R10)? Two endpoints of this process are a target and a peer, which
- * writes 64 MiB. After a sixteenth of it the target closes its region, with `endpoint`
- * also its endpoint, and counts what arrives later; then the peer writes with the old
- * key. PROVIDER is a name that fi_info prints, `tcp;ofi_rxm` without one.
+ * unregister_ofi [PROVIDER [endpoint|refused]]: is the fi_close() of a memory region a
+ * barrier (docs/rdma.md R10)? Two endpoints of this process are a target and a peer,
+ * which writes 64 MiB. After a sixteenth of it the target closes its region, with
+ * `endpoint` also its endpoint, and counts what arrives later; then the peer writes
+ * with the old key. With `refused` instead, the peer writes with a key of no region,
+ * closes its endpoint during that, and writes over another one with the right key: is
+ * there a result? PROVIDER is a name that fi_info prints, `tcp;ofi_rxm` without one.
  * OFI_SOURCE=ADDRESS is the address to use instead of 127.0.0.1.
  */
 #include <rdma/fabric.h>
@@ -75,18 +77,34 @@ static void register_memory(struct side *side, void *memory, uint64_t access,
 	MUST(fi_mr_enable(side->mr));
 }
 
-static void open_both(const char *provider)
+static void open_far(const char *provider)
 {
 	char name[256];
 	size_t size = sizeof(name);
 
-	open_side(&near, provider);
 	open_side(&far, provider);
 	MUST(fi_getname(&near.ep->fid, name, &size));
 	require(fi_av_insert(far.av, name, 1, &near_address, 0, NULL) == 1,
 		"fi_av_insert", "failed");
-	register_memory(&near, target, FI_REMOTE_WRITE | FI_REMOTE_READ, 7);
 	register_memory(&far, source, FI_WRITE | FI_READ, 8);
+}
+
+static void open_both(const char *provider)
+{
+	open_side(&near, provider);
+	register_memory(&near, target, FI_REMOTE_WRITE | FI_REMOTE_READ, 7);
+	open_far(provider);
+}
+
+static void close_far(void)
+{
+	MUST(fi_close(&far.mr->fid));
+	MUST(fi_close(&far.ep->fid));
+	MUST(fi_close(&far.cq->fid));
+	MUST(fi_close(&far.av->fid));
+	MUST(fi_close(&far.domain->fid));
+	MUST(fi_close(&far.fabric->fid));
+	fi_freeinfo(far.info);
 }
 
 /* Both sides make progress. Returns 1 if the peer's write succeeded, or -error. */
@@ -156,9 +174,25 @@ static uint64_t close_during_a_write(uint64_t key, bool endpoint)
 	return late;
 }
 
+static void write_after_a_refused_one(const char *provider, uint64_t key)
+{
+	int result;
+
+	MUST(post_write(0x22, key + 1));
+	for (int i = 0; i < 100; i++)
+		step();
+	close_far();
+	open_far(provider);
+	MUST(post_write(0x33, key));
+	result = await_write(step, 0x33);
+	printf("a write after one that was refused and cut off: %s, %llu bytes arrived\n",
+	       name_of(result), (unsigned long long)arrived(0x33));
+}
+
 int main(int argc, char **argv)
 {
 	const char *provider = argc > 1 ? argv[1] : "tcp;ofi_rxm";
+	bool refused = argc > 2 && !strcmp(argv[2], "refused");
 	bool endpoint = argc > 2 && !strcmp(argv[2], "endpoint");
 	int result;
 	uint64_t key;
@@ -171,8 +205,11 @@ int main(int argc, char **argv)
 		"the first write", "did not arrive");
 	printf("libfabric %u.%u, %s\n", FI_MAJOR(fi_version()),
 	       FI_MINOR(fi_version()), provider);
-	close_during_a_write(key, endpoint);
-	if (endpoint)
+	if (refused)
+		write_after_a_refused_one(provider, key);
+	else
+		close_during_a_write(key, endpoint);
+	if (refused || endpoint)
 		return 0;
 	result = post_write(0x33, key);
 	result = result ? result : await_write(step, 0x33);
