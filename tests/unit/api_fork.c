@@ -485,6 +485,15 @@ struct busy {
 		}							\
 	} while (0)
 
+static int open_or_create(const char *path,
+			  const struct daxpin_pool_options *options,
+			  struct daxpin_pool **ret_pool)
+{
+	int ret = daxpin_pool_open(path, options, ret_pool);
+
+	return ret && ret != -EBUSY ? daxpin_pool_create(path, options, ret_pool) : ret;
+}
+
 static struct daxpin_pool *busy_open(struct busy *busy)
 {
 	struct daxpin_pool_options options = {
@@ -497,13 +506,12 @@ static struct daxpin_pool *busy_open(struct busy *busy)
 	int ret;
 
 	/*
-	 * An open does not wait for another open of the same process, so it is
-	 * repeated.
+	 * Neither an open nor a create waits for an open of another thread of the
+	 * process, so they are repeated.
 	 */
-	while ((ret = daxpin_pool_open(busy->path, &options, &pool)) == -EBUSY)
+	while ((ret = open_or_create(busy->path, &options, &pool)) == -EBUSY)
 		usleep(100);
-	if (ret)
-		busy_must(daxpin_pool_create(busy->path, &options, &pool));
+	busy_must(ret);
 	return pool;
 }
 

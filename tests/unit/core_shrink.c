@@ -957,10 +957,11 @@ static void a_job_that_waits_is_in_the_way(void **state)
 		.size = sizeof(options), .segment = 3,
 		.deadline_ns = DAXPIN_NO_DEADLINE,
 	};
-	struct daxpin_registration *registration = pin(f, 0, 3);
+	struct daxpin_registration *registration;
 	struct daxpin_job *job;
 
 	need_io_uring();
+	registration = pin(f, 0, 3);
 	assert_int_equal(publish(f, DAXPIN_OP_RETIRE, extent), 0);
 	assert_int_equal(daxpin_reclaim(f->pool, &options, &job), 0);
 	assert_refused(f, DAXPIN_SHRINK_JOB, "cancel it");
