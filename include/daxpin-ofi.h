@@ -60,16 +60,19 @@ enum daxpin_ofi_ends {
  * 3. PROCESS, if this process has no device file open, nor mapped, while endpoints and
  *    regions of the provider are open, after a first write between them. /dev/null,
  *    zero, full, random, urandom and kmsg, terminals and device-dax do not count; what
- *    cannot be examined counts.
+ *    cannot be examined counts. The files of RDMA devices, which libfabric (1.17)
+ *    opens in fi_getinfo() of any provider, do not count if daxpin_rdma_use() finds no
+ *    protection domain in use that is, or may be, of this process, and at least as many
+ *    verbs contexts of its threads as it has uverbs files open.
  * 4. UNKNOWN otherwise: the device may be the provider's, or of another part of the
  *    program, and nothing that a trial sees tells these apart. Attach before the
- *    program opens it, or in a process without it. libfabric (1.17) opens each RDMA
- *    device in fi_getinfo() of any provider: on a machine that has one, providers of
- *    rule 3 need a process that cannot open it, for example by
- *    InaccessiblePaths=/dev/infiniband of systemd.
+ *    program opens it, or registers memory with it, or in a process without it, for
+ *    example by InaccessiblePaths=/dev/infiniband of systemd. In a container the
+ *    kernel does not show every RDMA device: hide them there.
  *
- * A provider that opens a device only later, for example when a peer on another machine
- * connects, is not seen by rule 3.
+ * A provider that opens a device, or registers memory with one, only later, for example
+ * when a peer on another machine connects, is not seen by rule 3, nor is memory that is
+ * registered by DEVX of mlx5.
  */
 enum daxpin_ofi_writer {
 	DAXPIN_OFI_WRITER_UNKNOWN,	/* `writer_what` says how to find out */
@@ -78,7 +81,7 @@ enum daxpin_ofi_writer {
 	DAXPIN_OFI_WRITER_RDMA,		/* a device that the pool records */
 };
 
-#define DAXPIN_OFI_WHAT_MAX	400u	/* bytes with the final NUL */
+#define DAXPIN_OFI_WHAT_MAX	512u	/* bytes with the final NUL */
 
 struct daxpin_ofi_report {
 	size_t size;			/* sizeof(struct daxpin_ofi_report) */

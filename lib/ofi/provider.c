@@ -11,17 +11,26 @@
  * it. So if a process has one uverbs file of a device open, all that is registered
  * with this device from then on is registered in one context. One that was closed and
  * is only mapped registers no more.
+ *
+ * libfabric opens each RDMA device in fi_getinfo() of any provider, since its verbs
+ * provider asks librdmacm, which keeps them open (1.17). So an open uverbs file alone
+ * shows nothing, and daxpin_rdma_use() is asked what this process has in its contexts:
+ * without a protection domain no memory is registered. A child that was forked may keep
+ * a context open whose file this process has closed, so that is asked in any case.
  */
 #include "ofi/provider.h"
 
 #include <assert.h>
+#include <daxpin-status.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 #include "util/util.h"
 
@@ -80,10 +89,13 @@ static bool provider_links_to(const struct statx *st, const char *link,
 			      const char *wanted)
 {
 	char path[64], target[256], *name;
+	struct statfs sysfs;
 	ssize_t length;
 
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u%s", st->stx_rdev_major,
 		 st->stx_rdev_minor, link);
+	if (statfs("/sys/dev/char", &sysfs) || sysfs.f_type != SYSFS_MAGIC)
+		return false;
 	length = readlink(path, target, sizeof(target) - 1);
 	if (length < 0)
 		return false;
@@ -242,14 +254,10 @@ static int provider_find(enum dp_ignored ignored, char *name, size_t size)
 	return ret;
 }
 
-int dp_provider_find_device(char *name, size_t size)
-{
-	return provider_find(DP_IGNORE_HARMLESS, name, size);
-}
-
 /* ------------------------------------------------------------- RDMA contexts */
 
-/* Is it a verbs context of this device? One that sysfs does not describe may be. */
+/* Is it a verbs context of this device, or of any if it is NULL? One that sysfs does
+ * not describe may be. */
 static bool provider_is_context(int directory, const char *number, const char *device)
 {
 	char path[64], name[64] = "";
@@ -261,6 +269,8 @@ static bool provider_is_context(int directory, const char *number, const char *d
 		return errno != ENOENT;
 	if (!S_ISCHR(st.stx_mode) || !provider_is_uverbs(&st))
 		return false;
+	if (!device)
+		return true;
 	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/ibdev",
 		 st.stx_rdev_major, st.stx_rdev_minor);
 	file = fopen(path, "re");
@@ -272,8 +282,8 @@ static bool provider_is_context(int directory, const char *number, const char *d
 	return !known || !strcmp(name, device);
 }
 
-/* How many contexts of this device the process has, or -errno. A descriptor and its
- * duplicate count twice. */
+/* How many contexts of this device, or of all if it is NULL, the process has, or
+ * -errno. A descriptor and its duplicate count twice. */
 static int provider_count_contexts(const char *device)
 {
 	DIR *files = opendir(PROC "/fd");
@@ -293,6 +303,55 @@ static int provider_count_contexts(const char *device)
 		count = -errno;
 	closedir(files);
 	return count;
+}
+
+/*
+ * 1: memory may be registered with an RDMA device, and found->reason says why. 0: none
+ * is. is_open: a file of one is open or mapped. Otherwise only what is known to be
+ * registered counts: a context that another process keeps open.
+ */
+static int provider_ask_rdma(struct dp_device_found *found, bool is_open)
+{
+	const size_t size = sizeof(found->reason);
+	struct daxpin_rdma_use use = { .size = sizeof(use) };
+	/* Before the contexts: one that is opened in between is not missing there. */
+	const int files = provider_count_contexts(NULL);
+	int ret = files < 0 ? files : daxpin_rdma_use(found->reason, size, &use);
+
+	if (ret)
+		return ret == -EOPNOTSUPP ? is_open : ret;
+	if (use.domains)
+		snprintf(found->reason, size,
+			 "memory is registered (protection domains: %u; `rdma resource show pd`): attach before the program registers memory",
+			 use.domains);
+	else if (is_open && use.unknown)
+		snprintf(found->reason, size,
+			 "protection domains in use may be its own (%u), as `rdma resource show pd` and ctx name no pid: end their programs",
+			 use.unknown);
+	else if (use.contexts < (uint32_t)files)
+		snprintf(found->reason, size,
+			 "of its uverbs files (%d) not all are contexts of its living threads (%u): others may be inherited, duplicated, or opened by a thread that has ended",
+			 files, use.contexts);
+	else
+		return 0;
+	return 1;
+}
+
+int dp_provider_find_device(struct dp_device_found *ret_found)
+{
+	struct dp_device_found found = { 0 };
+	int ret = provider_find(DP_IGNORE_RDMA, found.name, sizeof(found.name));
+
+	if (!ret) {
+		ret = provider_find(DP_IGNORE_HARMLESS, found.name,
+				    sizeof(found.name));
+		if (!ret)
+			snprintf(found.name, sizeof(found.name), "a verbs context");
+		if (ret >= 0)
+			ret = provider_ask_rdma(&found, ret);
+	}
+	*ret_found = found;
+	return ret;
 }
 
 int dp_provider_check_context(const struct fi_info *info,

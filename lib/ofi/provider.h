@@ -40,12 +40,20 @@ enum dp_ignored {
 struct statx;
 bool dp_provider_is_harmless(const struct statx *st, enum dp_ignored ignored);
 
+/* A device file that this process has open or mapped. */
+struct dp_device_found {
+	char name[64];
+	char reason[200];		/* of RDMA devices: why memory may be registered
+					   with them; otherwise empty */
+};
+
 /*
  * Search for a device file that this process has open or mapped, other than memory,
- * terminals and device-dax. 1: *name becomes its name. 0: there is none, so no device
- * can access memory on behalf of this process. -errno: /proc cannot be read.
+ * terminals and device-dax, and other than those of RDMA if daxpin_rdma_use() shows
+ * that no memory is registered there. 1: *ret_found describes it. 0: there is none, so
+ * no device can access memory on behalf of this process. -errno: /proc cannot be read.
  */
-int dp_provider_find_device(char *name, size_t size);
+int dp_provider_find_device(struct dp_device_found *ret_found);
 /*
  * For a provider that names its device, while a domain of it is open: does all memory
  * that this process registers with the device belong to one verbs context, and does

@@ -664,7 +664,7 @@ static int trial_judge_writer(struct trial *t, struct fid_fabric *fabric,
 {
 	int ret = trial_open(t, fabric), close_ret, devices;
 	uint64_t arrived = 0;
-	char device[64];
+	struct dp_device_found found;
 
 	if (!ret)
 		ret = trial_write_whole(t, &arrived);
@@ -675,9 +675,9 @@ static int trial_judge_writer(struct trial *t, struct fid_fabric *fabric,
 			 t->info->fabric_attr->prov_name, t->length - arrived,
 			 t->length);
 	} else if (!ret) {
-		devices = dp_provider_find_device(device, sizeof(device));
+		devices = dp_provider_find_device(&found);
 		dp_verdict_of_devices(t->info->fabric_attr->prov_name, devices,
-				    device, report);
+				      &found, report);
 	}
 	close_ret = trial_close(t, ret_kept);
 	return ret ? ret : close_ret;

@@ -8,8 +8,6 @@
 #include <string.h>
 #include "ofi/provider.h"
 
-#define INFINIBAND	"/dev/infiniband"
-
 static void verdict_describe_unknown(const struct fi_info *info, uint64_t missing,
 				     uint64_t length, struct daxpin_ofi_report *report)
 {
@@ -69,20 +67,22 @@ void dp_verdict_describe(const struct fi_info *info, uint64_t missing, uint64_t 
 		verdict_describe_known(info->fabric_attr->prov_name, report);
 }
 
-static void verdict_describe_device(const char *provider, const char *device,
-				    char *what, size_t size)
+static void verdict_describe_device(const char *provider,
+				    const struct dp_device_found *found, char *what,
+				    size_t size)
 {
-	if (!strncmp(device, INFINIBAND, strlen(INFINIBAND)))
+	if (found->reason[0])
 		snprintf(what, size,
-			 "%s: this process has %s open or mapped, since libfabric opens each RDMA device for any provider, so it is unknown whether that stores a peer's bytes: use a process without it, for example by InaccessiblePaths=" INFINIBAND " of systemd, or libdaxpin-rdma",
-			 provider, device);
+			 "%s: this process has %s open or mapped, and it is unknown whether that stores a peer's bytes: %s; or use a process without it (InaccessiblePaths=/dev/infiniband of systemd), or libdaxpin-rdma",
+			 provider, found->name, found->reason);
 	else
 		snprintf(what, size,
 			 "%s: this process has %s open or mapped, so it is unknown whether a device stores a peer's bytes: find out with daxpin doctor --fabric whether the provider opens it; if not, attach before the program opens it, or in a process without it; otherwise "
-			 DP_PROVIDER_CURE, provider, device);
+			 DP_PROVIDER_CURE, provider, found->name);
 }
 
-void dp_verdict_of_devices(const char *provider, int devices, const char *device,
+void dp_verdict_of_devices(const char *provider, int devices,
+			   const struct dp_device_found *found,
 			   struct daxpin_ofi_report *report)
 {
 	char *what = report->writer_what;
@@ -95,9 +95,9 @@ void dp_verdict_of_devices(const char *provider, int devices, const char *device
 	} else if (!devices) {
 		report->writer = DAXPIN_OFI_WRITER_PROCESS;
 		snprintf(what, size,
-			 "%s: this process has no device open, so nothing writes for it after its death",
+			 "%s: this process has no device open through which memory is registered, so nothing writes for it after its death",
 			 provider);
 	} else {
-		verdict_describe_device(provider, device, what, size);
+		verdict_describe_device(provider, found, what, size);
 	}
 }

@@ -6,6 +6,7 @@
 #include <daxpin-ofi.h>
 #include <rdma/fabric.h>
 #include <stdint.h>
+#include "ofi/provider.h"
 
 /* The begin of a sentence, with the bytes that are missing and all of the write. */
 #define DP_VERDICT_MISSING \
@@ -19,7 +20,8 @@
 void dp_verdict_describe(const struct fi_info *info, uint64_t missing, uint64_t length,
 			 struct daxpin_ofi_report *report);
 /* Fill in report->writer and writer_what by a result of dp_provider_find_device(). */
-void dp_verdict_of_devices(const char *provider, int devices, const char *device,
+void dp_verdict_of_devices(const char *provider, int devices,
+			   const struct dp_device_found *found,
 			   struct daxpin_ofi_report *report);
 
 #endif

@@ -21,6 +21,13 @@ bool dp_os_is_own_thread(int thread)
 	return !syscall(SYS_tgkill, getpid(), thread, 0);
 }
 
+enum dp_tristate dp_os_has_thread(int thread)
+{
+	if (!syscall(SYS_tgkill, getpid(), thread, 0))
+		return DP_YES;
+	return errno == ESRCH ? DP_NO : DP_UNKNOWN;
+}
+
 enum dp_tristate dp_os_share_files(int thread, int other)
 {
 	long order = syscall(SYS_kcmp, thread, other, KCMP_FILES, 0, 0);

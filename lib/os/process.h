@@ -12,6 +12,8 @@ int dp_os_pid_exists(int pid);
 /* The calling thread's id, and whether a thread is one of this process's. */
 int dp_os_thread(void);
 bool dp_os_is_own_thread(int thread);
+/* The same. UNKNOWN: a filter of system calls does not let this process ask. */
+enum dp_tristate dp_os_has_thread(int thread);
 /* Have these threads one table of descriptors? UNKNOWN: the kernel does not answer,
  * because it was built without kcmp(), or does not allow it. */
 enum dp_tristate dp_os_share_files(int thread, int other);

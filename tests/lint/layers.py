@@ -17,7 +17,7 @@ from lint import Report, line_of, must_match, read, without_comments
 ADAPTERS = {                    # what they may include between < >
     'uring': {'daxpin-uring.h'},
     'rdma': {'daxpin-rdma.h'},
-    'ofi': {'daxpin-ofi.h'},
+    'ofi': {'daxpin-ofi.h', 'daxpin-status.h'},     # daxpin_rdma_use()
     'grant': {'daxpin.h'},      # what the adapters for remote access share
 }
 COMMON = {'util', 'grant'}      # the folders that adapters include, too

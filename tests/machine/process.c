@@ -113,6 +113,11 @@ bool dp_os_is_own_thread(int thread)
 	return thread == machine.pid;
 }
 
+enum dp_tristate dp_os_has_thread(int thread)
+{
+	return thread == machine.pid ? DP_YES : DP_NO;
+}
+
 enum dp_tristate dp_os_share_files(int thread, int other)
 {
 	return thread == other ? DP_YES : DP_NO;

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "os/os.h"
+#include "os/process.h"
 
 #define FAKE_MAX	40
 #define FAKE_FD		1000
@@ -32,6 +33,8 @@ struct fake_object {
 	uint32_t device;
 	uint32_t number;
 	uint32_t context;		/* the context of a domain */
+	const char *kernels;		/* who in the kernel has a domain, or NULL */
+	bool is_empty;			/* nothing is in the domain */
 	uint32_t pid;			/* 0: not shown */
 	uint32_t lost;			/* the number of lists that miss it */
 	uint32_t hidden;		/* the number of queries that miss it */
@@ -54,6 +57,7 @@ static struct {
 	uint32_t files;
 	int pid, thread;
 	int own_thread[4];		/* other threads of this process */
+	bool forbids_threads;		/* a filter of system calls, for these */
 	int alive[8];			/* other processes and threads */
 	void (*on_question)(unsigned int command);
 	/* The library's queries. */
@@ -182,6 +186,14 @@ bool __wrap_dp_os_is_own_thread(int thread)
 	return thread == fake.thread;
 }
 
+enum dp_tristate __wrap_dp_os_has_thread(int thread);
+enum dp_tristate __wrap_dp_os_has_thread(int thread)
+{
+	if (fake.forbids_threads)
+		return DP_UNKNOWN;
+	return __wrap_dp_os_is_own_thread(thread) ? DP_YES : DP_NO;
+}
+
 int __wrap_dp_os_pid_exists(int pid);
 int __wrap_dp_os_pid_exists(int pid)
 {
@@ -267,7 +279,15 @@ static inline void fake_context(const struct fake_object *context)
 
 static inline void fake_domain(const struct fake_object *domain)
 {
+	const uint64_t uses = !domain->is_empty;
+
 	fake_u32(RDMA_NLDEV_ATTR_RES_PDN, domain->number);
+	fake_attr(RDMA_NLDEV_ATTR_RES_USECNT, &uses, sizeof(uses));
+	if (domain->kernels) {
+		fake_attr(RDMA_NLDEV_ATTR_RES_KERN_NAME, domain->kernels,
+			  strlen(domain->kernels) + 1);
+		return;
+	}
 	fake_u32(RDMA_NLDEV_ATTR_RES_CTXN, domain->context);
 	if (domain->pid)
 		fake_u32(RDMA_NLDEV_ATTR_RES_PID, domain->pid);

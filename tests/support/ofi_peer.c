@@ -36,9 +36,14 @@ const char *provider;
 struct fi_info *info;
 struct fid_fabric *fabric;
 
+bool ofi_close_inherited(void)
+{
+	return !close_range(3, ~0u, 0);
+}
+
 bool ofi_add_device(void)
 {
-	return !close_range(3, ~0u, 0) &&
+	return ofi_close_inherited() &&
 	       !system("ip link add " NETDEV " type dummy && "
 		       "ip addr add " ADDRESS "/24 dev " NETDEV " && "
 		       "ip link set " NETDEV " up && "

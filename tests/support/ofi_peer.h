@@ -40,9 +40,11 @@ struct ofi_reply {
 #define OFI_VERBS	"verbs;ofi_rxm"
 #define OFI_DEVICE	"daxpin_ofi0"
 
-/* Make a soft-RoCE device, which ofi_find(OFI_VERBS) uses, before the first use of
- * libfabric, and close what the program has inherited: the lab's programs inherit a
- * file of a virtio device, with which an attach is refused. Needs root. */
+/* Close what the program has inherited: the lab's programs inherit a file of a virtio
+ * device, with which an attach is refused. */
+bool ofi_close_inherited(void);
+/* The same, and make a soft-RoCE device, which ofi_find(OFI_VERBS) uses, before the
+ * first use of libfabric. Needs root. */
 bool ofi_add_device(void);
 void ofi_remove_device(void);
 

@@ -3,11 +3,13 @@
  * Grants over a provider of libfabric that gets something wrong: makes no progress,
  * ends nothing, or refuses to open or to close an object.
  */
+#include <daxpin-status.h>
 #include <fcntl.h>
 #include <rdma/fi_domain.h>
 #include <rdma/fi_errno.h>
 #include <stdbool.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include "child.h"
 #include "fixture.h"
 #include "ofi/endpoint.h"
@@ -52,16 +54,17 @@ int __wrap_dp_trial(struct fid_fabric *f, const struct fi_info *i, void *memory,
 static bool has_device;
 static int device_error;
 
-int __real_dp_provider_find_device(char *name, size_t size);
-int __wrap_dp_provider_find_device(char *name, size_t size);
+int __real_dp_provider_find_device(struct dp_device_found *ret_found);
+int __wrap_dp_provider_find_device(struct dp_device_found *ret_found);
 
-int __wrap_dp_provider_find_device(char *name, size_t size)
+int __wrap_dp_provider_find_device(struct dp_device_found *ret_found)
 {
 	if (device_error)
 		return device_error;
 	if (!has_device)
-		return __real_dp_provider_find_device(name, size);
-	snprintf(name, size, "/dev/infiniband/uverbs0");
+		return __real_dp_provider_find_device(ret_found);
+	*ret_found = (struct dp_device_found) { "/dev/infiniband/uverbs0",
+						"the test's reason" };
 	return 1;
 }
 
@@ -518,21 +521,108 @@ static void an_attach_is_refused_if_the_devices_cannot_be_listed(void **state)
 static void an_open_device_file_is_found(void **state)
 {
 	static const char *const paths[] = { "/dev/fuse", "/dev/net/tun" };
-	char name[128];
+	struct dp_device_found found;
 	int fd = -1;
 
 	(void)state;
-	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 0);
+	assert_int_equal(__real_dp_provider_find_device(&found), 0);
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && fd < 0; i++)
 		fd = open(paths[i], O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
 		print_message("skipped: neither /dev/fuse nor /dev/net/tun can be opened\n");
 		skip();
 	}
-	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 1);
-	assert_int_equal(strncmp(name, "/dev/", 5), 0);
+	assert_int_equal(__real_dp_provider_find_device(&found), 1);
+	assert_int_equal(strncmp(found.name, "/dev/", 5), 0);
+	assert_int_equal(found.reason[0], '\0');
 	close(fd);
-	assert_int_equal(__real_dp_provider_find_device(name, sizeof(name)), 0);
+	assert_int_equal(__real_dp_provider_find_device(&found), 0);
+}
+
+/* What the kernel would show of an RDMA device: the link of its file's directory in
+ * sysfs, and the contexts and domains. */
+static char uverbs_link[64];
+static struct daxpin_rdma_use use;
+static int use_error;
+
+ssize_t __real_readlink(const char *path, char *target, size_t size);
+ssize_t __wrap_readlink(const char *path, char *target, size_t size);
+
+ssize_t __wrap_readlink(const char *path, char *target, size_t size)
+{
+	if (strcmp(path, uverbs_link))
+		return __real_readlink(path, target, size);
+	return snprintf(target, size, "../../class/infiniband_verbs");
+}
+
+int __wrap_daxpin_rdma_use(char *errmsg, size_t errmsg_size,
+			   struct daxpin_rdma_use *ret_use);
+
+int __wrap_daxpin_rdma_use(char *errmsg, size_t errmsg_size,
+			   struct daxpin_rdma_use *ret_use)
+{
+	snprintf(errmsg, errmsg_size, "%s", use_error ? "the kernel's reason" : "");
+	*ret_use = use;
+	return use_error;
+}
+
+static void expect_uverbs(int result, const char *words)
+{
+	struct dp_device_found found;
+
+	assert_int_equal(__real_dp_provider_find_device(&found), result);
+	if (words && !strstr(found.reason, words))
+		fail_msg("\"%s\" does not say \"%s\"", found.reason, words);
+}
+
+static void an_rdma_device_counts_unless_nothing_is_registered_with_it(void **state)
+{
+	static const char *const paths[] = { "/dev/fuse", "/dev/net/tun" };
+	struct stat st;
+	int fd = -1, other;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]) && fd < 0; i++)
+		fd = open(paths[i], O_RDWR | O_CLOEXEC);
+	if (fd < 0) {
+		print_message("skipped: neither /dev/fuse nor /dev/net/tun can be opened\n");
+		skip();
+	}
+	assert_int_equal(fstat(fd, &st), 0);
+	snprintf(uverbs_link, sizeof(uverbs_link), "/sys/dev/char/%u:%u/subsystem",
+		 major(st.st_rdev), minor(st.st_rdev));
+	use.contexts = 1;
+	expect_uverbs(0, NULL);
+	use.domains = 2;
+	expect_uverbs(1, "(protection domains: 2;");
+	use.domains = 0;
+	use.unknown = 1;
+	expect_uverbs(1, "may be its own (1)");
+	use.unknown = 0;
+	use_error = -EOPNOTSUPP;
+	expect_uverbs(1, "the kernel's reason");
+	use_error = 0;
+	other = dup(fd);
+	expect_uverbs(1, "uverbs files (2) not all are contexts of its living threads (1)");
+	close(other);
+	expect_uverbs(0, NULL);
+	use_error = -ENOMEM;
+	expect_uverbs(-ENOMEM, NULL);
+	close(fd);
+}
+
+/* Without a file of it a device counts if memory is known to be registered: a child may
+ * keep a context open that this process has closed. */
+static void a_context_that_another_process_keeps_open_counts(void **state)
+{
+	(void)state;
+	use.unknown = 1;
+	expect_uverbs(0, NULL);
+	use_error = -EOPNOTSUPP;
+	expect_uverbs(0, NULL);
+	use_error = 0;
+	use.domains = 1;
+	expect_uverbs(1, "memory is registered");
 }
 
 /* /dev/mem, kmem and port reach the registers of devices, and oldmem the memory of
@@ -867,6 +957,9 @@ static int setup(void **state)
 	check_error = 0;
 	trials = 0;
 	skip_ms = skip_cpu_ms = 0;
+	uverbs_link[0] = '\0';
+	use = (struct daxpin_rdma_use) { 0 };
+	use_error = 0;
 	provider = PROVIDER;
 	info = ofi_find(provider, 0);
 	if (info) {
@@ -909,6 +1002,8 @@ int main(void)
 		TEST(with_a_device_open_no_memory_of_the_pool_is_used),
 		TEST(an_attach_is_refused_if_the_devices_cannot_be_listed),
 		TEST(an_open_device_file_is_found),
+		TEST(an_rdma_device_counts_unless_nothing_is_registered_with_it),
+		TEST(a_context_that_another_process_keeps_open_counts),
 		TEST(a_device_that_the_first_transfer_opens_is_seen),
 		TEST(of_the_memory_devices_those_that_reach_others_count),
 		TEST(a_mapped_device_is_found),

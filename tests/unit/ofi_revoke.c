@@ -561,6 +561,8 @@ static int attach(void)
 
 static int setup(void **state)
 {
+	if (device && !ofi_close_inherited())
+		return -1;
 	if (!strcmp(name, OFI_VERBS) && !ofi_add_device())
 		return -1;
 	peer_process = ofi_peer_start(name);
