@@ -61,14 +61,16 @@ enum daxpin_ofi_ends {
  *    regions of the provider are open, after a first write between them. /dev/null,
  *    zero, full, random, urandom and kmsg, terminals and device-dax do not count; what
  *    cannot be examined counts. The files of RDMA devices, which libfabric (1.17)
- *    opens in fi_getinfo() of any provider, do not count if daxpin_rdma_use() finds no
- *    protection domain in use that is, or may be, of this process, and at least as many
- *    verbs contexts of its threads as it has uverbs files open.
+ *    opens in fi_getinfo() of any provider, do not count if daxpin_rdma_use() finds
+ *    no protection domain in use that is, or may be, of this process, and at least as
+ *    many verbs contexts of its threads as it has uverbs files open. A context counts
+ *    that it has closed and a child keeps open, if a protection domain in it is in
+ *    use.
  * 4. UNKNOWN otherwise: the device may be the provider's, or of another part of the
  *    program, and nothing that a trial sees tells these apart. Attach before the
  *    program opens it, or registers memory with it, or in a process without it, for
- *    example by InaccessiblePaths=/dev/infiniband of systemd. In a container the
- *    kernel does not show every RDMA device: hide them there.
+ *    example by InaccessiblePaths=/dev/infiniband of systemd. Outside the initial
+ *    network namespace the kernel does not show every RDMA device: hide them there.
  *
  * A provider that opens a device, or registers memory with one, only later, for example
  * when a peer on another machine connects, is not seen by rule 3, nor is memory that is

@@ -173,13 +173,13 @@ int daxpin_leftovers(const char *path, char *errmsg, size_t errmsg_size,
 
 struct daxpin_rdma_use {
 	size_t size;			/* sizeof(struct daxpin_rdma_use) */
-	uint32_t contexts;		/* verbs contexts that a thread of this
+	uint32_t contexts;		/* verbs contexts that a living thread of this
 					   process opened */
 	uint32_t domains;		/* protection domains in use that are in such
 					   a context, or that such a thread made */
-	uint32_t unknown;		/* those in use of which the kernel names no
-					   thread, nor of their contexts: it has
-					   ended, or is in another pid namespace */
+	uint32_t unknown;		/* those in use for which the kernel names
+					   neither a thread that made the domain nor
+					   one that opened its context */
 };
 
 /*
@@ -187,11 +187,13 @@ struct daxpin_rdma_use {
  * as the kernel lists them (RDMA netlink). A peer reaches memory through a region,
  * which is in a protection domain: a domain is in use while a region, a memory window
  * or a queue pair is in it. So if domains and unknown are 0, no peer reaches memory
- * through a context that this process opened. If the process has more uverbs files
- * open than contexts, others may be inherited, or received through a socket, and are
- * not counted; the numbers alone cannot show that if it has closed a context that a
- * child keeps open. Memory that is registered by DEVX, mlx5's own interface, is not
- * seen. errmsg: on failure a sentence; NULL: none. Any thread.
+ * through a context that a living thread of this process opened. The kernel names no
+ * thread that has ended or is in another pid namespace, and a filter of system calls
+ * can prevent the question. If the process has more uverbs files open than contexts,
+ * others may be inherited, received through a socket, or opened by a thread that has
+ * ended, and are not counted; the numbers alone cannot show that if it has closed a
+ * context that a child keeps open. Memory that is registered by DEVX, mlx5's own
+ * interface, is not seen. errmsg: on failure a sentence; NULL: none. Any thread.
  *
  * -EINVAL	ret_use is NULL, or its size is less than a size_t
  * -ENOMEM

@@ -32,14 +32,14 @@ static int object_reserve_slowly(struct daxpin_pool *pool, uint64_t size,
 
 /*
  * Fetch the first cache line of an object that a later reserve probably returns. The
- * locked operation of each reserve waits until the caller's stores to the objects that
- * it got before have reached the cache. A prefetch has no effect but on the caches,
- * whatever the address: it may be behind the slab, or in bad memory.
+ * locked operation of each reserve seems to wait until the caller's stores to the
+ * objects that it got before have reached the cache. A prefetch does not fault. If it
+ * is behind the slab or in a bad block, it is in vain, and the platform may log it.
  */
 static inline void object_fetch_next(const struct daxpin_pool *pool, uint64_t addr,
-				     uint64_t size)
+				     uint32_t class)
 {
-	uint64_t next = addr + FETCH_AHEAD * size;
+	uint64_t next = addr + FETCH_AHEAD * pool->objects.class[class].size;
 
 	__builtin_prefetch((void *)((uintptr_t)pool->media.geometry.base + next), 1);
 }
@@ -48,13 +48,15 @@ static inline void object_fetch_next(const struct daxpin_pool *pool, uint64_t ad
 DP_EXPORT int daxpin_object_reserve(struct daxpin_pool *pool, uint64_t size,
 				    uint32_t flags, uint64_t *ret_addr)
 {
+	uint32_t class;
+
 	if (dp_enter(pool) || size - 1 >= DAXPIN_OBJECT_MAX || flags || !ret_addr ||
 	    pool->media.readonly)
 		return object_reserve_slowly(pool, size, flags, ret_addr);
-	if (!dp_object_try(&pool->objects, dp_objects_class(&pool->objects, size),
-			   ret_addr))
+	class = dp_objects_class(&pool->objects, size);
+	if (!dp_object_try(&pool->objects, class, ret_addr))
 		return object_reserve_slowly(pool, size, 0, ret_addr);
-	object_fetch_next(pool, *ret_addr, size);
+	object_fetch_next(pool, *ret_addr, class);
 	return 0;
 }
 

@@ -15,8 +15,9 @@ DP_EXPORT int daxpin_rdma_use(char *errmsg, size_t errmsg_size,
 	int ret;
 
 	dp_clear_errmsg(&message);
-	if (!ret_use)
-		return dp_fail(&message, -EINVAL, "ret_use is NULL");
+	if (!ret_use || ret_use->size < sizeof(ret_use->size))
+		return dp_fail(&message, -EINVAL,
+			       "ret_use is NULL, or its size is not set: it must be sizeof(struct daxpin_rdma_use)");
 	ret = dp_rdma_use_count(&message, &counted);
 	if (ret)
 		return ret;

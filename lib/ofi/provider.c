@@ -305,12 +305,28 @@ static int provider_count_contexts(const char *device)
 	return count;
 }
 
-/*
- * 1: memory may be registered with an RDMA device, and found->reason says why. 0: none
- * is. is_open: a file of one is open or mapped. Otherwise only what is known to be
- * registered counts: a context that another process keeps open.
- */
-static int provider_ask_rdma(struct dp_device_found *found, bool is_open)
+/* In a process that has no file of an RDMA device: a context that it has closed counts
+ * if the kernel shows that it is in use. A kernel without RDMA is not made to load
+ * it. */
+static int provider_ask_closed(struct dp_device_found *found)
+{
+	const size_t size = sizeof(found->reason);
+	struct daxpin_rdma_use use = { .size = sizeof(use) };
+	int ret = access("/sys/class/infiniband", F_OK) ?
+		  0 : daxpin_rdma_use(found->reason, size, &use);
+
+	if (ret)
+		return ret == -EOPNOTSUPP ? 0 : ret;
+	if (use.domains)
+		snprintf(found->reason, size,
+			 "memory may be registered there (protection domains: %u; `rdma resource show pd`): end the process that keeps it open",
+			 use.domains);
+	return use.domains != 0;
+}
+
+/* In a process that has one open or mapped. 1: memory may be registered there, and
+ * found->reason says why. 0: none is. */
+static int provider_ask_open(struct dp_device_found *found)
 {
 	const size_t size = sizeof(found->reason);
 	struct daxpin_rdma_use use = { .size = sizeof(use) };
@@ -319,18 +335,18 @@ static int provider_ask_rdma(struct dp_device_found *found, bool is_open)
 	int ret = files < 0 ? files : daxpin_rdma_use(found->reason, size, &use);
 
 	if (ret)
-		return ret == -EOPNOTSUPP ? is_open : ret;
+		return ret == -EOPNOTSUPP ? 1 : ret;
 	if (use.domains)
 		snprintf(found->reason, size,
-			 "memory is registered (protection domains: %u; `rdma resource show pd`): attach before the program registers memory",
+			 "memory may be registered (protection domains: %u; `rdma resource show pd`): attach before the program registers memory",
 			 use.domains);
-	else if (is_open && use.unknown)
+	else if (use.unknown)
 		snprintf(found->reason, size,
-			 "protection domains in use may be its own (%u), as `rdma resource show pd` and ctx name no pid: end their programs",
+			 "protection domains in use (%u) may be its own, since the kernel names no thread: end other programs that use RDMA (`rdma resource show ctx`)",
 			 use.unknown);
 	else if (use.contexts < (uint32_t)files)
 		snprintf(found->reason, size,
-			 "of its uverbs files (%d) not all are contexts of its living threads (%u): others may be inherited, duplicated, or opened by a thread that has ended",
+			 "it has %d uverbs files, and its living threads opened %u contexts: call fi_getinfo() in a thread that does not end, and close inherited files",
 			 files, use.contexts);
 	else
 		return 0;
@@ -345,10 +361,9 @@ int dp_provider_find_device(struct dp_device_found *ret_found)
 	if (!ret) {
 		ret = provider_find(DP_IGNORE_HARMLESS, found.name,
 				    sizeof(found.name));
-		if (!ret)
-			snprintf(found.name, sizeof(found.name), "a verbs context");
 		if (ret >= 0)
-			ret = provider_ask_rdma(&found, ret);
+			ret = ret ? provider_ask_open(&found) :
+				    provider_ask_closed(&found);
 	}
 	*ret_found = found;
 	return ret;

@@ -40,7 +40,8 @@ enum dp_ignored {
 struct statx;
 bool dp_provider_is_harmless(const struct statx *st, enum dp_ignored ignored);
 
-/* A device file that this process has open or mapped. */
+/* A device file that this process has open or mapped; without a name: a verbs context
+ * that it has closed, and that another process keeps open. */
 struct dp_device_found {
 	char name[64];
 	char reason[200];		/* of RDMA devices: why memory may be registered
@@ -51,7 +52,8 @@ struct dp_device_found {
  * Search for a device file that this process has open or mapped, other than memory,
  * terminals and device-dax, and other than those of RDMA if daxpin_rdma_use() shows
  * that no memory is registered there. 1: *ret_found describes it. 0: there is none, so
- * no device can access memory on behalf of this process. -errno: /proc cannot be read.
+ * no device accesses memory for this process, as far as the kernel shows it (DEVX is
+ * not seen). -errno: /proc or RDMA netlink cannot be read.
  */
 int dp_provider_find_device(struct dp_device_found *ret_found);
 /*

@@ -71,7 +71,11 @@ static void verdict_describe_device(const char *provider,
 				    const struct dp_device_found *found, char *what,
 				    size_t size)
 {
-	if (found->reason[0])
+	if (!found->name[0])
+		snprintf(what, size,
+			 "%s: this process has closed a verbs context that another process keeps open, and it is unknown whether a device stores a peer's bytes: %s; or use libdaxpin-rdma",
+			 provider, found->reason);
+	else if (found->reason[0])
 		snprintf(what, size,
 			 "%s: this process has %s open or mapped, and it is unknown whether that stores a peer's bytes: %s; or use a process without it (InaccessiblePaths=/dev/infiniband of systemd), or libdaxpin-rdma",
 			 provider, found->name, found->reason);
@@ -90,7 +94,7 @@ void dp_verdict_of_devices(const char *provider, int devices,
 
 	if (devices < 0) {
 		snprintf(what, size,
-			 "%s: whether this process has a device open that could write cannot be read in /proc/PID/fd and /proc/PID/maps: %s",
+			 "%s: whether this process has a device open that could write cannot be read in /proc/PID/fd, /proc/PID/maps and by RDMA netlink: %s",
 			 provider, strerror(-devices));
 	} else if (!devices) {
 		report->writer = DAXPIN_OFI_WRITER_PROCESS;

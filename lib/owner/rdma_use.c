@@ -5,7 +5,8 @@
  * uses of the domain, while a region, a memory window or a queue pair is in it
  * (rdma.md R19). A domain has the number of its context, and both have the id of the
  * thread that made them until that thread is reaped. A domain of this process is one
- * that a thread of it allocated, or anybody in a context that a thread of it opened.
+ * that a thread of it allocated, or that is in a context which a thread of it opened,
+ * since whoever has the file of a context can use all domains in it.
  *
  * Whether an id is of this process is asked between two lists that agree: both have the
  * id, so its thread had not ended. And a list can miss an entry if another one ends
@@ -46,19 +47,19 @@ struct use_list {
 static int use_fail(int error, const struct dp_errmsg *errmsg)
 {
 	if (error == -ENOMEM)
-		return error;
+		return dp_fail(errmsg, error, "out of memory");
 	if (error == EXCLUSIVE)
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "RDMA devices of other network namespaces may not be seen here: `rdma system` must report netns shared");
 	if (error == UNSEEN)
 		return dp_fail(errmsg, -EOPNOTSUPP,
-			       "an RDMA device that is being removed is seen only in the initial network namespace with its /sys");
+			       "RDMA devices that are being removed are seen only with /sys of the initial network namespace, which this process does not have");
 	if (error == REMOVING)
 		return dp_fail(errmsg, -EOPNOTSUPP,
-			       "an RDMA device is being removed (/sys/class/infiniband has more than `rdma dev`): try again");
+			       "an RDMA device is being removed: try again when /sys/class/infiniband has only those of `rdma dev`");
 	if (error == -EAGAIN)
 		return dp_fail(errmsg, -EOPNOTSUPP,
-			       "protection domains come and go too fast to list them: try again");
+			       "RDMA devices, contexts or protection domains come and go while they are listed: try again");
 	if (error == -EINVAL)
 		return dp_fail(errmsg, -EOPNOTSUPP,
 			       "this kernel does not list verbs contexts (Linux 5.14 and later do)");
@@ -236,9 +237,9 @@ static int use_find_removed(struct dp_netlink *netlink,
 	bool all = false;
 	int ret = dp_devices_count_unlisted(devices, &all);
 
-	if (ret)
-		return ret > 0 ? REMOVING : ret;
-	if (!all)
+	if (ret > 0)
+		return REMOVING;
+	if (ret < 0 || !all)
 		return UNSEEN;
 	ret = dp_devices_list(netlink, &again);
 	if (!ret && (again.count != devices->count ||

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <cmocka.h>
 #include "fake_rdma.h"
+#include <daxpin-status.h>
 #include "owner/rdma_use.h"
 
 #define OWN		100		/* fake_reset() */
@@ -169,7 +170,7 @@ static void domains_that_come_and_go_have_no_count(void **state)
 	(void)state;
 	have_domain(0, 10, FOREIGN);
 	fake.on_question = domains_come_and_go;
-	expect_refusal("too fast");
+	expect_refusal("come and go");
 }
 
 static void a_device_is_removed(unsigned int command)
@@ -201,7 +202,7 @@ static void devices_that_are_renamed_have_no_count(void **state)
 {
 	(void)state;
 	fake.on_question = a_device_gets_the_name_of_another;
-	expect_refusal("try again");
+	expect_refusal("come and go");
 }
 
 static void devices_that_are_not_seen_have_no_count(void **state)
@@ -211,6 +212,8 @@ static void devices_that_are_not_seen_have_no_count(void **state)
 	expect_refusal("must report netns shared");
 	fake.exclusive = false;
 	fake_put("/sys/class/infiniband", SYSFS_MAGIC, "rxe0 rxe1")->is_mounted = true;
+	expect_refusal("initial network namespace");
+	fake_remove("/sys/class/infiniband");
 	expect_refusal("initial network namespace");
 }
 
@@ -241,6 +244,31 @@ static void a_kernel_that_lists_no_contexts_may_leave_out_domains(void **state)
 	expect_refusal("5.14");
 }
 
+/* The public function, and what it says of wrong calls. */
+static void a_call_without_a_place_for_the_counts_is_refused(void **state)
+{
+	struct daxpin_rdma_use use = { .size = sizeof(size_t) - 1 };
+
+	(void)state;
+	assert_int_equal(daxpin_rdma_use(sentence, sizeof(sentence), NULL), -EINVAL);
+	assert_non_null(strstr(sentence, "sizeof(struct daxpin_rdma_use)"));
+	sentence[0] = '\0';
+	assert_int_equal(daxpin_rdma_use(sentence, sizeof(sentence), &use), -EINVAL);
+	assert_non_null(strstr(sentence, "sizeof(struct daxpin_rdma_use)"));
+	fake_have_context(0, 5, OWN);
+	have_domain(0, 10, OWN);
+	have_domain(0, 11, 0);
+	have_domain(0, 12, 0);
+	use.size = sizeof(use);
+	assert_int_equal(daxpin_rdma_use(sentence, sizeof(sentence), &use), 0);
+	assert_int_equal(sentence[0], '\0');
+	assert_int_equal(use.contexts, 1);
+	assert_int_equal(use.domains, 1);
+	assert_int_equal(use.unknown, 2);
+	fake.exclusive = true;
+	assert_int_equal(daxpin_rdma_use(NULL, 0, &use), -EOPNOTSUPP);
+}
+
 #define TEST(name)	cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -262,6 +290,7 @@ int main(void)
 		TEST(netlink_that_does_not_answer_is_not_none),
 		TEST(a_kernel_without_rdma_has_none),
 		TEST(a_kernel_that_lists_no_contexts_may_leave_out_domains),
+		TEST(a_call_without_a_place_for_the_counts_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
