@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "os/file_at.h"
@@ -59,4 +60,16 @@ int dp_os_set_access(int fd, gid_t group, mode_t mode)
 	if (stat.st_gid != group && fchown(fd, (uid_t)-1, group))
 		mode &= ~(mode_t)S_IRWXG;
 	return fchmod(fd, mode) ? -errno : 0;
+}
+
+/* The handle has no room, so the kernel returns its size, or that there is none. */
+enum dp_tristate dp_os_has_handles(int fd)
+{
+	struct file_handle handle = { .handle_bytes = 0 };
+	int mount;
+
+	if (!name_to_handle_at(fd, "", &handle, &mount, AT_EMPTY_PATH) ||
+	    errno == EOVERFLOW)
+		return DP_YES;
+	return errno == EOPNOTSUPP ? DP_NO : DP_UNKNOWN;
 }

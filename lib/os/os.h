@@ -48,6 +48,8 @@ int dp_os_read_text(int fd, char *buffer, size_t size);
 int dp_os_read_file(const char *path, char *buffer, size_t size);
 /* Names in a directory; stops when fn returns non-zero. */
 int dp_os_list(int dir, int (*fn)(const char *name, void *arg), void *arg);
+/* The magic number of its filesystem. That of 9p is the one of the server's filesystem,
+ * so ask dp_os_has_handles() of file_at.h too. */
 int dp_os_filesystem(int fd, uint64_t *ret_magic);
 /*
  * Is the file at path the kernel's own, on a filesystem of that magic number?

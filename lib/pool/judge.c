@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdlib.h>
+#include "os/file_at.h"
 #include "os/os.h"
 #include "pool/judge.h"
 
@@ -248,6 +249,11 @@ int dp_judge_filesystem(const char *path, const char *name, int fd,
 			*ret_filesystem = filesystems[i].is;
 			described = filesystems[i].name;
 		}
+	if (*ret_filesystem != DP_FILESYSTEM_UNSUPPORTED &&
+	    dp_os_has_handles(fd) == DP_NO) {
+		*ret_filesystem = DP_FILESYSTEM_UNSUPPORTED;
+		described = "9p, which other machines share and which reports the type of its server's filesystem";
+	}
 	if (*ret_filesystem != DP_FILESYSTEM_UNSUPPORTED ||
 	    flags & DP_JUDGE_ANY_FILESYSTEM)
 		return 0;

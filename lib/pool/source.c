@@ -561,11 +561,11 @@ static int source_list_extents(const struct dp_source *source, int fd,
 	map->covered = calloc(map->size >> DP_CHUNK_SHIFT, sizeof(uint32_t));
 	if (!map->covered)
 		return -ENOMEM;
-	/* 9p, NFS and FUSE have no fiemap. */
-	if (source->kind == DP_SOURCE_SHMEM || source->no_dma)
+	/* 9p, NFS, FUSE and some versions of ZFS have no fiemap. */
+	ret = source->kind == DP_SOURCE_SHMEM || source->no_dma ? -EOPNOTSUPP :
+	      dp_os_fiemap(fd, source_mark_chunks, map);
+	if (ret == -EOPNOTSUPP && source->kind != DP_SOURCE_FSDAX)
 		ret = dp_os_seek_data(fd, map->size, source_mark_chunks, map);
-	else
-		ret = dp_os_fiemap(fd, source_mark_chunks, map);
 	for (uint64_t i = 0; i < map->size >> DP_CHUNK_SHIFT; i++)
 		if (map->covered[i] && !(map->chunk[i] & DP_CHUNK_BACKED))
 			map->chunk[i] |= DP_CHUNK_PARTIAL;

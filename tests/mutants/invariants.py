@@ -885,6 +885,11 @@ int dp_segments_open(''',
      '''	(void)flags;
 	if (described || magic)''',
      'filesystems_with_unreliable_locks_are_refused'),
+    ('the-type-is-believed', OUTSIDE, 'lib/pool/judge.c',
+     '9p counts as the filesystem of its server',
+     '	    dp_os_has_handles(fd) == DP_NO) {',
+     '	    dp_os_has_handles(fd) > DP_YES) {',
+     'filesystems_with_unreliable_locks_are_refused'),
     ('anything-is-a-file', OUTSIDE, 'lib/pool/judge.c',
      'a FIFO or a device is taken for a segment',
      '''	if (!S_ISREG(stat->st_mode))

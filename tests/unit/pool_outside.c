@@ -551,6 +551,16 @@ int __wrap_dp_os_free_space(int fd, uint64_t *ret_bytes)
 FAILS(int, dp_os_list, (int dir, int (*fn)(const char *, void *), void *arg),
       (dir, fn, arg), -EIO)
 
+static bool has_no_handles;
+
+enum dp_tristate __real_dp_os_has_handles(int fd);
+enum dp_tristate __wrap_dp_os_has_handles(int fd);
+
+enum dp_tristate __wrap_dp_os_has_handles(int fd)
+{
+	return has_no_handles ? DP_NO : __real_dp_os_has_handles(fd);
+}
+
 static uint64_t other_filesystem;	/* 0: the real one */
 
 int __real_dp_os_filesystem(int fd, uint64_t *ret_magic);
@@ -737,6 +747,11 @@ static void filesystems_with_unreliable_locks_are_refused(void **state)
 	assert_refuses_filesystem(f, V9FS_MAGIC, "is on 9p");
 	assert_refuses_filesystem(f, OVERLAYFS_SUPER_MAGIC, "is on overlayfs");
 	assert_refuses_filesystem(f, 0x12345678, "type 0x12345678");
+	/* 9p reports the type of the filesystem that its server has. */
+	has_no_handles = true;
+	assert_refuses_filesystem(f, EXT4_SUPER_MAGIC, "is on 9p");
+	assert_refuses_filesystem(f, TMPFS_MAGIC, "is on 9p");
+	has_no_handles = false;
 	other_filesystem = OVERLAYFS_SUPER_MAGIC;
 	f->options.flags = DAXPIN_POOL_ANY_FILESYSTEM;
 	f->options.granularity = DAXPIN_GRANULARITY_AUTO;

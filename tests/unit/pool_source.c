@@ -108,6 +108,20 @@ static void st_blocks_proves_nothing_on_other_filesystems(void **state)
 	assert_int_equal(searches, 1);
 }
 
+/* "Not supported" would be taken for damage by a check. */
+static void a_filesystem_without_fiemap_is_searched(void **state)
+{
+	const struct dp_source source = { .kind = DP_SOURCE_DISK, .path = "here" };
+	uint8_t chunk[CHUNKS];
+
+	(void)state;
+	fill(0, DP_CHUNK_SIZE);
+	assert_int_equal(dp_source_chunks(&source, file, SIZE, chunk, NULL), 0);
+	assert_int_equal(searches, 1);
+	assert_true(chunk[0] & DP_CHUNK_BACKED);
+	assert_false(chunk[1] & DP_CHUNK_BACKED);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -117,6 +131,7 @@ int main(void)
 		TEST(a_file_with_a_hole_is_searched),
 		TEST(a_file_longer_than_its_segment_is_searched),
 		TEST(st_blocks_proves_nothing_on_other_filesystems),
+		TEST(a_filesystem_without_fiemap_is_searched),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
