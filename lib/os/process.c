@@ -16,16 +16,16 @@ int dp_os_thread(void)
 	return (int)syscall(SYS_gettid);
 }
 
-bool dp_os_is_own_thread(int thread)
-{
-	return !syscall(SYS_tgkill, getpid(), thread, 0);
-}
-
 enum dp_tristate dp_os_has_thread(int thread)
 {
 	if (!syscall(SYS_tgkill, getpid(), thread, 0))
 		return DP_YES;
 	return errno == ESRCH ? DP_NO : DP_UNKNOWN;
+}
+
+bool dp_os_is_own_thread(int thread)
+{
+	return dp_os_has_thread(thread) == DP_YES;
 }
 
 enum dp_tristate dp_os_share_files(int thread, int other)

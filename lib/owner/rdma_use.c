@@ -29,12 +29,9 @@
 #define UNSEEN		(-5002)		/* /sys does not show every device */
 #define REMOVING	(-5003)
 
-/* Whose a context or domain is, by the id of its thread. */
-enum use_maker { MAKER_OTHER, MAKER_OWN, MAKER_UNKNOWN };
-
 struct use_context {
 	uint32_t number;
-	enum use_maker maker;
+	enum dp_tristate is_own;	/* a thread of this process opened it */
 };
 
 struct use_list {
@@ -75,22 +72,14 @@ static void use_digest(struct use_list *list, uint32_t value)
 	list->ids = (list->ids ^ value) * 0x100000001b3ull;
 }
 
-static enum use_maker use_read_maker(struct use_list *list, struct dp_attributes entry)
+/* Has a thread of this process made that context or domain? */
+static enum dp_tristate use_is_own(struct use_list *list, struct dp_attributes entry)
 {
 	uint32_t thread = 0;
 	bool is_named = dp_attribute_u32(entry, RDMA_NLDEV_ATTR_RES_PID, &thread);
 
 	use_digest(list, thread);
-	if (!is_named)
-		return MAKER_UNKNOWN;
-	switch (dp_os_has_thread((int)thread)) {
-	case DP_YES:
-		return MAKER_OWN;
-	case DP_NO:
-		return MAKER_OTHER;
-	default:
-		return MAKER_UNKNOWN;
-	}
+	return is_named ? dp_os_has_thread((int)thread) : DP_UNKNOWN;
 }
 
 static int use_add_context(struct use_list *list, struct dp_attributes entry)
@@ -101,8 +90,8 @@ static int use_add_context(struct use_list *list, struct dp_attributes entry)
 	if (!dp_attribute_u32(entry, RDMA_NLDEV_ATTR_RES_CTXN, &new.number))
 		return 0;
 	use_digest(list, new.number);
-	new.maker = use_read_maker(list, entry);
-	list->counts.contexts += new.maker == MAKER_OWN;
+	new.is_own = use_is_own(list, entry);
+	list->counts.contexts += new.is_own == DP_YES;
 	more = realloc(list->context, (list->contexts + 1) * sizeof(*more));
 	if (!more)
 		return -ENOMEM;
@@ -122,16 +111,16 @@ static int use_add_contexts(struct dp_attributes message, void *arg)
 	return ret;
 }
 
-static enum use_maker use_context_maker(const struct use_list *list,
-					struct dp_attributes domain)
+static enum dp_tristate use_has_own_context(const struct use_list *list,
+					    struct dp_attributes domain)
 {
 	uint32_t number;
 
 	if (dp_attribute_u32(domain, RDMA_NLDEV_ATTR_RES_CTXN, &number))
 		for (uint32_t i = 0; i < list->contexts; i++)
 			if (list->context[i].number == number)
-				return list->context[i].maker;
-	return MAKER_UNKNOWN;
+				return list->context[i].is_own;
+	return DP_UNKNOWN;
 }
 
 /* What has no count may be used. */
@@ -150,19 +139,19 @@ static bool use_is_empty(struct dp_attributes domain)
  * process, this process could know only by a file that it has inherited. */
 static void use_add_domain(struct use_list *list, struct dp_attributes domain)
 {
-	enum use_maker maker, opener = use_context_maker(list, domain);
+	enum dp_tristate made, opened = use_has_own_context(list, domain);
 	uint32_t number = 0;
 
 	dp_attribute_u32(domain, RDMA_NLDEV_ATTR_RES_PDN, &number);
 	use_digest(list, number);
-	maker = use_read_maker(list, domain);
+	made = use_is_own(list, domain);
 	/* Those of the kernel's own users are of no process. */
 	if (dp_attribute_find(domain, RDMA_NLDEV_ATTR_RES_KERN_NAME).left ||
 	    use_is_empty(domain))
 		return;
-	if (maker == MAKER_OWN || opener == MAKER_OWN)
+	if (made == DP_YES || opened == DP_YES)
 		list->counts.domains++;
-	else if (maker == MAKER_UNKNOWN && opener == MAKER_UNKNOWN)
+	else if (made == DP_UNKNOWN && opened == DP_UNKNOWN)
 		list->counts.unknown++;
 }
 
