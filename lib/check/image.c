@@ -23,7 +23,6 @@ static int image_first_fd(const struct dp_image *image)
 
 void dp_image_end_segment(struct dp_image *image)
 {
-	dp_persist_fini(&image->pool.persist);
 	dp_map_release(&image->map);
 	dp_badblocks_fini(&image->badblocks);
 	dp_file_close(&image->own);
@@ -119,10 +118,7 @@ static int image_map_range(struct dp_image *image, uint64_t size,
 		return dp_fail(errmsg, ret,
 			       "segment %u of %s cannot be mapped: %s",
 			       image->index, source->path, strerror(-ret));
-	if (image->pool.readonly)
-		return 0;
-	return dp_persist_bind(&image->pool.persist, image->segment_fd,
-			       image->map.base, size, errmsg);
+	return 0;
 }
 
 static int image_lock_own(struct dp_image *image,

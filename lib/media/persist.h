@@ -3,15 +3,37 @@
  * Makes stores durable, as the granularity requires. This is the second seam: the crash
  * simulator replaces it and records stores, flushes and fences.
  *
+ *	granularity	flush			fence
+ *	BYTE		nothing			sfence, dsb
+ *	CACHE_LINE	each line written back	sfence, dsb
+ *	PAGE		msync()			nothing
+ *
+ * These are the rules of libpmem2, which the tests compare with. The instruction is the
+ * first of CLWB, CLFLUSHOPT and CLFLUSH that CPUID reports; on arm64 it is DC CVAP if
+ * AT_HWCAP has it, otherwise DC CVAC. Zeroes of 32 KiB or more, wipes and copies bypass
+ * the caches. With BYTE these need the fence, too: x86 does not order them otherwise.
+ * Not as in libpmem2:
+ *
+ *   - On arm64 a DMB precedes write-backs, and a DSB follows. libpmem2 has DMB ISHST,
+ *     which orders stores and waits for no write-back.
+ *   - BYTE is never chosen automatically. libpmem2 does that if each NVDIMM region
+ *     reports the persistence domain cpu_cache; a wrong report loses data.
+ *   - CACHE_LINE is not inferred from whether MAP_SYNC succeeds. The kind of the source
+ *     decides, and failing to map a DAX filesystem with MAP_SYNC is an error.
+ *   - No environment variable changes anything. libpmem2 has PMEM2_FORCE_GRANULARITY,
+ *     PMEM_NO_CLWB, PMEM_NO_CLFLUSHOPT, PMEM_NO_MOVNT and others.
+ *   - Stores that bypass the caches have 16 bytes. libpmem2 uses AVX or AVX-512 and, on
+ *     Intel's CPUs without AVX-512, an sfence after 12 lines. On a Sapphire Rapids
+ *     AVX-512 was not faster, and these fences made a copy six times slower.
+ *   - msync() can fail. libpmem2 then aborts the process.
+ *
  * With PAGE granularity a flush is msync() and can fail. The first error is kept
  * (dp_persist_error()), because it is then unknown what is on the medium.
  */
 #ifndef DP_PERSIST_H
 #define DP_PERSIST_H
 
-#include "util/util.h"
-
-struct pmem2_map;
+#include "media/lines.h"
 
 enum dp_granularity {		/* as enum daxpin_granularity */
 	DP_GRANULARITY_BYTE = 1,
@@ -24,22 +46,14 @@ struct dp_persist {
 	const int *pipe;
 	enum dp_granularity granularity;
 	_Atomic int error;
-	struct pmem2_map *map;
-	void (*flush)(const void *, size_t);
-	void (*drain)(void);
-	void *(*set)(void *, int, size_t, unsigned int);
-	void *(*copy)(void *, const void *, size_t, unsigned int);
+	struct dp_lines_method method;	/* NONE unless CACHE_LINE */
 };
 
-void dp_persist_init(struct dp_persist *persist,
-		     enum dp_granularity granularity);
 /*
- * Ask libpmem2 for the functions that fit one mapping of the pool. They are used for
- * all of the pool's mappings, which have the same kind and granularity.
+ * -EOPNOTSUPP	CACHE_LINE, and the CPU reports no instruction for it
  */
-int dp_persist_bind(struct dp_persist *persist, int fd, void *base,
-		    uint64_t size, const struct dp_errmsg *errmsg);
-void dp_persist_fini(struct dp_persist *persist);
+int dp_persist_init(struct dp_persist *persist, enum dp_granularity granularity,
+		    const struct dp_errmsg *errmsg);
 
 static inline enum dp_granularity
 dp_persist_granularity(const struct dp_persist *persist)

@@ -40,8 +40,7 @@ int dp_pool_resolve_granularity(struct dp_pool *pool, uint32_t wanted,
 		return dp_fail(errmsg, -EINVAL,
 			       "%s is device-dax, which has no msync: use cache line granularity",
 			       pool->source.path);
-	dp_persist_init(&pool->persist, wanted);
-	return 0;
+	return dp_persist_init(&pool->persist, wanted, errmsg);
 }
 
 static int pool_cannot_list(const struct dp_pool *pool, int error,
@@ -364,7 +363,6 @@ void dp_pool_tear_down(struct dp_pool *pool)
 		dp_os_close(pool->pipe[0]);
 		dp_os_close(pool->pipe[1]);
 	}
-	dp_persist_fini(&pool->persist);
 	dp_epochs_fini(&pool->epochs);
 	dp_anchor_close(&pool->anchor);
 	dp_segments_close(&pool->segments);

@@ -290,10 +290,7 @@ static int segment_map_one(struct dp_segments *segments, uint64_t offset,
 			       segments->source->path,
 			       flags & DP_MAP_SYNC ? " with MAP_SYNC" : "",
 			       strerror(-ret));
-	if (offset)
-		return 0;
-	return dp_persist_bind(segments->persist, fd, segments->range.base,
-			       size, errmsg);
+	return 0;
 }
 
 /* A new file gets its size when its space is allocated; an old file must have it. */

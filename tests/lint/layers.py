@@ -4,8 +4,7 @@
 The order is the list `modules` in lib/meson.build, in which each folder's
 modules stand together; so no folder includes one that comes after it.  Adapters
 include only the public headers, util/ and grant/; within each, the lists
-`rdma_modules`, `ofi_modules` and `uring_modules` give the order of includes and of calls.  Only one module uses xxhash,
-and one libpmem2.
+`rdma_modules`, `ofi_modules` and `uring_modules` give the order of includes and of calls.  Only one module uses xxhash.
 """
 import itertools
 import pathlib
@@ -23,7 +22,8 @@ ADAPTERS = {                    # what they may include between < >
 COMMON = {'util', 'grant'}      # the folders that adapters include, too
 ONLY_IN = {                     # a foreign header -> the one file that may include it
     'xxhash.h': 'media/layout.c',
-    'libpmem2.h': 'media/persist.c',
+    'emmintrin.h': 'media/lines.c',
+    'cpuid.h': 'media/lines.c',
     'daxctl/libdaxctl.h': 'pool/source.c',
     'rdma/rdma_netlink.h': 'owner/netlink.h',
     'sys/sdt.h': 'util/probe.h',

@@ -370,11 +370,11 @@ MUTANTS = [
      'the_next_generation_has_its_own_length'),
     ('the-end-is-not-zeroed', RULES, 'lib/media/persist.c',
      'the last cache line of a large extent keeps bytes of the last generation',
-     '''		persist->set(to, 0, size, PMEM2_F_MEM_NONTEMPORAL);
+     '''		persist_zero_past(persist, to, size);
 }
 
 /* Keep the first error. */''',
-     '''		persist->set(to, 0, size - 64, PMEM2_F_MEM_NONTEMPORAL);
+     '''		persist_zero_past(persist, to, size - 64);
 }
 
 /* Keep the first error. */''',
