@@ -52,8 +52,10 @@ static enum step_kind kind_of(uint8_t opcode, uint8_t modrm, bool prefixed)
 {
 	bool in_memory = modrm >> 6 != 3;
 
-	if (opcode == 0xe7)
+	if (opcode == 0xe7)		/* movntdq */
 		return prefixed && in_memory ? STEP_PAST : 0;
+	if (opcode == 0x2b)		/* movntps, which clang prefers; movntpd */
+		return STEP_PAST;
 	if (opcode != 0xae)
 		return 0;
 	switch (modrm >> 3 & 7) {
@@ -75,10 +77,19 @@ static void note(const uint8_t *at, const greg_t *registers)
 	enum step_kind kind;
 
 	at += prefixed;
-	if ((*at & 0xf0) == 0x40)
-		rex = *at++;
-	if (*at != 0x0f)
-		return;
+	if (*at == 0xc5) {		/* VEX of two bytes, for stores with AVX */
+		prefixed = (at[1] & 3) == 1;
+		at++;
+	} else if (*at == 0xc4 && (at[1] & 31) == 1) {	/* of three, REX inverted */
+		rex = ~at[1] >> 5 & 7;
+		prefixed = (at[2] & 3) == 1;
+		at += 2;
+	} else {
+		if ((*at & 0xf0) == 0x40)
+			rex = *at++;
+		if (*at != 0x0f)
+			return;
+	}
 	kind = kind_of(at[1], at[2], prefixed);
 	if (!kind)
 		return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Which instructions for cache lines a piece of code executes: it is single-stepped by
- * the CPU's trap flag. That is x86-64 only, and knows what compilers make without AVX.
+ * the CPU's trap flag, on x86-64 only.
  */
 #ifndef STEPS_H
 #define STEPS_H
