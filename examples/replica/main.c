@@ -11,6 +11,7 @@
  * any time and start it again: what was confirmed is in all three pools.
  */
 #include <errno.h>
+#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,13 +19,15 @@
 #include "replica.h"
 
 static const char usage[] =
-"usage: replica owner POOL ADDRESS BYTES PEER:PORT...\n"
-"       replica peer POOL ADDRESS PORT\n"
+"usage: replica [--provider NAME] owner POOL ADDRESS BYTES PEER:PORT...\n"
+"       replica [--provider NAME] peer POOL ADDRESS PORT\n"
 "       replica list POOL\n"
 "       replica read POOL NUMBER\n"
 "\n"
 "The owner reads blocks of BYTES (at most 1048576) from stdin, copies each to all\n"
 "peers, and prints its number when all have it. ADDRESS is one of this machine.\n"
+"NAME is a provider of libfabric, the same for all: tcp;ofi_rxm (the default), or\n"
+"verbs;ofi_rxm if ADDRESS is that of an RDMA device.\n"
 "The pools are directories, which owner and peer make if they do not exist. list\n"
 "prints the numbers and sizes of the last 32 blocks of a pool, read writes one to\n"
 "stdout.\n";
@@ -65,19 +68,38 @@ static int read_main(const char *path, uint64_t seq)
 	return log_close(&log) != 0 || !done || fflush(stdout);
 }
 
-int main(int argc, char **argv)
+static int run(const char *provider, int argc, char **argv)
 {
-	const char *what = argc > 2 ? argv[1] : "";
+	const char *what = argc > 1 ? argv[0] : "";
 
-	if (!strcmp(what, "owner") && argc > 5 && argc <= 5 + PEERS_MAX)
-		return owner_main(argv[2], argv[3], strtoull(argv[4], NULL, 10),
-				  argv + 5, argc - 5);
-	if (!strcmp(what, "peer") && argc == 5)
-		return peer_main(argv[2], argv[3], argv[4]);
-	if (!strcmp(what, "list") && argc == 3)
-		return list_main(argv[2]);
-	if (!strcmp(what, "read") && argc == 4)
-		return read_main(argv[2], strtoull(argv[3], NULL, 10));
+	if (!strcmp(what, "owner") && argc > 4 && argc <= 4 + PEERS_MAX)
+		return owner_main(provider, argv[1], argv[2],
+				  strtoull(argv[3], NULL, 10), argv + 4, argc - 4);
+	if (!strcmp(what, "peer") && argc == 4)
+		return peer_main(provider, argv[1], argv[2], argv[3]);
+	if (!strcmp(what, "list") && argc == 2)
+		return list_main(argv[1]);
+	if (!strcmp(what, "read") && argc == 3)
+		return read_main(argv[1], strtoull(argv[2], NULL, 10));
 	fputs(usage, stderr);
 	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "provider", required_argument, NULL, 'p' },
+		{ 0 },
+	};
+	const char *provider = "tcp;ofi_rxm";
+	int option;
+
+	while ((option = getopt_long(argc, argv, "+", options, NULL)) != -1) {
+		if (option != 'p') {
+			fputs(usage, stderr);
+			return 2;
+		}
+		provider = optarg;
+	}
+	return run(provider, argc - optind, argv + optind);
 }

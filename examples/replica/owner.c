@@ -311,7 +311,27 @@ static int open_endpoint(struct owner *owner)
 		ret = fi_ep_bind(owner->ep, &owner->av->fid, 0);
 	if (!ret)
 		ret = fi_ep_bind(owner->ep, &owner->cq->fid, FI_TRANSMIT | FI_RECV);
-	return ret ? ret : fi_enable(owner->ep);
+	if (!ret)
+		ret = fi_enable(owner->ep);
+	if (ret)
+		fprintf(stderr, "replica: an endpoint of %s: %s\n",
+			info->fabric_attr->prov_name, fi_strerror(-ret));
+	return ret;
+}
+
+static int open_local(struct owner *owner)
+{
+	char errmsg[512] = "";
+	const struct daxpin_ofi_local_options options = {
+		.size = sizeof(options), .label = "replica",
+		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
+	};
+	int ret = daxpin_ofi_local_open(owner->log.pool, owner->domain,
+					owner->fabric.info, &options, &owner->local);
+
+	if (ret)
+		fprintf(stderr, "replica: %s\n", errmsg);
+	return ret;
 }
 
 static int close_all(struct owner *owner)
@@ -340,25 +360,23 @@ static int parse_peer(char *text, struct link *link)
 	return 0;
 }
 
-int owner_main(const char *path, const char *address, uint64_t bytes,
-	       char *const *peers, int count)
+int owner_main(const char *provider, const char *path, const char *address,
+	       uint64_t bytes, char *const *peers, int count)
 {
 	struct owner owner = { .count = count };
 	int ret = 0;
 
 	for (int i = 0; !ret && i < count; i++)
 		ret = parse_peer(peers[i], &owner.links[i]);
-	if (!ret)
-		ret = wire_fabric_open(&owner.fabric, address);
-	if (!ret)
-		ret = log_open(&owner.log, path, true);
-	if (!ret)
-		ret = open_endpoint(&owner);
-	if (!ret)
-		ret = daxpin_ofi_local_open(owner.log.pool, owner.domain,
-					    owner.fabric.info, NULL, &owner.local);
-	if (!ret)
-		ret = run(&owner, bytes);
+	if (ret) {
+		fprintf(stderr, "replica: a peer is ADDRESS:PORT\n");
+		return 1;
+	}
+	if (wire_fabric_open(&owner.fabric, provider, address) ||
+	    log_open(&owner.log, path, true) || open_endpoint(&owner) ||
+	    open_local(&owner))
+		return 1;
+	ret = run(&owner, bytes);
 	if (!ret)
 		return close_all(&owner);
 	fprintf(stderr, "replica: %s\n", daxpin_strerror(ret));

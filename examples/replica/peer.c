@@ -144,14 +144,14 @@ static void serve(struct peer *peer)
 	drop_block(peer);
 }
 
-static int attach(struct peer *peer, const char *address)
+static int attach(struct peer *peer, const char *provider, const char *address)
 {
 	char errmsg[512] = "";
 	const struct daxpin_ofi_options options = {
 		.size = sizeof(options), .label = "replica",
 		.errmsg = errmsg, .errmsg_size = sizeof(errmsg),
 	};
-	int ret = wire_fabric_open(&peer->fabric, address);
+	int ret = wire_fabric_open(&peer->fabric, provider, address);
 
 	if (ret)
 		return ret;
@@ -162,12 +162,13 @@ static int attach(struct peer *peer, const char *address)
 	return ret;
 }
 
-int peer_main(const char *path, const char *address, const char *port)
+int peer_main(const char *provider, const char *path, const char *address,
+	      const char *port)
 {
 	struct peer peer = { 0 };
 	int listen_fd;
 
-	if (log_open(&peer.log, path, true) || attach(&peer, address))
+	if (log_open(&peer.log, path, true) || attach(&peer, provider, address))
 		return 1;
 	listen_fd = wire_listen(address, port);
 	if (listen_fd < 0) {

@@ -6,10 +6,11 @@
 
 #define PEERS_MAX	8
 
-/* Exit statuses. */
-int peer_main(const char *path, const char *address, const char *port);
+/* Exit statuses. provider: of libfabric. */
+int peer_main(const char *provider, const char *path, const char *address,
+	      const char *port);
 /* peers: "ADDRESS:PORT" each. Blocks of so many bytes are read from stdin. */
-int owner_main(const char *path, const char *address, uint64_t bytes,
-	       char *const *peers, int count);
+int owner_main(const char *provider, const char *path, const char *address,
+	       uint64_t bytes, char *const *peers, int count);
 
 #endif

@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -91,9 +92,32 @@ bool wire_has_message(int fd, int ms)
 	return poll(&poll_fd, 1, ms) > 0;
 }
 
-int wire_fabric_open(struct wire_fabric *fabric, const char *address)
+/*
+ * What a provider may demand of this program. The result of fi_getinfo() says what it
+ * does demand, and libdaxpin-ofi follows that, so that there is nothing else here that
+ * depends on the provider: tcp demands none of these, verbs all.
+ *
+ *	FI_MR_LOCAL	a region for local memory, too: daxpin_ofi_prep() opens it
+ *	FI_MR_ALLOCATED	memory that exists when it is registered: a pool's does
+ *	FI_MR_PROV_KEY	the provider chooses the keys: daxpin_ofi_export() sends them
+ *	FI_MR_VIRT_ADDR	and the addresses: likewise
+ */
+#define MR_MODES	(FI_MR_LOCAL | FI_MR_ALLOCATED | FI_MR_PROV_KEY | \
+			 FI_MR_VIRT_ADDR)
+
+/* libfabric reads these when it is first used. Over an RDMA device a cache of regions
+ * would keep a peer's access after the close of its region, and without shared receive
+ * contexts the close of an endpoint can crash (docs/rdma.md R10). */
+static bool set_environment(void)
 {
-	struct fi_info *hints = fi_allocinfo();
+	return !setenv("FI_MR_CACHE_MAX_COUNT", "0", 0) &&
+	       !setenv("FI_OFI_RXM_USE_SRX", "1", 0);
+}
+
+int wire_fabric_open(struct wire_fabric *fabric, const char *provider,
+		     const char *address)
+{
+	struct fi_info *hints = set_environment() ? fi_allocinfo() : NULL;
 	int ret;
 
 	if (!hints)
@@ -101,8 +125,8 @@ int wire_fabric_open(struct wire_fabric *fabric, const char *address)
 	hints->ep_attr->type = FI_EP_RDM;
 	hints->caps = FI_RMA | FI_MSG;
 	hints->mode = FI_CONTEXT | FI_CONTEXT2;
-	hints->domain_attr->mr_mode = FI_MR_LOCAL;
-	hints->fabric_attr->prov_name = strdup("tcp;ofi_rxm");
+	hints->domain_attr->mr_mode = MR_MODES;
+	hints->fabric_attr->prov_name = strdup(provider);
 	ret = fi_getinfo(FI_VERSION(1, 11), address, NULL, FI_SOURCE, hints,
 			 &fabric->info);
 	if (!ret) {
@@ -112,7 +136,7 @@ int wire_fabric_open(struct wire_fabric *fabric, const char *address)
 	}
 	fi_freeinfo(hints);
 	if (ret)
-		fprintf(stderr, "replica: tcp;ofi_rxm at %s: %s\n", address,
+		fprintf(stderr, "replica: %s at %s: %s\n", provider, address,
 			fi_strerror(-ret));
 	return ret;
 }

@@ -44,13 +44,15 @@ bool wire_send(int fd, const struct message *message);
 bool wire_receive(int fd, struct message *message);
 bool wire_has_message(int fd, int ms);
 
+/* A provider, and what it is opened with: a result of fi_getinfo(). */
 struct wire_fabric {
 	struct fi_info *info;
 	struct fid_fabric *fabric;
 };
 
-/* tcp;ofi_rxm at this address of the machine. */
-int wire_fabric_open(struct wire_fabric *fabric, const char *address);
+/* This provider, such as tcp;ofi_rxm, at this address of the machine. */
+int wire_fabric_open(struct wire_fabric *fabric, const char *provider,
+		     const char *address);
 void wire_fabric_close(struct wire_fabric *fabric);
 
 #endif
