@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PATH_BYTES	200
@@ -41,6 +42,14 @@ void bench_skip(const char *format, ...)
 	bench_complain(format, list);
 	va_end(list);
 	exit(BENCH_SKIPPED);
+}
+
+void bench_need_io_uring(void)
+{
+	/* Without parameters it fails in any case. */
+	syscall(SYS_io_uring_setup, 0, NULL);
+	if (errno == ENOSYS || errno == EPERM || errno == EACCES)
+		bench_skip("io_uring is unavailable here: %m");
 }
 
 void must(int ret, const char *what)

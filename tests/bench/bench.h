@@ -51,6 +51,9 @@ _Noreturn void bench_die(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
 _Noreturn void bench_skip(const char *format, ...)
 	__attribute__((format(printf, 1, 2)));
+/* Skips if there are no rings here: an emulator of user programs has none, and a
+ * container's filter may forbid them. */
+void bench_need_io_uring(void);
 
 /*
  * Returns a path in the directory for a new file. What is created there is removed at

@@ -283,6 +283,7 @@ int main(int argc, char **argv)
 		bench_die("no test %s beside %s", bench->test, bench->peer);
 	if (!bench->size || bench->size % 4096 || bench->size > SPACE)
 		bench_die("--size must be a multiple of 4096 up to %u", SPACE);
+	bench_need_io_uring();
 	depth = DEPTH * bench->size > IN_FLIGHT ? IN_FLIGHT / bench->size : DEPTH;
 	begin();
 	if (preps) {

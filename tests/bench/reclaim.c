@@ -256,6 +256,7 @@ int main(int argc, char **argv)
 	bench_parse(&bench, argc, argv);
 	is_floor = !strcmp(bench.peer, "floor");
 	test = find_test();
+	bench_need_io_uring();
 	if (bench.once) {
 		segment = DAXPIN_SEGMENT_MIN;
 		chunks = segment / CHUNK - 1;

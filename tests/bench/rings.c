@@ -197,6 +197,7 @@ int main(int argc, char **argv)
 	rings = bench->live ? bench->live : 8;
 	if (rings > RINGS_MAX)
 		bench_die("%d rings are more than %d", rings, RINGS_MAX);
+	bench_need_io_uring();
 	pool = bench_pool(bench, bench->once ? 0 : bench->size);
 	find_segments();
 	compare();

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * kernel_can ABILITY...: exits 0 if the kernel has every ABILITY, otherwise 77 with a
- * sentence on what it lacks. For lab tests that cannot run at all without one:
+ * sentence on what it lacks. For tests that cannot run at all without one:
  *
+ *   io_uring         there are rings
  *   device-buffers   memory of device-dax can be registered with a ring (6.5)
  *   shmem-allocate   fallocate() on tmpfs continues at a signal
  */
@@ -33,6 +34,15 @@ static int ring(void)
 static int ring_register(unsigned int what, void *arg, unsigned int count)
 {
 	return (int)syscall(SYS_io_uring_register, ring(), what, arg, count);
+}
+
+static bool io_uring(void)
+{
+	int fd = ring();
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0 || (errno != ENOSYS && errno != EPERM && errno != EACCES);
 }
 
 static bool device_buffers(void)
@@ -73,6 +83,7 @@ static const struct ability {
 	bool (*is_there)(void);
 	const char *lack;
 } abilities[] = {
+	{ "io_uring", io_uring, "has no io_uring for this program" },
 	{ "device-buffers", device_buffers,
 	  "does not register device-dax memory with a ring (Linux 6.5 and later)" },
 	{ "shmem-allocate", shmem_allocate,
