@@ -2,6 +2,11 @@
 /*
  * Caches of free runs, one for each thread slot.
  *
+ * A cache has a list of runs for each length, the newest first. Its runs are not joined
+ * or split, so a thread that frees extents of several lengths and reserves the same
+ * lengths again gets memory that it used shortly before. DP_CACHE_RUNS bounds the time
+ * to empty a cache.
+ *
  * The thread of a slot sets busy and reads mode; if no thread is stealing, it has
  * exclusive access to the cache until it clears busy. When a thread ends, its cache
  * remains for the next thread with that slot, and other threads can steal from it.
@@ -40,7 +45,7 @@
  *		for, and what it put into the cache is removed. Otherwise its (2) reads
  *		SLOW, and it finds the mark
  *
- * A cache has room for blocks only after its bit in `used` was set by an atomic
+ * A cache has places for runs only after its bit in `used` was set by an atomic
  * operation (cache_begin()); before that, dp_cache_pop() and dp_cache_push() set busy
  * but find an empty cache without room. If a thief reads `used` after (4) and the bit
  * is not set, its read was before that operation, so the thread's next (2) sees
@@ -62,35 +67,17 @@
  *		true only of the caches that (8) allows the thief to empty
  */
 #include <errno.h>
-#include <stdlib.h>
+#include <sys/mman.h>
 #include "extent/cache.h"
 #include "os/os.h"
 
 #define CACHES		(DP_THREAD_SLOTS + 1)
 #define THIEF_PAUSE_NS	50000ull
+#define SHED_LENGTHS	8u		/* that a shed looks at */
 
 #define CACHES_STEALING	1u		/* nothing may enter a cache */
 #define CACHES_FENCED	2u		/* each thread makes its own fences */
 #define CACHES_SLOW	4u		/* segments are closed: no fast path */
-
-/* The number of words for the runs of one cache. The stack of each length has room for
- * `limit` blocks. */
-static uint32_t cache_words(uint32_t limit)
-{
-	uint32_t words = 0;
-
-	for (uint32_t i = 1; i <= DP_CACHE_RUN; i++)
-		words += limit / i;
-	return words;
-}
-
-static void cache_init(struct dp_cache *cache, uint32_t limit, uint32_t *run)
-{
-	for (uint32_t i = 1; i <= DP_CACHE_RUN; i++) {
-		cache->stack[i].run = run;
-		run += limit / i;
-	}
-}
 
 /* This thread's slot is free, so its cache can be emptied from now on (8): post RETRY
  * if a thread was refused. */
@@ -103,34 +90,28 @@ static void caches_thread_ended(unsigned int slot, void *arg)
 		dp_events_notify_refused(caches->events);
 }
 
-static void caches_free(struct dp_caches *caches)
+static uint64_t caches_size(void)
 {
-	free(caches->run);
-	free(caches->cache);
-	caches->cache = NULL;
+	return CACHES * sizeof(struct dp_cache);
 }
 
-int dp_caches_init(struct dp_caches *caches, uint32_t limit,
+int dp_caches_init(struct dp_caches *caches, uint32_t least, uint32_t most,
 		   struct dp_events *events)
 {
-	uint32_t words = cache_words(limit);
 	bool fenced = !dp_os_has_membarrier();
+	void *base;
 	int ret;
 
-	assert(limit <= DP_CACHE_BLOCKS);
-	/* Not zeroed, so pages that are never used take no memory. */
-	caches->run = malloc((size_t)CACHES * words * sizeof(*caches->run) + 1);
-	caches->cache = aligned_alloc(DP_CACHE_LINE, CACHES * sizeof(*caches->cache));
-	if (!caches->run || !caches->cache) {
-		caches_free(caches);
-		return -ENOMEM;
-	}
-	memset(caches->cache, 0, CACHES * sizeof(*caches->cache));
-	for (uint32_t i = 0; i < CACHES; i++) {
-		cache_init(&caches->cache[i], limit, caches->run + i * words);
-		atomic_init(&caches->cache[i].fenced, fenced);
-	}
-	caches->limit = limit;
+	/* Anonymous memory is zeroed, and is allocated only where it is used. */
+	ret = dp_os_map(NULL, caches_size(), PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, &base);
+	if (ret)
+		return ret;
+	caches->cache = base;
+	for (uint32_t i = 0; fenced && i < CACHES; i++)
+		atomic_init(&caches->cache[i].fenced, true);
+	caches->least = least;
+	caches->most = most;
 	caches->events = events;
 	atomic_init(&caches->used, 0);
 	pthread_mutex_init(&caches->thief, NULL);
@@ -138,7 +119,9 @@ int dp_caches_init(struct dp_caches *caches, uint32_t limit,
 	caches->end = (struct dp_thread_end) { caches_thread_ended, caches, NULL };
 	ret = dp_thread_ends_watch(&caches->end);
 	if (ret)
-		caches_free(caches);
+		dp_os_unmap(caches->cache, caches_size());
+	if (ret)
+		caches->cache = NULL;
 	return ret;
 }
 
@@ -149,7 +132,8 @@ void dp_caches_fini(struct dp_caches *caches)
 	assert(!(atomic_load(&caches->mode) & CACHES_STEALING));
 	dp_thread_ends_unwatch(&caches->end);
 	pthread_mutex_destroy(&caches->thief);
-	caches_free(caches);
+	dp_os_unmap(caches->cache, caches_size());
+	caches->cache = NULL;
 }
 
 uint64_t dp_caches_blocks(const struct dp_caches *caches)
@@ -187,11 +171,30 @@ static void cache_set_busy(const struct dp_caches *caches, struct dp_cache *cach
 		dp_cache_set_busy(cache, busy);
 }
 
+/*
+ * There are always at least two shares, so that another thread finds free blocks. If
+ * two threads begin at once, the larger share may remain until the next begins.
+ */
+static void caches_divide(struct dp_caches *caches)
+{
+	uint32_t threads = __builtin_popcountll(atomic_load(&caches->used));
+	uint32_t share = caches->most / (threads < 2 ? 2 : threads);
+
+	atomic_store_explicit(&caches->share,
+			      share > caches->least ? share : caches->least,
+			      memory_order_relaxed);
+}
+
 static void cache_begin(struct dp_caches *caches, struct dp_cache *cache)
 {
-	assert(!dp_cache_blocks(cache));
+	assert(!dp_cache_blocks(cache) && !cache->spare);
 	atomic_fetch_or(&caches->used, caches_mine());
-	cache->limit = caches->limit;
+	caches_divide(caches);
+	for (uint32_t i = 1; i < DP_CACHE_RUNS; i++)
+		cache->run[i].next = i + 1;
+	cache->spare = 1;
+	cache->limit = caches->least;
+	cache->begun = true;
 }
 
 struct dp_cache *dp_cache_enter(struct dp_caches *caches)
@@ -201,7 +204,7 @@ struct dp_cache *dp_cache_enter(struct dp_caches *caches)
 
 	if (slot == DP_THREAD_SLOT_SHARED)
 		return NULL;
-	if (!cache->limit)
+	if (!cache->begun)
 		cache_begin(caches, cache);
 	cache_set_busy(caches, cache, 1);
 	if (!(atomic_load(&caches->mode) & CACHES_STEALING))
@@ -212,7 +215,6 @@ struct dp_cache *dp_cache_enter(struct dp_caches *caches)
 
 void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache)
 {
-	assert(dp_cache_blocks(cache) <= cache->limit);
 	cache_set_busy(caches, cache, 0);
 }
 
@@ -238,19 +240,47 @@ void dp_caches_note_fenced(struct dp_caches *caches)
 	dp_events_notify_refused(caches->events);
 }
 
+void dp_cache_adapt(const struct dp_caches *caches, struct dp_cache *cache,
+		    bool is_plenty)
+{
+	uint32_t share = atomic_load_explicit(&caches->share, memory_order_relaxed);
+
+	cache->limit = is_plenty ? share : caches->least;
+}
+
+/* Remove the runs from *link on, which are the oldest of their length. */
+static void cache_cut(struct dp_cache *cache, uint32_t blocks, uint16_t *link,
+		      uint32_t count)
+{
+	uint32_t last = *link;
+
+	while (cache->run[last].next)
+		last = cache->run[last].next;
+	cache->run[last].next = cache->spare;
+	cache->spare = *link;
+	*link = 0;
+	cache->list[blocks].count -= count;
+	dp_cache_count(cache, dp_cache_blocks(cache) - count * blocks);
+}
+
 /*
- * Pass the `count` oldest runs of that length to fn. Adjacent runs are passed as one,
- * which takes the segment's lock once.
+ * Pass the runs of this length to fn, except the `kept` newest, and remove them.
+ * Adjacent runs are passed as one, which takes the segment's lock once.
  */
-static void cache_give(struct dp_cache *cache, uint32_t blocks, uint32_t count,
+static void cache_give(struct dp_cache *cache, uint32_t blocks, uint32_t kept,
 		       dp_cache_fn *fn, void *arg)
 {
-	struct dp_cache_stack *stack = &cache->stack[blocks];
-	uint32_t begin = count ? stack->run[0] : 0, end = begin;
+	struct dp_cache_list *list = &cache->list[blocks];
+	uint16_t *link = &list->newest;
+	uint32_t begin, end;
 
-	assert(count <= stack->count);
-	for (uint32_t i = 0; i < count; i++) {
-		uint32_t block = stack->run[i];
+	for (uint32_t i = 0; i < kept; i++)
+		link = &cache->run[*link].next;
+	if (!*link)
+		return;
+	begin = end = cache->run[*link].block;
+	for (uint32_t n = *link; n; n = cache->run[n].next) {
+		uint32_t block = cache->run[n].block;
 
 		if (block != end && block + blocks != begin) {
 			fn(begin, end - begin, arg);
@@ -259,21 +289,26 @@ static void cache_give(struct dp_cache *cache, uint32_t blocks, uint32_t count,
 		begin = dp_min(begin, block);
 		end = block == end ? end + blocks : end;
 	}
-	if (count)
-		fn(begin, end - begin, arg);
-	stack->count -= count;
-	memmove(stack->run, stack->run + count, stack->count * sizeof(*stack->run));
-	dp_cache_count(cache, dp_cache_blocks(cache) - count * blocks);
+	fn(begin, end - begin, arg);
+	cache_cut(cache, blocks, link, list->count - kept);
 }
 
-void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
+/* The number of blocks in the cache's runs of this length. */
+static uint32_t cache_blocks_of(const struct dp_cache *cache, uint32_t blocks)
 {
-	uint32_t most = 1;
+	return cache->list[blocks].count * blocks;
+}
 
-	for (uint32_t i = 2; i <= DP_CACHE_RUN; i++)
-		if (cache->stack[i].count * i > cache->stack[most].count * most)
-			most = i;
-	cache_give(cache, most, (cache->stack[most].count + 1) / 2, fn, arg);
+void dp_cache_shed(struct dp_cache *cache, uint32_t blocks, dp_cache_fn *fn, void *arg)
+{
+	uint32_t most = blocks;
+
+	for (uint32_t i = 0; i < SHED_LENGTHS; i++) {
+		cache->hand = cache->hand % DP_CACHE_RUN + 1;
+		if (cache_blocks_of(cache, cache->hand) > cache_blocks_of(cache, most))
+			most = cache->hand;
+	}
+	cache_give(cache, most, cache->list[most].count / 2, fn, arg);
 }
 
 /* (6) */
@@ -282,7 +317,7 @@ static void cache_empty(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
 	while (atomic_load(&cache->busy))
 		dp_os_sleep_ns(THIEF_PAUSE_NS);
 	for (uint32_t i = 1; i <= DP_CACHE_RUN; i++)
-		cache_give(cache, i, cache->stack[i].count, fn, arg);
+		cache_give(cache, i, 0, fn, arg);
 	assert(!dp_cache_blocks(cache));
 }
 

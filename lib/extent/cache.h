@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Caches of free runs of 1 to 16 blocks, one for each thread. A thread reserves the
+ * Caches of free runs of 1 to 512 blocks, one for each thread. A thread reserves the
  * runs that it freed last, without a lock that other threads take. See cache.c.
  */
 #ifndef DP_CACHE_H
@@ -11,26 +11,33 @@
 #include "extent/thread_slot.h"
 #include "util/util.h"
 
-#define DP_CACHE_RUN	16u		/* blocks of the longest run */
-#define DP_CACHE_BLOCKS	1024u		/* the maximum for a thread: 4 MiB */
+#define DP_CACHE_RUN	512u		/* blocks of the longest run: 2 MiB */
+#define DP_CACHE_RUNS	2047u		/* of one cache */
 
 /* private to cache.c */
 struct dp_cache {
 	DP_ALIGNED _Atomic uint32_t busy;
 	_Atomic uint32_t blocks;	/* in all runs */
 	_Atomic bool fenced;		/* its thread makes its own fences */
-	uint32_t limit;			/* of blocks; 0 before its first use */
-	struct dp_cache_stack {
-		uint32_t count;
-		uint32_t *run;		/* each run's first block; limit / length fit */
-	} stack[DP_CACHE_RUN + 1];	/* by length; [0] is not used */
+	bool begun;			/* it was entered; before, it has no places */
+	uint32_t limit;			/* of blocks */
+	uint32_t hand;			/* the length that a shed looked at last */
+	uint16_t spare;			/* a list of the runs that are not used */
+	struct dp_cache_list {
+		uint16_t newest, count;
+	} list[DP_CACHE_RUN + 1];	/* by length; [0] is not used */
+	struct dp_cache_run {
+		uint32_t block;		/* its first */
+		uint16_t next;		/* an older run of this length; 0: none */
+	} run[DP_CACHE_RUNS + 1];	/* [0] is not used */
 };
 
 /* private to cache.c */
 struct dp_caches {
 	struct dp_cache *cache;		/* by thread slot; the shared one stays empty */
-	uint32_t *run;
-	uint32_t limit;
+	uint32_t least;			/* the usual limit of a cache */
+	uint32_t most;			/* blocks of all caches while space is plenty */
+	_Atomic uint32_t share;		/* of one cache then */
 	struct dp_events *events;
 	struct dp_thread_end end;
 	pthread_mutex_t thief;
@@ -42,8 +49,12 @@ struct dp_caches {
  * one. */
 typedef void dp_cache_fn(uint32_t block, uint32_t blocks, void *arg);
 
-/* limit: of blocks, for each thread. -ENOMEM. */
-int dp_caches_init(struct dp_caches *caches, uint32_t limit,
+/*
+ * least: the limit of a thread's cache, in blocks. most: the limit of all caches
+ * together, divided among their threads, for caches whose dp_cache_adapt() was told
+ * that space is plenty. -ENOMEM.
+ */
+int dp_caches_init(struct dp_caches *caches, uint32_t least, uint32_t most,
 		   struct dp_events *events);
 void dp_caches_fini(struct dp_caches *caches);
 /* Blocks in all caches; a snapshot. */
@@ -80,9 +91,16 @@ void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache);
 
 /* ------------------------------------------------------ between enter and leave */
 
-/* Find the length whose runs have the most blocks in all, remove the older half of its
- * runs, and pass them to fn. */
-void dp_cache_shed(struct dp_cache *cache, dp_cache_fn *fn, void *arg);
+/* Set the cache's limit. It may be exceeded then, until the cache sheds. */
+void dp_cache_adapt(const struct dp_caches *caches, struct dp_cache *cache,
+		    bool is_plenty);
+
+/*
+ * Compare this length with some others, which are different ones in each call. Remove
+ * the older half of the runs of the length whose runs have the most blocks in all, and
+ * pass them to fn. If they all have no run, nothing is removed.
+ */
+void dp_cache_shed(struct dp_cache *cache, uint32_t blocks, dp_cache_fn *fn, void *arg);
 
 static inline uint32_t dp_cache_blocks(const struct dp_cache *cache)
 {
@@ -94,21 +112,27 @@ static inline void dp_cache_count(struct dp_cache *cache, uint32_t blocks)
 	atomic_store_explicit(&cache->blocks, blocks, memory_order_relaxed);
 }
 
-/* The number of blocks that can still be added. */
-static inline uint32_t dp_cache_room(const struct dp_cache *cache)
+/* Can a run of this length be added? */
+static inline bool dp_cache_has_room(const struct dp_cache *cache, uint32_t blocks)
 {
-	return cache->limit - dp_cache_blocks(cache);
+	return cache->spare && dp_cache_blocks(cache) + blocks <= cache->limit;
 }
 
 /* Take the newest run of exactly this length. False: there is none. */
 static inline bool dp_cache_take(struct dp_cache *cache, uint32_t blocks,
 				 uint32_t *ret_block)
 {
-	struct dp_cache_stack *stack = &cache->stack[blocks];
+	struct dp_cache_list *list = &cache->list[blocks];
+	uint32_t number = list->newest;
+	struct dp_cache_run *run = &cache->run[number];
 
-	if (!stack->count)
+	if (!number)
 		return false;
-	*ret_block = stack->run[--stack->count];
+	*ret_block = run->block;
+	list->newest = run->next;
+	list->count--;
+	run->next = cache->spare;
+	cache->spare = number;
 	dp_cache_count(cache, dp_cache_blocks(cache) - blocks);
 	return true;
 }
@@ -117,11 +141,17 @@ static inline bool dp_cache_take(struct dp_cache *cache, uint32_t blocks,
 static inline bool dp_cache_put(struct dp_cache *cache, uint32_t block,
 				uint32_t blocks)
 {
-	struct dp_cache_stack *stack = &cache->stack[blocks];
+	struct dp_cache_list *list = &cache->list[blocks];
+	uint32_t number = cache->spare;
+	struct dp_cache_run *run = &cache->run[number];
 
-	if (dp_cache_room(cache) < blocks)
+	if (!dp_cache_has_room(cache, blocks))
 		return false;
-	stack->run[stack->count++] = block;
+	cache->spare = run->next;
+	run->block = block;
+	run->next = list->newest;
+	list->newest = number;
+	list->count++;
 	dp_cache_count(cache, dp_cache_blocks(cache) + blocks);
 	return true;
 }

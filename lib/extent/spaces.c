@@ -6,13 +6,13 @@
  *	        ^                                                        ^
  *	        '--------------------------------------------------------'
  *
- * A small run is taken from the thread's cache and returned to it. An empty cache is
- * filled from one free run; from a full cache the older half of one length is returned
- * to the segments. All other runs are claimed from the first segment that has one,
- * beginning with the thread's first segment, so that long runs remain in later
- * segments. The first segments of threads are far apart, so that threads rarely want
- * the same lock or write the same cache lines, also when each has used several
- * segments.
+ * A run of up to 2 MiB is taken from the thread's cache and returned to it. A cache
+ * without a short run of that length is filled from one free run; from a full cache the
+ * older half of one length is returned to the segments. All other runs are claimed from
+ * the first segment that has one, beginning with the thread's first segment, so that
+ * long runs remain in later segments. The first segments of threads are far apart, so
+ * that threads rarely want the same lock or write the same cache lines, also when each
+ * has used several segments.
  *
  * Before a claim is refused, all caches are emptied, and blocks that were freed while
  * their segment was locked are added: a refusal means that no run was long enough after
@@ -35,7 +35,10 @@
 
 #define REFILL_BLOCKS	256u		/* blocks of a refill of a cache, at most */
 #define REFILL_RUNS	64u		/* runs of a refill, at most */
-#define CACHED_PART	64u		/* a cache has at most 1/64 of the pool */
+#define REFILL_LENGTH	16u		/* blocks of the longest run that is refilled */
+#define CACHE_BLOCKS	1024u		/* of a cache, if they are 1/64 of the pool */
+#define CACHED_PART	64u
+#define CACHED_PART_ALL	8u		/* all caches have at most 1/8 of the pool */
 
 static bool spaces_have_common_divisor(uint32_t a, uint32_t b)
 {
@@ -92,8 +95,8 @@ int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t most,
 	ret = dp_longest_init(&spaces->longest, most);
 	if (!ret)
 		ret = dp_caches_init(&spaces->caches,
-				     dp_min(blocks / CACHED_PART, DP_CACHE_BLOCKS),
-				     events);
+				     dp_min(blocks / CACHED_PART, CACHE_BLOCKS),
+				     blocks / CACHED_PART_ALL, events);
 	return ret;
 }
 
@@ -231,21 +234,33 @@ static bool spaces_claim_last(struct dp_spaces *spaces, uint32_t blocks,
 
 /* ------------------------------------------------------------------- with a cache */
 
+/*
+ * The memory of a run that was freed long ago is in no cache of the processor, nor are
+ * its pages in the TLB, so a cache of many blocks makes the caller's stores faster too.
+ * But its runs are not joined, so extents are spread over more chunks, and it must be
+ * emptied when a claim finds no run. So it may have many only while a free run of a
+ * quarter of a segment exists.
+ */
+static void spaces_adapt(struct dp_spaces *spaces, struct dp_cache *cache)
+{
+	uint32_t longest = dp_longest_of_all(&spaces->longest);
+
+	dp_cache_adapt(&spaces->caches, cache, longest >> (spaces->shift - 2));
+}
+
 /* Split one run of the segments into several for the cache, and one for the caller. */
 static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 			  uint32_t blocks, uint64_t *ret_block)
 {
-	uint32_t pieces = dp_min(REFILL_BLOCKS, dp_cache_room(cache)) / blocks;
+	uint32_t pieces = dp_min(REFILL_BLOCKS / blocks, REFILL_RUNS);
 
-	pieces = dp_min(pieces, REFILL_RUNS);
+	while (pieces && !dp_cache_has_room(cache, pieces * blocks))
+		pieces /= 2;
 	if (!pieces || !spaces_claim_run(spaces, pieces * blocks, ret_block))
 		return false;
-	while (--pieces) {
-		bool done = dp_cache_put(cache, *ret_block + pieces * blocks, blocks);
-
-		assert(done);
-		(void)done;
-	}
+	while (--pieces)
+		if (!dp_cache_put(cache, *ret_block + pieces * blocks, blocks))
+			spaces_free_run(*ret_block + pieces * blocks, blocks, spaces);
 	return true;
 }
 
@@ -282,6 +297,8 @@ static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
 	if (found)
 		*ret_block = block;
 	else
+		spaces_adapt(spaces, cache);
+	if (!found && blocks <= REFILL_LENGTH)
 		found = spaces_refill(spaces, cache, blocks, ret_block);
 	dp_cache_leave(&spaces->caches, cache);
 	return found;
@@ -298,8 +315,10 @@ static bool spaces_free_cached(struct dp_spaces *spaces, uint32_t block,
 		return false;
 	if (spaces_is_closed(spaces, block))
 		goto leave;
-	if (dp_cache_room(cache) < blocks)
-		dp_cache_shed(cache, spaces_free_run, spaces);
+	if (!dp_cache_has_room(cache, blocks))
+		spaces_adapt(spaces, cache);
+	if (!dp_cache_has_room(cache, blocks))
+		dp_cache_shed(cache, blocks, spaces_free_run, spaces);
 	done = dp_cache_put(cache, block, blocks);
 leave:
 	dp_cache_leave(&spaces->caches, cache);

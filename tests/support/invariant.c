@@ -93,30 +93,42 @@ void dp_invariants_runs(const struct dp_runs *runs, uint32_t longest)
 	assert(blocks == dp_bits_free_count(runs->bits));
 }
 
+static void check_cached_run(struct dp_spaces *spaces, uint32_t block, uint32_t blocks,
+			     uint8_t *kept)
+{
+	for (uint32_t end = block + blocks; block < end; block++) {
+		uint32_t in = block & ((1u << spaces->shift) - 1);
+
+		assert(!dp_bits_is_free(dp_spaces_bits(spaces, block >> spaces->shift),
+					in));
+		assert(!kept[block]++);
+	}
+}
+
 /*
  * Asserts that the runs in a thread's cache are in no segment's lists and in no other
- * cache (I62).
+ * cache (I62), and that none of the cache's places for a run is lost.
  */
 static void check_cache(struct dp_spaces *spaces, const struct dp_cache *cache,
 			uint8_t *kept)
 {
-	uint32_t blocks = 0;
+	uint32_t blocks = 0, runs = 0;
 
 	for (uint32_t i = 1; i <= DP_CACHE_RUN; i++) {
-		const struct dp_cache_stack *stack = &cache->stack[i];
+		uint32_t count = 0;
 
-		blocks += stack->count * i;
-		for (uint32_t j = 0; j < stack->count * i; j++) {
-			uint32_t block = stack->run[j / i] + j % i;
-			uint32_t in = block & ((1u << spaces->shift) - 1);
-			const struct dp_bits *bits =
-				dp_spaces_bits(spaces, block >> spaces->shift);
-
-			assert(!dp_bits_is_free(bits, in));
-			assert(!kept[block]++);
+		for (uint32_t n = cache->list[i].newest; n; n = cache->run[n].next) {
+			check_cached_run(spaces, cache->run[n].block, i, kept);
+			count++;
 		}
+		assert(count == cache->list[i].count);
+		blocks += count * i;
+		runs += count;
 	}
-	assert(blocks == cache->blocks && blocks <= cache->limit);
+	for (uint32_t n = cache->spare; n; n = cache->run[n].next)
+		runs++;
+	assert(blocks == cache->blocks);
+	assert(runs == (cache->begun ? DP_CACHE_RUNS : 0));
 }
 
 uint8_t *dp_invariants_spaces(struct dp_spaces *spaces)

@@ -11,6 +11,7 @@
 #include "extent/thread_slot.h"
 
 #define LIMIT	32u
+#define ALL	4096u		/* blocks of all caches while space is plenty */
 /* Bits of mode, as in cache.c. */
 #define STEALING	1u
 #define FENCED		2u
@@ -45,7 +46,7 @@ static int set_up(void **state)
 	fence_fails = false;
 	taken_slots = 0;
 	memset(&caches, 0, sizeof(caches));
-	if (dp_events_init(&events) || dp_caches_init(&caches, LIMIT, &events))
+	if (dp_events_init(&events) || dp_caches_init(&caches, LIMIT, ALL, &events))
 		return -1;
 	caches.mode = 0;
 	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
@@ -99,11 +100,14 @@ static uint32_t pop(uint32_t blocks)
 	return block;
 }
 
+/* Returns how many runs of this length can still be pushed. */
 static uint32_t room(uint32_t blocks)
 {
 	struct dp_cache *cache = enter();
-	uint32_t count = dp_cache_room(cache) / blocks;
+	uint32_t count = 0;
 
+	while (dp_cache_has_room(cache, (count + 1) * blocks))
+		count++;
 	dp_cache_leave(&caches, cache);
 	return count;
 }
@@ -131,7 +135,7 @@ static void a_cache_is_last_in_first_out(void **state)
 static void each_length_has_room_for_the_limit(void **state)
 {
 	(void)state;
-	for (uint32_t length = 1; length <= DP_CACHE_RUN; length++) {
+	for (uint32_t length = 1; length <= LIMIT; length++) {
 		uint32_t count = LIMIT / length;
 
 		for (uint32_t i = 0; i < count; i++) {
@@ -158,17 +162,17 @@ static void runs_of_all_lengths_share_the_limit(void **state)
 	assert_int_equal(dp_caches_blocks(&caches), LIMIT);
 }
 
-/* The limit is the pool's size / 64, here less than a block. */
+/* In a pool of less than 64 blocks. */
 static void a_limit_of_0_caches_nothing(void **state)
 {
 	struct dp_cache *cache;
 	struct dp_caches none = { 0 };
 
 	(void)state;
-	assert_int_equal(dp_caches_init(&none, 0, &events), 0);
+	assert_int_equal(dp_caches_init(&none, 0, 0, &events), 0);
 	cache = dp_cache_enter(&none);
-	assert_int_equal(dp_cache_room(cache), 0);
-	dp_cache_shed(cache, give, &caches);
+	assert_false(dp_cache_has_room(cache, 1));
+	dp_cache_shed(cache, 1, give, &caches);
 	dp_cache_leave(&none, cache);
 	dp_caches_steal(&none, give, &caches);
 	dp_caches_release(&none);
@@ -223,11 +227,11 @@ static void there_is_no_fast_path_into_a_full_cache(void **state)
 
 /* --------------------------------------------------------------------- shed */
 
-static void shed(void)
+static void shed(uint32_t blocks)
 {
 	struct dp_cache *cache = enter();
 
-	dp_cache_shed(cache, give, &caches);
+	dp_cache_shed(cache, blocks, give, &caches);
 	dp_cache_leave(&caches, cache);
 }
 
@@ -237,14 +241,14 @@ static void shed_gives_back_the_older_half(void **state)
 	for (uint32_t i = 0; i < 5; i++)
 		push(10 * i, 4);
 	push(100, 8);
-	shed();
+	shed(8);
 	/*
 	 * The oldest runs, of the length that occupies the most blocks: 20 of 4 blocks,
 	 * 8 of 8.
 	 */
 	assert_int_equal(given.count, 3);
 	for (uint32_t i = 0; i < 3; i++) {
-		assert_int_equal(given.block[i], 10 * i);
+		assert_int_equal(given.block[i], 10 * (2 - i));
 		assert_int_equal(given.blocks[i], 4);
 	}
 	assert_int_equal(dp_caches_blocks(&caches), 16);
@@ -252,6 +256,68 @@ static void shed_gives_back_the_older_half(void **state)
 	assert_int_equal(pop(4), 30);
 	assert_int_equal(pop(4), UINT32_MAX);
 	assert_int_equal(pop(8), 100);
+}
+
+/* Nobody reserves or frees the other length any more. */
+static void runs_of_a_length_that_is_not_used_are_shed_too(void **state)
+{
+	uint32_t calls = 0;
+
+	(void)state;
+	push(0, 30);
+	while (!given.count) {
+		shed(1);
+		assert_in_range(++calls, 1, DP_CACHE_RUN);
+	}
+	assert_int_equal(given.block[0], 0);
+	assert_int_equal(given.blocks[0], 30);
+}
+
+static void adapt(bool is_plenty)
+{
+	dp_cache_adapt(&caches, &caches.cache[dp_thread_slot()], is_plenty);
+}
+
+static void push_as(uint32_t slot, uint32_t block, uint32_t blocks);
+
+static void a_cache_has_its_share_while_space_is_plenty(void **state)
+{
+	(void)state;
+	push(1000, 1);
+	assert_int_equal(pop(1), 1000);
+	adapt(true);
+	/* A single thread has half. */
+	assert_int_equal(room(DP_CACHE_RUN), ALL / 2 / DP_CACHE_RUN);
+	push_as(20, 5, 1);
+	push_as(21, 6, 1);
+	push_as(22, 7, 1);
+	adapt(true);
+	assert_int_equal(room(DP_CACHE_RUN), ALL / 4 / DP_CACHE_RUN);
+	push(0, DP_CACHE_RUN);
+	adapt(false);
+	/* It has more than its limit, until it sheds. */
+	assert_int_equal(room(1), 0);
+	assert_int_equal(pop(DP_CACHE_RUN), 0);
+	assert_int_equal(room(1), LIMIT);
+}
+
+static void a_cache_is_full_when_it_has_no_place_for_another_run(void **state)
+{
+	(void)state;
+	push(0, 1);
+	caches.share = DP_CACHE_RUNS + 1;
+	adapt(true);
+	for (uint32_t i = 1; i < DP_CACHE_RUNS; i++) {
+		assert_int_equal(room(DP_CACHE_RUNS + 1 - i), 1);
+		push(2 * i, 1);
+	}
+	assert_int_equal(room(1), 0);
+	assert_false(usual_way());
+	assert_int_equal(pop(1), 2 * (DP_CACHE_RUNS - 1));
+	assert_int_equal(room(1), 2);
+	while (pop(1) != UINT32_MAX)
+		;
+	assert_int_equal(dp_caches_blocks(&caches), 0);
 }
 
 static void assert_given(uint32_t i, uint32_t block, uint32_t blocks)
@@ -270,15 +336,16 @@ static void adjacent_runs_are_given_back_as_one(void **state)
 	dp_caches_steal(&caches, give, &caches);
 	dp_caches_release(&caches);
 	/*
-	 * In the order in which they were pushed: a run that touches the last one is
-	 * merged with it.
+	 * In the reverse of the order in which they were pushed: a run that touches the
+	 * last one is merged with it.
 	 */
-	assert_int_equal(given.count, 5);
-	assert_given(0, 18, 6);
-	assert_given(1, 8, 4);
+	assert_int_equal(given.count, 6);
+	assert_given(0, 12, 2);
+	assert_given(1, 6, 2);
 	assert_given(2, 30, 2);
-	assert_given(3, 6, 2);
-	assert_given(4, 12, 2);
+	assert_given(3, 8, 4);
+	assert_given(4, 18, 2);
+	assert_given(5, 20, 4);
 }
 
 static void a_full_cache_has_room_after_shed(void **state)
@@ -287,7 +354,7 @@ static void a_full_cache_has_room_after_shed(void **state)
 	push(0, 16);
 	push(16, 16);
 	assert_int_equal(room(16), 0);
-	shed();
+	shed(16);
 	assert_int_equal(given.count, 1);
 	assert_int_equal(given.block[0], 0);
 	assert_int_equal(room(16), 1);
@@ -653,6 +720,9 @@ int main(void)
 			there_is_no_fast_path_when_each_thread_makes_its_own_fence),
 		TEST(there_is_no_fast_path_into_a_full_cache),
 		TEST(shed_gives_back_the_older_half),
+		TEST(runs_of_a_length_that_is_not_used_are_shed_too),
+		TEST(a_cache_has_its_share_while_space_is_plenty),
+		TEST(a_cache_is_full_when_it_has_no_place_for_another_run),
 		TEST(adjacent_runs_are_given_back_as_one),
 		TEST(a_full_cache_has_room_after_shed),
 		TEST(a_thief_empties_every_cache),

@@ -103,8 +103,8 @@ void __wrap_dp_os_sleep_ns(uint64_t ns)
 static void a_thread_gets_the_run_that_it_freed_last(void **state)
 {
 	(void)state;
-	begin(1, 12);
-	for (uint32_t blocks = 1; blocks <= DP_CACHE_RUN; blocks++) {
+	begin(1, 13);
+	for (uint32_t blocks = 1; blocks <= 64; blocks *= 2) {
 		uint64_t one = claim(blocks), two = claim(blocks);
 
 		assert_true(one != two);
@@ -146,13 +146,33 @@ static void a_full_cache_gives_runs_back(void **state)
 		block[i] = claim(1);
 	for (uint32_t i = 0; i < 512; i++) {
 		give(block[i], 1);
-		assert_in_range(kept(), 1, 64);
+		assert_in_range(kept(), 1, 4096 / 16);
 		is_free(4096 - 511 + i);
 	}
 	end();
 }
 
-static void a_pool_of_64_blocks_caches_one(void **state)
+/* Few claims would find a run in the segments if the cache had many blocks then. */
+static void without_a_long_free_run_a_cache_has_few_blocks(void **state)
+{
+	(void)state;
+	begin(1, 12);
+	for (uint32_t i = 0; i < 4096; i += 16)
+		claim(16);
+	refuse(1);			/* from here on the bounds are exact */
+	for (uint32_t i = 0; i < 4096; i += 32)
+		give(i, 16);
+	assert_in_range(kept(), 1, 64);
+	is_free(2048);
+	/* With neighbours they are long runs. */
+	for (uint32_t i = 16; i < 4096; i += 32)
+		give(i, 16);
+	assert_in_range(kept(), 65, 4096 / 16);
+	is_free(4096);
+	end();
+}
+
+static void a_pool_of_64_blocks_caches_four(void **state)
 {
 	bool seen[64] = { false };
 
@@ -167,13 +187,13 @@ static void a_pool_of_64_blocks_caches_one(void **state)
 	refuse(1);
 	for (uint32_t i = 0; i < 64; i++) {
 		give(i, 1);
-		assert_in_range(kept(), 0, 1);
+		assert_in_range(kept(), 0, 4);
 	}
 	is_free(64);
-	/* No cache is large enough for a run of 2 blocks, not even an empty one. */
+	/* No cache is large enough for a run of 5 blocks, not even an empty one. */
 	assert_int_equal(claim(64), 0);
 	give(0, 64);
-	give(claim(2), 2);
+	give(claim(5), 5);
 	assert_int_equal(kept(), 0);
 	end();
 }
@@ -214,7 +234,7 @@ static void threads_begin_in_different_segments(void **state)
 		begin(segments, 9);
 		for (uint32_t slot = 0; slot < segments; slot++) {
 			be(slot);
-			used |= 1u << (claim(DP_CACHE_RUN + 1) >> 9);
+			used |= 1u << (claim(100) >> 9);
 		}
 		be(was);
 		assert_int_equal(used, (1u << segments) - 1);
@@ -263,7 +283,7 @@ static void a_claim_gets_blocks_that_other_threads_cache(void **state)
 	begin(1, 12);
 	for (unsigned int i = 0; i < DP_THREAD_SLOTS; i++) {
 		was = be(i);
-		give(claim(1 + i % DP_CACHE_RUN), 1 + i % DP_CACHE_RUN);
+		give(claim(1 + i % 16), 1 + i % 16);
 		be(was);
 	}
 	assert_true(kept() > 1000);
@@ -337,11 +357,11 @@ static void a_thread_can_claim_what_it_gave_back(void **state)
 	/* After this refusal the library knows that no run is free. */
 	refuse(1);
 	spaces.space[1].lock.state = 1;
-	give(4096 + 100, 50);
-	give(4096 + 150, 50);
+	give(4096 + 100, 600);
+	give(4096 + 700, 600);
 	spaces.space[1].lock.state = 0;
 	assert_int_equal(spaces.returns, 1);
-	assert_int_equal(claim(100), 4096 + 100);
+	assert_int_equal(claim(1200), 4096 + 100);
 	assert_int_equal(spaces.returns, 0);
 	refuse(1);
 	end();
@@ -597,7 +617,8 @@ int main(void)
 		TEST(a_thread_gets_the_run_that_it_freed_last),
 		TEST(cached_blocks_are_counted_as_free),
 		TEST(a_full_cache_gives_runs_back),
-		TEST(a_pool_of_64_blocks_caches_one),
+		TEST(without_a_long_free_run_a_cache_has_few_blocks),
+		TEST(a_pool_of_64_blocks_caches_four),
 		TEST(a_thread_begins_in_its_own_segment),
 		TEST(threads_begin_in_different_segments),
 		TEST(a_run_lies_in_one_segment),
