@@ -10,10 +10,13 @@
 #include <errno.h>
 #include <rdma/fi_cm.h>
 #include <rdma/fi_errno.h>
+#include <string.h>
 #include "ofi/provider.h"
 
 #define QUEUE_SIZE	64
 #define READS_MAX	64
+#define NAME_MAX_BYTES	512
+#define SHM_PREFIX	"fi_shm://"
 
 static int endpoint_bind(struct dp_endpoint *e)
 {
@@ -93,22 +96,70 @@ bool dp_endpoint_is_open(const struct dp_endpoint *endpoint)
 	return endpoint->domain;
 }
 
+int dp_endpoint_renew(struct dp_endpoint *endpoint, struct fi_info *info)
+{
+	int ret;
+
+	CLOSE(endpoint, ep);
+	ret = fi_endpoint(endpoint->domain, info, &endpoint->ep, NULL);
+	if (ret)
+		endpoint->ep = NULL;
+	return ret ? ret : endpoint_bind(endpoint);
+}
+
+/*
+ * shm looks for the name of a peer in a list of this process's endpoints, and uses the
+ * memory of the one that it finds. The close of the target unmaps that, and the next
+ * read of its completion queue then ends the process with SIGSEGV (libfabric 2.1,
+ * rdma.md R10). It does not find a name with one more slash, which shm_open() skips: so
+ * the writer maps the target's file itself, as a peer in another process does.
+ */
+static void endpoint_hide_process(char name[NAME_MAX_BYTES])
+{
+	const size_t prefix = sizeof(SHM_PREFIX) - 1, length = strlen(name);
+
+	if (strncmp(name, SHM_PREFIX, prefix) || length + 2 > NAME_MAX_BYTES)
+		return;
+	memmove(name + prefix + 1, name + prefix, length + 1 - prefix);
+	name[prefix] = '/';
+}
+
+int dp_endpoint_name_target(struct dp_endpoint *writer, struct dp_endpoint *target,
+			    fi_addr_t *ret_to)
+{
+	char name[NAME_MAX_BYTES] = "";
+	size_t size = sizeof(name) - 1;
+	int ret = fi_getname(&target->ep->fid, name, &size);
+
+	if (ret)
+		return ret;
+	endpoint_hide_process(name);
+	ret = fi_av_insert(writer->av, name, 1, ret_to, 0, NULL);
+	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
+}
+
+static void endpoint_note(struct dp_endpoint_result *result, const void *context,
+			  int error)
+{
+	if (!result || result->context != context)
+		return;
+	result->is_over = true;
+	result->error = error;
+}
+
 void dp_endpoint_progress(struct dp_endpoint *endpoint,
 			  struct dp_endpoint_result *result)
 {
-	struct dp_endpoint_result unused;
 	struct fi_cq_err_entry error;
 	struct fi_cq_entry entry;
 	ssize_t count;
 
 	if (!endpoint->ep)
 		return;
-	if (!result)
-		result = &unused;
 	for (int reads = 0; reads < READS_MAX; reads++) {
 		count = fi_cq_read(endpoint->cq, &entry, 1);
 		if (count == 1) {
-			*result = (struct dp_endpoint_result){ true, 0 };
+			endpoint_note(result, entry.op_context, 0);
 			continue;
 		}
 		if (count != -FI_EAVAIL)
@@ -116,10 +167,19 @@ void dp_endpoint_progress(struct dp_endpoint *endpoint,
 		error = (struct fi_cq_err_entry){ 0 };
 		if (fi_cq_readerr(endpoint->cq, &error, 0) != 1)
 			return;
-		*result = (struct dp_endpoint_result){
-			true, error.err ? -error.err : -EIO
-		};
+		endpoint_note(result, error.op_context,
+			      error.err ? -error.err : -EIO);
 	}
+}
+
+bool dp_endpoint_refused_key(const struct dp_endpoint_result *result)
+{
+	const int error = -result->error;
+
+	return result->is_over &&
+	       (error == FI_EACCES || error == FI_EPERM || error == FI_EIO ||
+		error == FI_EREMOTEIO || error == FI_EKEYREJECTED ||
+		error == FI_ENOKEY);
 }
 
 int dp_region_open(struct dp_endpoint *endpoint, const struct fi_info *info,

@@ -18,8 +18,10 @@ struct dp_endpoint {
 	struct fid_ep *ep;
 };
 
-/* What became of a request: the last completion that the call below has read. */
+/* What became of a request. The caller sets its context, and dp_endpoint_progress() the
+ * rest when it reads the completion. */
 struct dp_endpoint_result {
+	const void *context;
 	bool is_over;
 	int error;		/* 0, or of the request: -errno */
 };
@@ -40,9 +42,20 @@ int dp_endpoint_fail(const struct dp_errmsg *errmsg, const struct fi_info *info,
 /* Close what is open. 0: all is closed. After an error the call can be repeated. */
 int dp_endpoint_close(struct dp_endpoint *endpoint);
 bool dp_endpoint_is_open(const struct dp_endpoint *endpoint);
+/* Let the writer, of this process, address the target: *ret_to is its address. */
+int dp_endpoint_name_target(struct dp_endpoint *writer, struct dp_endpoint *target,
+			    fi_addr_t *ret_to);
+/* Close the endpoint alone, and open another in its place, without connections. What it
+ * had posted may still complete. After an error the caller closes it. */
+int dp_endpoint_renew(struct dp_endpoint *endpoint, struct fi_info *info);
 /* Make progress. result may be NULL. */
 void dp_endpoint_progress(struct dp_endpoint *endpoint,
 			  struct dp_endpoint_result *result);
+
+/* Has the target of this request refused its key? On a connection that worked until
+ * then, this is what EIO means, the errno of verbs. After any other error, such as
+ * ECANCELED, the request may not have been carried out. */
+bool dp_endpoint_refused_key(const struct dp_endpoint_result *result);
 
 /* 0, or -errno and *ret_region is NULL: unless the provider refused to close what was
  * open of the region. Then the caller keeps the memory, and closes the region. */

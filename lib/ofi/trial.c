@@ -21,8 +21,10 @@
  *    that are stored then show that nothing ends access, and the memory is not used
  *    again.
  *  - The close of the region is relied on only if, in all rounds, the writer's
- *    request failed after it, and a second write with the same key failed too, and if
- *    parts of two writes had arrived. After a wrong verdict REGION or ENDPOINT bytes
+ *    request failed after it, and a second write with the same key was refused on a new
+ *    connection, and if parts of two writes had arrived. A request also fails because
+ *    an earlier one did, or the connection ended (IBV_WC_WR_FLUSH_ERR of verbs): then
+ *    its key is untried. After a wrong verdict REGION or ENDPOINT bytes
  *    of a peer would arrive in blocks that were reused; a wrong UNKNOWN or NOTHING
  *    only refuses the provider.
  *  - Of a device with a name only the close of a region is tried: deregistering is a
@@ -63,7 +65,6 @@
 #define ATOMIC_BYTES	(64u << 20)
 #define FIRST		0x5a
 #define SECOND		0xa5
-#define SHM_PREFIX	"fi_shm://"
 #define TARGET_KEY	7
 #define WRITER_KEY	8
 
@@ -94,6 +95,7 @@ struct trial_round {
 	bool was_refused;	/* the writer's requests failed after the close */
 	bool was_closed;	/* the close succeeded */
 	bool was_stuck;		/* a write could not be posted: it was not connected */
+	bool key_is_untried;	/* no write with the old key reached the target */
 	uint64_t before;	/* bytes that had arrived at the close */
 	uint64_t late;		/* bytes that arrived after the close */
 };
@@ -164,34 +166,10 @@ static void trial_step(struct trial *t, struct dp_endpoint_result *result)
 
 /* ------------------------------------------------------------ open and close */
 
-/*
- * shm looks for the name of a peer in a list of this process's endpoints, and uses the
- * memory of the one that it finds. The close of the target unmaps that, and the next
- * read of its completion queue then ends the process with SIGSEGV (libfabric 2.1,
- * rdma.md R10). It does not find a name with one more slash, which shm_open() skips: so
- * the writer maps the target's file itself, as a peer in another process does.
- */
-static void trial_hide_process(char name[DAXPIN_OFI_WHAT_MAX])
+static int trial_open_source(struct trial *t)
 {
-	const size_t prefix = sizeof(SHM_PREFIX) - 1, length = strlen(name);
-
-	if (strncmp(name, SHM_PREFIX, prefix) || length + 2 > DAXPIN_OFI_WHAT_MAX)
-		return;
-	memmove(name + prefix + 1, name + prefix, length + 1 - prefix);
-	name[prefix] = '/';
-}
-
-static int trial_connect(struct trial *t)
-{
-	char name[DAXPIN_OFI_WHAT_MAX] = "";
-	size_t size = sizeof(name) - 1;
-	int ret = fi_getname(&t->target.ep->fid, name, &size);
-
-	if (ret)
-		return ret;
-	trial_hide_process(name);
-	ret = fi_av_insert(t->writer.av, name, 1, &t->to, 0, NULL);
-	return ret == 1 ? 0 : ret < 0 ? ret : -EIO;
+	return dp_region_open(&t->writer, t->info, t->source, t->length, FI_WRITE,
+			      WRITER_KEY, &t->source_region);
 }
 
 static int trial_open(struct trial *t, struct fid_fabric *fabric)
@@ -201,16 +179,13 @@ static int trial_open(struct trial *t, struct fid_fabric *fabric)
 	if (!ret)
 		ret = dp_endpoint_open(&t->writer, fabric, t->info, t->errmsg);
 	if (!ret)
-		ret = trial_connect(t);
+		ret = dp_endpoint_name_target(&t->writer, &t->target, &t->to);
 	if (!ret)
 		ret = dp_region_open(&t->target, t->info, t->memory, t->length,
 				     FI_REMOTE_WRITE, TARGET_KEY, &t->region);
 	if (!ret)
-		ret = dp_region_open(&t->writer, t->info, t->source, t->length,
-				     FI_WRITE, WRITER_KEY, &t->source_region);
-	if (!ret)
 		t->key = fi_mr_key(t->region);
-	return ret;
+	return ret ? ret : trial_open_source(t);
 }
 
 static int trial_close_region(struct fid_mr **region)
@@ -357,7 +332,7 @@ static bool trial_begins_atomically(struct trial *t, unsigned char value)
 static uint64_t trial_await_all(struct trial *t, unsigned char value)
 {
 	struct dp_wait wait = dp_wait_for(CONTROL_MS);
-	struct dp_endpoint_result result = { 0 };
+	struct dp_endpoint_result result = { .context = &t->first_context };
 	uint64_t count = 0, before, step_end;
 
 	while (count < t->length && dp_wait_has_time(&wait)) {
@@ -390,24 +365,40 @@ static void trial_count_late(const struct trial *t, struct trial_round *round)
 	round->late = dp_max(round->late, late);
 }
 
-/* After the close: does the old key still work? Only for an open target. */
+/* Give the writer a new endpoint, and its source a new region, which may be of one
+ * endpoint. */
+static int trial_renew_writer(struct trial *t)
+{
+	int ret = trial_close_region(&t->source_region);
+
+	if (!ret)
+		ret = dp_endpoint_renew(&t->writer, t->info);
+	return ret ? ret : trial_open_source(t);
+}
+
+/* After the close: does the old key still work? Only for an open target. What the
+ * provider does not carry out, for whatever reason, has not tried it. */
 static void trial_use_old_key(struct trial *t, struct trial_round *round)
 {
-	struct dp_endpoint_result result = { 0 };
-	int ret = trial_post(t, SECOND);
+	struct dp_endpoint_result result = { .context = &t->second_context };
+	int ret = trial_renew_writer(t);
 
+	if (!ret)
+		ret = trial_post(t, SECOND);
 	if (!ret)
 		trial_await_refusal(t, &result, SECOND);
 	trial_count_late(t, round);
 	round->was_stuck = ret == -FI_EAGAIN;
-	if (!ret && !trial_failed(&result))
+	if (ret || (trial_failed(&result) && !dp_endpoint_refused_key(&result)))
+		round->key_is_untried = true;
+	else if (!trial_failed(&result))
 		round->was_refused = false;
 }
 
 static int trial_write(struct trial *t, bool wait, bool endpoint,
 		       struct trial_round *round)
 {
-	struct dp_endpoint_result result = { 0 };
+	struct dp_endpoint_result result = { .context = &t->first_context };
 	int ret;
 
 	memset(t->memory, 0, t->length);
@@ -485,7 +476,7 @@ struct trial_sum {
 	uint64_t missing;	/* bytes of the control: the rounds were not made */
 	unsigned int rounds, in_progress, partial, refused;
 	uint64_t late;
-	bool key_is_untried;	/* a write with an old key could not be posted */
+	bool key_is_untried;	/* in a round */
 };
 
 static bool trial_has_enough(const struct trial_sum *sum, bool endpoint)
@@ -504,8 +495,7 @@ static int trial_repeat(struct trial *t, struct fid_fabric *fabric,
 	int ret = trial_control(t, fabric, &arrived, ret_kept);
 
 	sum->missing = t->length - arrived;
-	for (; !ret && !sum->missing && !sum->key_is_untried && sum->rounds < most;
-	     sum->rounds++) {
+	for (; !ret && !sum->missing && sum->rounds < most; sum->rounds++) {
 		if (sum->late || t->unended || trial_has_enough(sum, endpoint))
 			return 0;
 		round = (struct trial_round){ 0 };
@@ -517,8 +507,11 @@ static int trial_repeat(struct trial *t, struct fid_fabric *fabric,
 		sum->partial += round.was_partial;
 		sum->refused += round.was_refused;
 		sum->late += round.late;
-		sum->key_is_untried = round.was_stuck && round.was_closed;
-		sum->missing = round.was_stuck && !round.was_closed ? t->length : 0;
+		sum->key_is_untried |= round.key_is_untried;
+		if (round.was_stuck && !round.was_closed)
+			sum->missing = t->length;
+		if (round.was_stuck)
+			return 0;
 	}
 	return ret;
 }

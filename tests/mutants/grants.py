@@ -111,6 +111,25 @@ MUTANTS = [
      '!sum->late && !sum->key_is_untried &&',
      '!sum->late &&',
      'a_key_that_could_not_be_tried_was_not_refused'),
+    ('unposted-key-was-refused', OFI_PROVIDER, 'lib/ofi/trial.c',
+     'only a connection that is not made leaves the old key untried',
+     """	if (ret || (trial_failed(&result) && !dp_endpoint_refused_key(&result)))
+		round->key_is_untried = true;
+	else if (!trial_failed(&result))""",
+     """	if (ret == -FI_EAGAIN || (trial_failed(&result) && !dp_endpoint_refused_key(&result)))
+		round->key_is_untried = true;
+	else if (!ret && !trial_failed(&result))""",
+     'a_key_that_could_not_be_tried_was_not_refused'),
+    ('cancelled-key-was-refused', OFI_PROVIDER, 'lib/ofi/trial.c',
+     'a request that was not carried out counts as a refusal of its key',
+     ' && !dp_endpoint_refused_key(&result)))',
+     ' && false && !dp_endpoint_refused_key(&result)))',
+     'a_request_that_was_not_carried_out_tried_no_key'),
+    ('old-key-on-a-failed-connection', OFI_PROVIDER, 'lib/ofi/trial.c',
+     'the old key is tried where an earlier request has failed',
+     '		ret = dp_endpoint_renew(&t->writer, t->info);',
+     '		ret = 0;',
+     'a_request_that_was_not_carried_out_tried_no_key'),
     ('refused-region-is-forgotten', OFI_PROVIDER, 'lib/ofi/endpoint.c',
      'a region that was neither opened nor closed leaves its memory free',
      '	if (!ret || dp_region_close(region))',

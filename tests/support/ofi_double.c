@@ -40,6 +40,9 @@ static struct fid *region[KEPT_MAX], *region_domain[KEPT_MAX];
 static bool has_stopped;
 static bool is_closed;		/* the region that a peer can write to */
 static bool has_failed;		/* the writer's queue has an error entry, */
+static void *failed_context;	/* ... of this request, */
+static int failed_error;	/* ... with this error, */
+static bool is_renewed;		/* an endpoint was opened after the close */
 static uint64_t refused_at;	/* ... from this time on */
 static bool was_turned_away;	/* the last fi_write() */
 static bool was_stored;		/* ... at once, and it has no completion */
@@ -78,8 +81,9 @@ static uint64_t now_ms(void)
 }
 
 /* The writer's request will fail. */
-static void refuse(void)
+static void refuse(int error)
 {
+	failed_error = error;
 	has_failed = true;
 	refused_at = now_ms() + ofi_double.refusal_ms;
 }
@@ -119,7 +123,7 @@ static int double_close(struct fid *fid)
 	if (fid == target) {
 		target = NULL;
 		is_closed = true;
-		refuse();
+		refuse(FI_EIO);
 	}
 	if (fid->fclass == FI_CLASS_MR) {
 		regions--;
@@ -196,7 +200,8 @@ static ssize_t double_readerr(struct fid_cq *cq, struct fi_cq_err_entry *error,
 	if (!is_closed || !ofi_double.ends_access)
 		return real_cq_ops->readerr(cq, error, flags);
 	has_failed = false;
-	error->err = FI_EIO;
+	error->err = failed_error;
+	error->op_context = failed_context;
 	return 1;
 }
 
@@ -250,6 +255,13 @@ bool ofi_double_has_device(void)
 	return fd >= 0;
 }
 
+static int old_key_error(void)
+{
+	if (ofi_double.cancels && !is_renewed)
+		return FI_ECANCELED;
+	return ofi_double.old_key_error ? ofi_double.old_key_error : FI_EIO;
+}
+
 static ssize_t double_write(struct fid_ep *ep, const void *buf, size_t length,
 			    void *desc, fi_addr_t to, uint64_t addr, uint64_t key,
 			    void *context)
@@ -260,9 +272,10 @@ static ssize_t double_write(struct fid_ep *ep, const void *buf, size_t length,
 	was_turned_away = is_of(ofi_double.unconnected) ||
 			  (is_closed && is_of(ofi_double.disconnects));
 	if (was_turned_away)
-		return -FI_EAGAIN;
+		return ofi_double.post_error ? ofi_double.post_error : -FI_EAGAIN;
+	failed_context = context;
 	if (is_closed && ofi_double.ends_access) {
-		refuse();
+		refuse(old_key_error());
 		return 0;
 	}
 	if (length <= ofi_double.at_once) {
@@ -327,6 +340,7 @@ static int double_endpoint(struct fid_domain *domain, struct fi_info *info,
 		rma_ops.write = double_write;
 	}
 	(*ep)->rma = &rma_ops;
+	is_renewed = is_closed;
 	return 0;
 }
 

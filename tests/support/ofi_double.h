@@ -16,9 +16,14 @@ struct ofi_double {
 	uint64_t lively;		/* ... but in the nth two domains for bit n */
 	uint64_t unconnected;		/* fi_write() returns -FI_EAGAIN in the nth two
 					   domains for bit n, */
-	uint64_t disconnects;		/* ... or there after the close of a region */
+	uint64_t disconnects;		/* ... or there after the close of a region, */
+	int post_error;			/* ... with this instead of -FI_EAGAIN */
 	bool ends_access;		/* after the close of a region no byte arrives,
 					   and writes fail, */
+	int old_key_error;		/* ... with this if they were posted after that,
+					   instead of FI_EIO, */
+	bool cancels;			/* ... or with FI_ECANCELED, unless on an
+					   endpoint that was opened after that, */
 	unsigned int refusal_ms;	/* ... but not before this time */
 	unsigned int start;		/* reads without progress after each open of a
 					   domain */

@@ -213,8 +213,9 @@ static void without_a_write_that_was_partly_there_there_is_no_verdict(void **sta
 
 	SKIP_WITHOUT_PROVIDER();
 	ofi_double.stops_at_a_post = true;
-	/* Of the writer, the region and, after 8 rounds, the endpoint. */
-	ofi_double.lively = 1 | 1 << 1 | 1 << 10;
+	/* Of the writer, the region and, after one round, in which no connection for
+	 * the old key is made, the endpoint. */
+	ofi_double.lively = 1 | 1 << 1 | 1 << 3;
 	skip_idle_waits();
 	check_trial_refuses(f, -EOPNOTSUPP, "had a part of one arrived");
 	assert_int_equal(trials, 1);
@@ -288,7 +289,24 @@ static void a_key_that_could_not_be_tried_was_not_refused(void **state)
 	/* After the control, the fourth write is the second of which a part arrives. */
 	ofi_double.disconnects = UINT64_MAX << 4;
 	assert_int_equal(try_device(), DAXPIN_OFI_ENDS_UNKNOWN);
+	ofi_double.post_error = -FI_ENOBUFS;
+	assert_int_equal(try_device(), DAXPIN_OFI_ENDS_UNKNOWN);
 	ofi_double.disconnects = 0;
+	assert_int_equal(try_device(), DAXPIN_OFI_ENDS_REGION);
+}
+
+/* verbs cancels a request if an earlier one on the connection has failed. So the old
+ * key is tried on another. */
+static void a_request_that_was_not_carried_out_tried_no_key(void **state)
+{
+	(void)state;
+	SKIP_WITHOUT_PROVIDER();
+	ofi_double.ends_access = true;
+	skip_idle_waits();
+	ofi_double.old_key_error = FI_ECANCELED;
+	assert_int_equal(try_device(), DAXPIN_OFI_ENDS_UNKNOWN);
+	ofi_double.old_key_error = FI_EACCES;
+	ofi_double.cancels = true;
 	assert_int_equal(try_device(), DAXPIN_OFI_ENDS_REGION);
 }
 
@@ -547,6 +565,7 @@ static struct daxpin_rdma_use use;
 static int use_error;
 
 ssize_t __real_readlink(const char *path, char *target, size_t size);
+__attribute__((visibility("default")))
 ssize_t __wrap_readlink(const char *path, char *target, size_t size);
 
 ssize_t __wrap_readlink(const char *path, char *target, size_t size)
@@ -559,6 +578,7 @@ ssize_t __wrap_readlink(const char *path, char *target, size_t size)
 static bool kernel_has_rdma;
 
 int __real_access(const char *path, int mode);
+__attribute__((visibility("default")))
 int __wrap_access(const char *path, int mode);
 
 int __wrap_access(const char *path, int mode)
@@ -1007,6 +1027,7 @@ int main(void)
 		TEST(a_control_is_awaited_for_cpu_time),
 		TEST(a_round_that_is_not_connected_has_no_verdict),
 		TEST(a_key_that_could_not_be_tried_was_not_refused),
+		TEST(a_request_that_was_not_carried_out_tried_no_key),
 		TEST(a_device_may_be_slow_to_refuse_a_write),
 		TEST(if_a_region_remains_the_endpoint_ends_access),
 		TEST(a_short_write_that_arrives_at_once_shows_nothing),
