@@ -49,7 +49,8 @@ static void start_server(void)
 
 /*
  * Forks a process that has the verbs context open, but not the pool's lock, until a
- * byte is written to the pipe. So the context outlives the owner and its lock.
+ * byte is written to the pipe. So the context outlives the owner and its lock. The test
+ * reads its exit status.
  */
 static void keep_context(int fd)
 {
