@@ -521,7 +521,8 @@ static void a_request_without_a_result_delays_no_revoke_and_no_other_peer(void *
 	end(&other);
 }
 
-/* A killed process leaves the files of its endpoints on shm in /dev/shm. */
+/* The files of a process's endpoints on shm are in /dev/shm, and remain there if it
+ * does not close these. */
 static void remove_files_of(pid_t pid)
 {
 	char pattern[64];
@@ -535,17 +536,26 @@ static void remove_files_of(pid_t pid)
 	globfree(&found);
 }
 
+static int kill_peer(void)
+{
+	struct child peer = peer_process;
+	int status;
+
+	peer_process.pid = 0;
+	status = stop_child(&peer);
+	remove_files_of(peer.pid);
+	return status;
+}
+
 static void a_peer_that_dies_in_a_write_is_revoked(void **state)
 {
-	const pid_t pid = peer_process.pid;
 	struct loan loan;
 
 	(void)state;
 	SKIP_WITHOUT_PROVIDER();
 	begin(&loan, 0);
 	post(&loan, 0x55);
-	kill_child(&peer_process);
-	remove_files_of(pid);
+	assert_int_equal(kill_peer(), -SIGKILL);
 	for (int i = 0; i < 100; i++)
 		owner_step();
 	assert_int_equal(daxpin_ofi_revoke(loan.grant), 0);
@@ -620,14 +630,16 @@ static int teardown(void **state)
 {
 	struct daxpin_ofi_info figures = { .size = sizeof(figures) };
 
+	/* A test that failed may have left the peer, and endpoints of this process. */
+	if (peer_process.pid)
+		kill_peer();
+	remove_files_of(getpid());
 	if (ofi) {
 		assert_int_equal(daxpin_ofi_info(ofi, &figures), 0);
 		assert_int_equal(figures.grants, 0);
 		assert_int_equal(figures.granted, figures.ended);
 		assert_int_equal(daxpin_ofi_detach(ofi), 0);
 		assert_int_equal(daxpin_ofi_service(ofi), -ESTALE);
-	} else if (peer_process.pid) {
-		stop_child(&peer_process);
 	}
 	assert_int_equal(close_provider(), 0);
 	if (!strcmp(name, OFI_VERBS))
