@@ -2,7 +2,8 @@
 /*
  * The instructions for cache lines. They are inline assembly with a clobber of all
  * memory, so that the compiler moves no store past them. Stores that bypass the caches
- * are intrinsics, which the compiler and its sanitizers understand.
+ * are intrinsics, so that the compiler knows what they change; clang's sanitizers check
+ * them, those of gcc 12 do not.
  */
 #include "media/lines.h"
 
