@@ -159,13 +159,25 @@ static bool batch_has_set(const struct batch *batch, uint64_t addr)
 	return false;
 }
 
+/*
+ * The locks of a block's words follow each other, so each word of a block has another
+ * one. Threads that change words of different blocks seldom write the same cache lines.
+ */
+static uint32_t publish_lock_of(uint64_t addr)
+{
+	uint64_t line = (addr >> DP_BLOCK_SHIFT) * 0x9e3779b97f4a7c15ull >> 56;
+
+	static_assert(DP_WORD_LOCKS == 16u << (64 - 56), "16 locks fill a line");
+	static_assert(DP_BLOCK_SIZE / 8 <= DP_WORD_LOCKS, "enough for a block");
+	return (line * 16 + addr % DP_BLOCK_SIZE / 8) % DP_WORD_LOCKS;
+}
+
 /* Choose the lock of a word. -EINVAL: the batch changes the word already. */
 static int batch_choose_lock(struct batch *batch, uint64_t addr)
 {
-	uint64_t lock = (addr >> 3) * 0x9e3779b97f4a7c15ull >> 52;
+	uint32_t lock = publish_lock_of(addr);
 	uint64_t used = 1ull << lock / 64, bit = 1ull << lock % 64;
 
-	static_assert(DP_WORD_LOCKS == 1u << (64 - 52), "the hash's range");
 	if (!(batch->locks_used & used))
 		batch->locks[lock / 64] = 0;
 	else if (batch->locks[lock / 64] & bit && batch_has_set(batch, addr))

@@ -311,7 +311,7 @@ DP_INLINE int dp_state_try_hold(struct dp_states *states, uint64_t block,
 	_Atomic uint64_t *at = &dp_state_at(states, block)->word;
 	uint64_t word = atomic_load_explicit(at, memory_order_acquire);
 	uint64_t segment = block >> states->block_shift;
-	uint32_t had = dp_word_count(word);
+	bool had = word & DP_WORD_COUNT;
 	int ret = dp_word_refuses_hold(word, generation, count, flags);
 
 	if (ret)
@@ -321,8 +321,8 @@ DP_INLINE int dp_state_try_hold(struct dp_states *states, uint64_t block,
 		dp_gate_raise_inc(&states->gates, segment, slot);
 	if (!dp_state_swap(at, &word, dp_word_with_holds(word, count, flags)))
 		return had ? DP_STATE_UNDECIDED : DP_STATE_RAISED;
-	DP_PROBE_HOLD(states, block << 12, generation, count, had + count,
-		      flags / DP_HOLD_WRITE & 1);
+	DP_PROBE_HOLD(states, block << 12, generation, count,
+		      dp_word_count(word) + count, flags / DP_HOLD_WRITE & 1);
 	dp_fence_after_rmw();
 	return dp_gate_is_closed(&states->gates, segment) ? DP_STATE_GATE_CLOSED : 0;
 }

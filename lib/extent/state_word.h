@@ -157,9 +157,12 @@ static inline int dp_word_refuses_hold(uint64_t word, uint64_t generation,
 {
 	int ret = dp_word_refuses(word, generation);
 
+	assert(count <= DP_COUNT_MAX);
 	if (!ret && dp_word_excludes(word, count, flags))
 		ret = -EBUSY;
-	if (!ret && dp_word_count(word) + count > DP_COUNT_MAX)
+	/* Compared where it is in the word: a hold takes fewer instructions. */
+	if (!ret && (word & DP_WORD_COUNT) >
+		    (uint64_t)(DP_COUNT_MAX - count) << DP_WORD_COUNT_SHIFT)
 		ret = -EOVERFLOW;
 	return ret;
 }

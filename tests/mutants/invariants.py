@@ -84,23 +84,25 @@ MUTANTS = [
      'a retired extent can be held',
      '''	int ret = dp_word_refuses(word, generation);
 
-	if (!ret && dp_word_excludes''',
+	assert(count <= DP_COUNT_MAX);
+''',
      '''	int ret = dp_word_refuses(word, generation);
 
 	if (ret == -EALREADY)
 		ret = 0;
-	if (!ret && dp_word_excludes''',
+''',
      CELLS),
     ('hold-of-retired-raced', STRESS, 'lib/extent/state_word.h',
      'the same, found by threads',
      '''	int ret = dp_word_refuses(word, generation);
 
-	if (!ret && dp_word_excludes''',
+	assert(count <= DP_COUNT_MAX);
+''',
      '''	int ret = dp_word_refuses(word, generation);
 
 	if (ret == -EALREADY || ret == -ESTALE)
 		ret = 0;
-	if (!ret && dp_word_excludes''',
+''',
      ONE_GENERATION),
     ('request-without-hold', URING, 'lib/uring/prep.c',
      'the hold of a request ends when it is prepared',
@@ -475,13 +477,13 @@ MUTANTS = [
     ('gate-before-cas', STRESS, 'lib/extent/state.h',
      'a hold reads the gate, then counts',
      '''	uint64_t segment = block >> states->block_shift;
-	uint32_t had''',
+	bool had''',
      '''	uint64_t segment = block >> states->block_shift;
 	bool was_open = !dp_gate_is_closed(&states->gates, segment) &&
 			(dp_os_sleep_ns(1000), word = atomic_load(at), true);
 #define dp_gate_is_closed(gates, segment) \\
 	(!was_open && (dp_gate_is_closed)(gates, segment))
-	uint32_t had''',
+	bool had''',
      ONE_GENERATION),
     ('one-to-n-exempt', GENERATION, 'lib/extent/state.h',
      'only a hold from count zero reads the gate',
