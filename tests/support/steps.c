@@ -8,7 +8,20 @@
 #include <cmocka.h>
 #include "steps.h"
 
-#ifdef __x86_64__
+/* gcc defines one, clang has the other. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define __SANITIZE_THREAD__ 1
+#endif
+#endif
+
+#if defined(__SANITIZE_THREAD__)
+#define WITHOUT_STEPS	"the run time of TSan has locks, and stops if it is single-stepped"
+#elif !defined(__x86_64__)
+#define WITHOUT_STEPS	"only on x86-64 a program can single-step itself"
+#endif
+
+#ifndef WITHOUT_STEPS
 
 #include <ucontext.h>
 
@@ -153,7 +166,7 @@ bool steps_possible(void)
 
 bool steps_possible(void)
 {
-	print_message("# skipped: only on x86-64 a program can single-step itself\n");
+	print_message("# skipped: " WITHOUT_STEPS "\n");
 	return false;
 }
 
