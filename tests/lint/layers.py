@@ -124,7 +124,7 @@ def check_adapter(report, lib, path, name, modules, defined):
 
 
 TOOL_HEADERS = {'command.h', 'dead.h', 'json.h', 'doctor.h', 'doctor_ring.h', 'listen.h',
-                'names.h', 'show.h', 'table.h', 'ublk.h'}
+                'names.h', 'remove.h', 'show.h', 'table.h', 'ublk.h'}
 
 
 def check_tool(report, path):

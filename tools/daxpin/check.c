@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* daxpin check: check everything on media, repair it, or undo a repair. */
+/* daxpin check, repair: check everything on media, repair it, or undo a repair. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -25,6 +25,7 @@ struct check_values {
 };
 
 struct check {
+	const struct command *command;
 	struct check_values options;
 	struct daxpin_pool_options pool;
 	char errmsg[SHOW_ERRMSG];
@@ -37,11 +38,14 @@ struct check {
 
 /* ------------------------------------------------------------- the options */
 
-static int parse(struct check_values *values, int argc, char **argv)
+static int parse(const struct command *command, struct check_values *values, int argc,
+		 char **argv)
 {
-	if (table_parse(&check_command, argc, argv, values) < 0)
+	if (table_parse(command, argc, argv, values) < 0)
 		return -1;
 	values->path = argv[1];
+	if (command == &repair_command)
+		values->repair = 1;
 	if ((values->yes || values->backup) && !values->repair)
 		return table_refuse(&check_command,
 				    values->yes ? "--yes" : "--backup",
@@ -291,7 +295,7 @@ static void end_text(struct check *check, int ret, enum exit_status status)
 	const struct check_values *options = &check->options;
 
 	if (ret) {
-		fprintf(stderr, "daxpin check: %s\n", check->errmsg);
+		fprintf(stderr, "daxpin %s: %s\n", check->command->name, check->errmsg);
 		printf("%s: %s\n", options->path, verdict_name[status]);
 		return;
 	}
@@ -304,7 +308,7 @@ static void end_text(struct check *check, int ret, enum exit_status status)
 		       check->declined);
 	printf("%s: %s\n", options->path, verdict_name[status]);
 	if (status == EXIT_DAMAGED && !options->repair)
-		printf("%u damage(s): `daxpin check --repair` repairs %u, and %u with a loss\n",
+		printf("%u damage(s): `daxpin repair` repairs %u, and %u with a loss\n",
 		       check->summary.damages, check->derived, check->lossy);
 }
 
@@ -323,14 +327,15 @@ static int restore(struct check *check)
 	return EXIT_CLEAN;
 }
 
-static int run(int argc, char **argv)
+static int run(const struct command *command, int argc, char **argv)
 {
 	static struct check check;
 	enum exit_status status;
 	int ret;
 
-	if (parse(&check.options, argc, argv))
+	if (parse(command, &check.options, argc, argv))
 		return EXIT_UNKNOWN;
+	check.command = command;
 	check.pool = (struct daxpin_pool_options) {
 		.size = sizeof(check.pool),
 		.flags = check.options.any_node ? DAXPIN_POOL_ANY_NODE : 0,
@@ -348,7 +353,7 @@ static int run(int argc, char **argv)
 	}
 	ret = look(&check);
 	if (ret)
-		names_replace("check", check.options.path, check.errmsg,
+		names_replace(command->name, check.options.path, check.errmsg,
 			      sizeof(check.errmsg));
 	status = verdict(&check, ret);
 	if (check.options.json)
@@ -358,23 +363,47 @@ static int run(int argc, char **argv)
 	return status;
 }
 
-static const struct tool_option options[] = {
+static int run_check(int argc, char **argv)
+{
+	return run(&check_command, argc, argv);
+}
+
+static int run_repair(int argc, char **argv)
+{
+	return run(&repair_command, argc, argv);
+}
+
+/* What both commands have. */
+#define OPTION_YES \
+	{ "yes", NULL, OPTION_FLAG, offsetof(struct check_values, yes), \
+	  "agree to every repair that loses data: do not ask" }
+#define OPTION_BACKUP \
+	{ "backup", "FILE", OPTION_TEXT, offsetof(struct check_values, backup), \
+	  "save what a repair changes to this new file" }
+#define OPTION_RESTORE \
+	{ "restore", "FILE", OPTION_TEXT, offsetof(struct check_values, restore), \
+	  "write the bytes of this backup back to the pool" }
+#define OPTIONS_LAST \
+	{ "json", NULL, OPTION_FLAG, offsetof(struct check_values, json), \
+	  "print the report as one JSON object" }, \
+	{ "wait", "SECONDS", OPTION_SECONDS, offsetof(struct check_values, wait_s), \
+	  "wait so long for a process that has the pool open" }, \
+	{ "any-node", NULL, OPTION_FLAG, offsetof(struct check_values, any_node), \
+	  "accept a device node outside devtmpfs" }, \
+	{ .name = NULL }
+
+static const struct tool_option check_options[] = {
 	{ "repair", NULL, OPTION_FLAG, offsetof(struct check_values, repair),
 	  "restore what follows from the rest of the media" },
-	{ "yes", NULL, OPTION_FLAG, offsetof(struct check_values, yes),
-	  "agree to every repair that loses data: do not ask" },
-	{ "backup", "FILE", OPTION_TEXT, offsetof(struct check_values, backup),
-	  "save what a repair changes to this new file" },
-	{ "restore", "FILE", OPTION_TEXT, offsetof(struct check_values, restore),
-	  "write the bytes of this backup back to the pool" },
-	{ "json", NULL, OPTION_FLAG, offsetof(struct check_values, json),
-	  "print the report as one JSON object" },
-	{ "wait", "SECONDS", OPTION_SECONDS, offsetof(struct check_values, wait_s),
-	  "wait so long for a process that has the pool open" },
-	{ "any-node", NULL, OPTION_FLAG, offsetof(struct check_values, any_node),
-	  "accept a device node outside devtmpfs" },
-	{ .name = NULL },
+	OPTION_YES, OPTION_BACKUP, OPTION_RESTORE, OPTIONS_LAST,
 };
+
+static const struct tool_option repair_options[] = {
+	OPTION_YES, OPTION_BACKUP, OPTIONS_LAST,
+};
+
+static const char exits[] =
+	"Exits with 0 if the pool is clean, 1 if it is damaged, 2 if neither is known.";
 
 const struct command check_command = {
 	.name = "check",
@@ -382,8 +411,20 @@ const struct command check_command = {
 	.help = "Checks the pool in a directory or on a device-dax node. Without --repair and\n"
 		"--restore nothing is changed. The default of --backup is a new file in the\n"
 		"working directory.",
-	.exits = "Exits with 0 if the pool is clean, 1 if it is damaged, 2 if neither is known.",
+	.exits = exits,
 	.words = "PATH", .words_min = 1, .words_max = 1, .changes = 1,
-	.options = options,
-	.run = run,
+	.options = check_options,
+	.run = run_check,
+};
+
+const struct command repair_command = {
+	.name = "repair",
+	.summary = "as `check --repair`",
+	.help = "Checks the pool, restores what follows from the rest of the media, and checks it\n"
+		"again. A repair that loses data is made if you agree. The default of --backup is\n"
+		"a new file in the working directory; `daxpin check --restore` undoes a repair.",
+	.exits = exits,
+	.words = "PATH", .words_min = 1, .words_max = 1, .changes = 1,
+	.options = repair_options,
+	.run = run_repair,
 };

@@ -26,6 +26,7 @@ struct command {
 };
 
 extern const struct command adopt_command;
+extern const struct command bench_command;
 extern const struct command check_command;
 extern const struct command create_command;
 extern const struct command doctor_command;
@@ -36,6 +37,7 @@ extern const struct command list_command;
 extern const struct command map_command;
 extern const struct command metrics_command;
 extern const struct command remove_command;
+extern const struct command repair_command;
 extern const struct command shrink_command;
 
 #endif

@@ -12,6 +12,7 @@
 
 static const struct command *const commands[] = {
 	&adopt_command,
+	&bench_command,
 	&check_command,
 	&create_command,
 	&doctor_command,
@@ -22,6 +23,7 @@ static const struct command *const commands[] = {
 	&map_command,
 	&metrics_command,
 	&remove_command,
+	&repair_command,
 	&shrink_command,
 };
 

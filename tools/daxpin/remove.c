@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "command.h"
+#include "remove.h"
 #include "show.h"
 #include "table.h"
 
@@ -49,12 +50,10 @@ static int remove_files(struct show *show, int dir)
 	return 0;
 }
 
-static int remove_pool(struct show *show, const struct remove_values *values)
+int remove_open_pool(struct show *show)
 {
 	int dir, ret, error;
 
-	if (remove_open(show, values->wait))
-		return -1;
 	dir = open(show->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir < 0)
 		return remove_fail(show, -errno, strerror(errno));
@@ -109,7 +108,8 @@ static int run(int argc, char **argv)
 	if (table_parse(&remove_command, argc, argv, &values) < 0)
 		return EXIT_UNKNOWN;
 	show.path = argv[1];
-	if (remove_agrees(&show, &values) || remove_pool(&show, &values)) {
+	if (remove_agrees(&show, &values) || remove_open(&show, values.wait) ||
+	    remove_open_pool(&show)) {
 		show_close(&show);
 		show_fail(&show, values.json);
 		return EXIT_UNKNOWN;

@@ -51,6 +51,7 @@ static int table_store(const struct tool_option *option, const char *text, void 
 	case OPTION_BYTES:
 		return table_bytes(text, at);
 	case OPTION_SECONDS:
+	case OPTION_NUMBER:
 		return table_number(text, 10, &end, at) && !*end;
 	default:
 		if (!table_number(text, 8, &end, &number) || *end || number > 07777)

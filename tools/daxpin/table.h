@@ -13,6 +13,7 @@ enum option_kind {
 	OPTION_TEXT,			/* const char * */
 	OPTION_BYTES,			/* uint64_t; K, M, G and T are powers of 1024 */
 	OPTION_SECONDS,			/* uint64_t */
+	OPTION_NUMBER,			/* uint64_t */
 	OPTION_MODE,			/* uint32_t, octal */
 };
 
