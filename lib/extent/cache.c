@@ -73,7 +73,7 @@
 
 #define CACHES		(DP_THREAD_SLOTS + 1)
 #define THIEF_PAUSE_NS	50000ull
-#define SHED_LENGTHS	8u		/* that a shed looks at */
+#define SHED_LENGTHS	8u		/* that a shed looks at besides its own */
 
 #define CACHES_STEALING	1u		/* nothing may enter a cache */
 #define CACHES_FENCED	2u		/* each thread makes its own fences */
@@ -95,8 +95,7 @@ static uint64_t caches_size(void)
 	return CACHES * sizeof(struct dp_cache);
 }
 
-int dp_caches_init(struct dp_caches *caches, uint32_t least, uint32_t most,
-		   struct dp_events *events)
+int dp_caches_init(struct dp_caches *caches, struct dp_events *events)
 {
 	bool fenced = !dp_os_has_membarrier();
 	void *base;
@@ -110,8 +109,6 @@ int dp_caches_init(struct dp_caches *caches, uint32_t least, uint32_t most,
 	caches->cache = base;
 	for (uint32_t i = 0; fenced && i < CACHES; i++)
 		atomic_init(&caches->cache[i].fenced, true);
-	caches->least = least;
-	caches->most = most;
 	caches->events = events;
 	atomic_init(&caches->used, 0);
 	pthread_mutex_init(&caches->thief, NULL);
@@ -154,6 +151,11 @@ static uint64_t caches_mine(void)
 	return slot == DP_THREAD_SLOT_SHARED ? 0 : 1ull << slot;
 }
 
+uint32_t dp_caches_users(const struct dp_caches *caches)
+{
+	return __builtin_popcountll(atomic_load(&caches->used));
+}
+
 bool dp_caches_have_one_user(const struct dp_caches *caches)
 {
 	return !(atomic_load(&caches->used) & ~caches_mine());
@@ -171,29 +173,13 @@ static void cache_set_busy(const struct dp_caches *caches, struct dp_cache *cach
 		dp_cache_set_busy(cache, busy);
 }
 
-/*
- * There are always at least two shares, so that another thread finds free blocks. If
- * two threads begin at once, the larger share may remain until the next begins.
- */
-static void caches_divide(struct dp_caches *caches)
-{
-	uint32_t threads = __builtin_popcountll(atomic_load(&caches->used));
-	uint32_t share = caches->most / (threads < 2 ? 2 : threads);
-
-	atomic_store_explicit(&caches->share,
-			      share > caches->least ? share : caches->least,
-			      memory_order_relaxed);
-}
-
 static void cache_begin(struct dp_caches *caches, struct dp_cache *cache)
 {
 	assert(!dp_cache_blocks(cache) && !cache->spare);
 	atomic_fetch_or(&caches->used, caches_mine());
-	caches_divide(caches);
 	for (uint32_t i = 1; i < DP_CACHE_RUNS; i++)
 		cache->run[i].next = i + 1;
 	cache->spare = 1;
-	cache->limit = caches->least;
 	cache->begun = true;
 }
 
@@ -240,14 +226,6 @@ void dp_caches_note_fenced(struct dp_caches *caches)
 	dp_events_notify_refused(caches->events);
 }
 
-void dp_cache_adapt(const struct dp_caches *caches, struct dp_cache *cache,
-		    bool is_plenty)
-{
-	uint32_t share = atomic_load_explicit(&caches->share, memory_order_relaxed);
-
-	cache->limit = is_plenty ? share : caches->least;
-}
-
 /* Remove the runs from *link on, which are the oldest of their length. */
 static void cache_cut(struct dp_cache *cache, uint32_t blocks, uint16_t *link,
 		      uint32_t count)
@@ -265,7 +243,8 @@ static void cache_cut(struct dp_cache *cache, uint32_t blocks, uint16_t *link,
 
 /*
  * Pass the runs of this length to fn, except the `kept` newest, and remove them.
- * Adjacent runs are passed as one, which takes the segment's lock once.
+ * Adjacent runs are passed as one, which takes the segment's lock once. Those of two
+ * segments are never adjacent, because a segment begins with metadata.
  */
 static void cache_give(struct dp_cache *cache, uint32_t blocks, uint32_t kept,
 		       dp_cache_fn *fn, void *arg)
@@ -301,14 +280,16 @@ static uint32_t cache_blocks_of(const struct dp_cache *cache, uint32_t blocks)
 
 void dp_cache_shed(struct dp_cache *cache, uint32_t blocks, dp_cache_fn *fn, void *arg)
 {
-	uint32_t most = blocks;
+	uint32_t most = blocks, count;
 
 	for (uint32_t i = 0; i < SHED_LENGTHS; i++) {
 		cache->hand = cache->hand % DP_CACHE_RUN + 1;
 		if (cache_blocks_of(cache, cache->hand) > cache_blocks_of(cache, most))
 			most = cache->hand;
 	}
-	cache_give(cache, most, cache->list[most].count / 2, fn, arg);
+	count = cache->list[most].count;
+	count -= dp_min((count + 1) / 2, DP_CACHE_SHED);
+	cache_give(cache, most, count, fn, arg);
 }
 
 /* (6) */
@@ -319,6 +300,7 @@ static void cache_empty(struct dp_cache *cache, dp_cache_fn *fn, void *arg)
 	for (uint32_t i = 1; i <= DP_CACHE_RUN; i++)
 		cache_give(cache, i, 0, fn, arg);
 	assert(!dp_cache_blocks(cache));
+	cache->limit = 0;
 }
 
 /* The caches whose threads make their own fences, so that the thief's read of busy is

@@ -13,6 +13,7 @@
 
 #define DP_CACHE_RUN	512u		/* blocks of the longest run: 2 MiB */
 #define DP_CACHE_RUNS	2047u		/* of one cache */
+#define DP_CACHE_SHED	256u		/* runs: a drop may have to wait for a shed */
 
 /* private to cache.c */
 struct dp_cache {
@@ -35,9 +36,6 @@ struct dp_cache {
 /* private to cache.c */
 struct dp_caches {
 	struct dp_cache *cache;		/* by thread slot; the shared one stays empty */
-	uint32_t least;			/* the usual limit of a cache */
-	uint32_t most;			/* blocks of all caches while space is plenty */
-	_Atomic uint32_t share;		/* of one cache then */
 	struct dp_events *events;
 	struct dp_thread_end end;
 	pthread_mutex_t thief;
@@ -49,16 +47,13 @@ struct dp_caches {
  * one. */
 typedef void dp_cache_fn(uint32_t block, uint32_t blocks, void *arg);
 
-/*
- * least: the limit of a thread's cache, in blocks. most: the limit of all caches
- * together, divided among their threads, for caches whose dp_cache_adapt() was told
- * that space is plenty. -ENOMEM.
- */
-int dp_caches_init(struct dp_caches *caches, uint32_t least, uint32_t most,
-		   struct dp_events *events);
+/* -ENOMEM. */
+int dp_caches_init(struct dp_caches *caches, struct dp_events *events);
 void dp_caches_fini(struct dp_caches *caches);
 /* Blocks in all caches; a snapshot. */
 uint64_t dp_caches_blocks(const struct dp_caches *caches);
+/* The number of threads that have entered a cache, or rather of their slots. */
+uint32_t dp_caches_users(const struct dp_caches *caches);
 /* True if no thread with another slot has ever entered a cache. */
 bool dp_caches_have_one_user(const struct dp_caches *caches);
 
@@ -91,14 +86,18 @@ void dp_cache_leave(const struct dp_caches *caches, struct dp_cache *cache);
 
 /* ------------------------------------------------------ between enter and leave */
 
-/* Set the cache's limit. It may be exceeded then, until the cache sheds. */
-void dp_cache_adapt(const struct dp_caches *caches, struct dp_cache *cache,
-		    bool is_plenty);
+/* Set the limit, in blocks; it is 0 at first, and after a steal. A cache that has more
+ * remains as it is until it sheds. */
+static inline void dp_cache_limit(struct dp_cache *cache, uint32_t limit)
+{
+	cache->limit = limit;
+}
 
 /*
  * Compare this length with some others, which are different ones in each call. Remove
- * the older half of the runs of the length whose runs have the most blocks in all, and
- * pass them to fn. If they all have no run, nothing is removed.
+ * the older half of the runs of the length whose runs have the most blocks in all, but
+ * at most DP_CACHE_SHED, and pass them to fn. If they all have no run, nothing is
+ * removed.
  */
 void dp_cache_shed(struct dp_cache *cache, uint32_t blocks, dp_cache_fn *fn, void *arg);
 

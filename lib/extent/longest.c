@@ -100,6 +100,13 @@ static void longest_lower_group(struct dp_longest *longest, uint32_t group)
 					       (word & ~(RAISE_ONE - 1)) + most);
 }
 
+void dp_longest_lower(struct dp_longest *longest, uint32_t segment, uint32_t blocks)
+{
+	assert(blocks <= dp_longest_get(longest, segment));
+	dp_longest_set(longest, segment, blocks);
+	longest_lower_group(longest, segment >> GROUP_SHIFT);
+}
+
 /* The first segment in [from, to), all of one group, that may have such a run. */
 static uint32_t longest_find_in(const struct dp_longest *longest, uint32_t from,
 				uint32_t to, uint32_t blocks)

@@ -21,6 +21,9 @@ void dp_longest_fini(struct dp_longest *longest);
 
 /* Set the bound of a segment. The caller has its lock. */
 void dp_longest_set(struct dp_longest *longest, uint32_t segment, uint32_t blocks);
+/* The same for a bound that is not higher than before; the bound of all segments is
+ * lowered too, as far as the others allow. */
+void dp_longest_lower(struct dp_longest *longest, uint32_t segment, uint32_t blocks);
 uint32_t dp_longest_get(const struct dp_longest *longest, uint32_t segment);
 
 /* First segment in [from, to) whose bound is at least `blocks`; `to` if none has. */

@@ -177,7 +177,7 @@ static void space_lower_bound(struct dp_space *space, uint32_t blocks)
 	uint32_t bound = dp_min(dp_runs_longest(&space->runs), blocks - 1);
 
 	if (bound < dp_longest_get(space->longest, space->number))
-		dp_longest_set(space->longest, space->number, bound);
+		dp_longest_lower(space->longest, space->number, bound);
 }
 
 int dp_space_claim(struct dp_space *space, uint32_t blocks, uint32_t *ret_block)

@@ -36,9 +36,11 @@
 #define REFILL_BLOCKS	256u		/* blocks of a refill of a cache, at most */
 #define REFILL_RUNS	64u		/* runs of a refill, at most */
 #define REFILL_LENGTH	16u		/* blocks of the longest run that is refilled */
-#define CACHE_BLOCKS	1024u		/* of a cache, if they are 1/64 of the pool */
+/* A cache has up to 1/64 of the pool, and 4 MiB. */
 #define CACHED_PART	64u
-#define CACHED_PART_ALL	8u		/* all caches have at most 1/8 of the pool */
+#define CACHED_BLOCKS	1024u
+/* While space is plenty, it has a share of 1/8 of the pool, if that is more. */
+#define SHARED_PART	8u
 
 static bool spaces_have_common_divisor(uint32_t a, uint32_t b)
 {
@@ -73,7 +75,6 @@ static uint64_t spaces_size(const struct dp_spaces *spaces)
 int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t most,
 		   uint32_t shift, struct dp_events *events)
 {
-	uint64_t blocks = (uint64_t)segments << shift;
 	void *base;
 	int ret;
 
@@ -94,9 +95,7 @@ int dp_spaces_init(struct dp_spaces *spaces, uint32_t segments, uint32_t most,
 	spaces->space = base;
 	ret = dp_longest_init(&spaces->longest, most);
 	if (!ret)
-		ret = dp_caches_init(&spaces->caches,
-				     dp_min(blocks / CACHED_PART, CACHE_BLOCKS),
-				     blocks / CACHED_PART_ALL, events);
+		ret = dp_caches_init(&spaces->caches, events);
 	return ret;
 }
 
@@ -239,13 +238,21 @@ static bool spaces_claim_last(struct dp_spaces *spaces, uint32_t blocks,
  * its pages in the TLB, so a cache of many blocks makes the caller's stores faster too.
  * But its runs are not joined, so extents are spread over more chunks, and it must be
  * emptied when a claim finds no run. So it may have many only while a free run of a
- * quarter of a segment exists.
+ * quarter of a segment seems to exist: the bound may be too high until a search fails.
+ * There are always at least two shares, so that another thread finds free blocks.
  */
-static void spaces_adapt(struct dp_spaces *spaces, struct dp_cache *cache)
+static uint32_t spaces_limit(const struct dp_spaces *spaces)
 {
-	uint32_t longest = dp_longest_of_all(&spaces->longest);
+	uint64_t blocks = (uint64_t)atomic_load_explicit(&spaces->closed_from,
+							 memory_order_relaxed)
+			  << spaces->shift;
+	uint32_t threads = dp_caches_users(&spaces->caches);
+	uint32_t least = dp_min(blocks / CACHED_PART, CACHED_BLOCKS), share;
 
-	dp_cache_adapt(&spaces->caches, cache, longest >> (spaces->shift - 2));
+	if (!(dp_longest_of_all(&spaces->longest) >> (spaces->shift - 2)))
+		return least;
+	share = (uint32_t)(blocks / SHARED_PART) / (threads < 2 ? 2 : threads);
+	return share > least ? share : least;
 }
 
 /* Split one run of the segments into several for the cache, and one for the caller. */
@@ -258,9 +265,12 @@ static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 		pieces /= 2;
 	if (!pieces || !spaces_claim_run(spaces, pieces * blocks, ret_block))
 		return false;
-	while (--pieces)
-		if (!dp_cache_put(cache, *ret_block + pieces * blocks, blocks))
-			spaces_free_run(*ret_block + pieces * blocks, blocks, spaces);
+	pieces--;
+	while (pieces && dp_cache_put(cache, *ret_block + pieces * blocks, blocks))
+		pieces--;
+	/* The cache has room for the others, but not enough places for runs. */
+	if (pieces)
+		spaces_free_run(*ret_block + blocks, pieces * blocks, spaces);
 	return true;
 }
 
@@ -297,7 +307,7 @@ static bool spaces_claim_cached(struct dp_spaces *spaces, uint32_t blocks,
 	if (found)
 		*ret_block = block;
 	else
-		spaces_adapt(spaces, cache);
+		dp_cache_limit(cache, spaces_limit(spaces));
 	if (!found && blocks <= REFILL_LENGTH)
 		found = spaces_refill(spaces, cache, blocks, ret_block);
 	dp_cache_leave(&spaces->caches, cache);
@@ -316,7 +326,7 @@ static bool spaces_free_cached(struct dp_spaces *spaces, uint32_t block,
 	if (spaces_is_closed(spaces, block))
 		goto leave;
 	if (!dp_cache_has_room(cache, blocks))
-		spaces_adapt(spaces, cache);
+		dp_cache_limit(cache, spaces_limit(spaces));
 	if (!dp_cache_has_room(cache, blocks))
 		dp_cache_shed(cache, blocks, spaces_free_run, spaces);
 	done = dp_cache_put(cache, block, blocks);

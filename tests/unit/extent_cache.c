@@ -11,7 +11,6 @@
 #include "extent/thread_slot.h"
 
 #define LIMIT	32u
-#define ALL	4096u		/* blocks of all caches while space is plenty */
 /* Bits of mode, as in cache.c. */
 #define STEALING	1u
 #define FENCED		2u
@@ -46,7 +45,7 @@ static int set_up(void **state)
 	fence_fails = false;
 	taken_slots = 0;
 	memset(&caches, 0, sizeof(caches));
-	if (dp_events_init(&events) || dp_caches_init(&caches, LIMIT, ALL, &events))
+	if (dp_events_init(&events) || dp_caches_init(&caches, &events))
 		return -1;
 	caches.mode = 0;
 	for (uint32_t i = 0; i < DP_THREAD_SLOTS; i++)
@@ -78,6 +77,9 @@ static struct dp_cache *enter(void)
 	struct dp_cache *cache = dp_cache_enter(&caches);
 
 	assert_non_null(cache);
+	/* At first, and after a steal. */
+	if (!cache->limit)
+		dp_cache_limit(cache, LIMIT);
 	return cache;
 }
 
@@ -162,14 +164,14 @@ static void runs_of_all_lengths_share_the_limit(void **state)
 	assert_int_equal(dp_caches_blocks(&caches), LIMIT);
 }
 
-/* In a pool of less than 64 blocks. */
+/* At first, after a steal, and in a pool of less than 64 blocks. */
 static void a_limit_of_0_caches_nothing(void **state)
 {
 	struct dp_cache *cache;
 	struct dp_caches none = { 0 };
 
 	(void)state;
-	assert_int_equal(dp_caches_init(&none, 0, 0, &events), 0);
+	assert_int_equal(dp_caches_init(&none, &events), 0);
 	cache = dp_cache_enter(&none);
 	assert_false(dp_cache_has_room(cache, 1));
 	dp_cache_shed(cache, 1, give, &caches);
@@ -204,6 +206,9 @@ static void the_fast_path_is_closed_while_a_thread_steals(void **state)
 	assert_int_equal(given.count, 1);
 	assert_false(usual_way());
 	dp_caches_release(&caches);
+	/* The limit is 0 after a steal. */
+	assert_false(usual_way());
+	push(1, 2);
 	assert_true(usual_way());
 }
 
@@ -273,40 +278,40 @@ static void runs_of_a_length_that_is_not_used_are_shed_too(void **state)
 	assert_int_equal(given.blocks[0], 30);
 }
 
-static void adapt(bool is_plenty)
+static void limit(uint32_t blocks)
 {
-	dp_cache_adapt(&caches, &caches.cache[dp_thread_slot()], is_plenty);
+	dp_cache_limit(&caches.cache[dp_thread_slot()], blocks);
 }
 
-static void push_as(uint32_t slot, uint32_t block, uint32_t blocks);
-
-static void a_cache_has_its_share_while_space_is_plenty(void **state)
+static void a_cache_above_its_limit_has_no_room(void **state)
 {
 	(void)state;
-	push(1000, 1);
-	assert_int_equal(pop(1), 1000);
-	adapt(true);
-	/* A single thread has half. */
-	assert_int_equal(room(DP_CACHE_RUN), ALL / 2 / DP_CACHE_RUN);
-	push_as(20, 5, 1);
-	push_as(21, 6, 1);
-	push_as(22, 7, 1);
-	adapt(true);
-	assert_int_equal(room(DP_CACHE_RUN), ALL / 4 / DP_CACHE_RUN);
-	push(0, DP_CACHE_RUN);
-	adapt(false);
-	/* It has more than its limit, until it sheds. */
+	push(0, 20);
+	limit(10);
 	assert_int_equal(room(1), 0);
-	assert_int_equal(pop(DP_CACHE_RUN), 0);
-	assert_int_equal(room(1), LIMIT);
+	assert_false(usual_way());
+	assert_int_equal(pop(20), 0);
+	assert_int_equal(room(1), 10);
+}
+
+static void a_shed_gives_back_few_runs(void **state)
+{
+	(void)state;
+	push(0, 1);
+	limit(2048);
+	for (uint32_t i = 1; i < 1000; i++)
+		push(i, 1);
+	shed(1);
+	assert_int_equal(given.count, 1);
+	assert_int_equal(given.block[0], 0);
+	assert_int_equal(given.blocks[0], DP_CACHE_SHED);
 }
 
 static void a_cache_is_full_when_it_has_no_place_for_another_run(void **state)
 {
 	(void)state;
 	push(0, 1);
-	caches.share = DP_CACHE_RUNS + 1;
-	adapt(true);
+	limit(DP_CACHE_RUNS + 1);
 	for (uint32_t i = 1; i < DP_CACHE_RUNS; i++) {
 		assert_int_equal(room(DP_CACHE_RUNS + 1 - i), 1);
 		push(2 * i, 1);
@@ -721,7 +726,8 @@ int main(void)
 		TEST(there_is_no_fast_path_into_a_full_cache),
 		TEST(shed_gives_back_the_older_half),
 		TEST(runs_of_a_length_that_is_not_used_are_shed_too),
-		TEST(a_cache_has_its_share_while_space_is_plenty),
+		TEST(a_cache_above_its_limit_has_no_room),
+		TEST(a_shed_gives_back_few_runs),
 		TEST(a_cache_is_full_when_it_has_no_place_for_another_run),
 		TEST(adjacent_runs_are_given_back_as_one),
 		TEST(a_full_cache_has_room_after_shed),

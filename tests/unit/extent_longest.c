@@ -55,6 +55,18 @@ static void a_search_finds_the_first_segment_that_may_have_the_run(void **state)
 	assert_int_equal(dp_longest_of_all(&longest), 9);
 }
 
+static void a_bound_that_is_lowered_lowers_that_of_all(void **state)
+{
+	(void)state;
+	dp_longest_set(&longest, 70, 9);
+	dp_longest_set(&longest, 71, 4);
+	dp_longest_lower(&longest, 70, 2);
+	assert_int_equal(dp_longest_get(&longest, 70), 2);
+	assert_int_equal(dp_longest_of_all(&longest), 4);
+	dp_longest_set(&longest, 70, 6);
+	assert_int_equal(dp_longest_of_all(&longest), 6);
+}
+
 /* A thread whose search begins in segment 100 makes these two searches. */
 static void a_search_in_two_parts_covers_all_segments(void **state)
 {
@@ -200,6 +212,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_search_finds_the_first_segment_that_may_have_the_run),
+		TEST(a_bound_that_is_lowered_lowers_that_of_all),
 		TEST(a_search_in_two_parts_covers_all_segments),
 		TEST(a_search_without_a_result_lowers_the_groups_bound),
 		TEST(a_groups_bound_is_lowered_to_the_longest_of_all_its_segments),

@@ -152,6 +152,40 @@ static void a_full_cache_gives_runs_back(void **state)
 	end();
 }
 
+static uint32_t limit_after_a_claim(unsigned int slot)
+{
+	unsigned int was = be(slot);
+
+	claim(1);
+	be(was);
+	return spaces.caches.cache[slot].limit;
+}
+
+static void each_cache_has_a_share_while_space_is_plenty(void **state)
+{
+	unsigned int mine = dp_thread_slot();
+
+	(void)state;
+	begin(4, 11);
+	/* A single thread has half of 1/8 of the pool. */
+	assert_int_equal(limit_after_a_claim(mine), 8192 / 8 / 2);
+	assert_int_equal(limit_after_a_claim(20), 8192 / 8 / 2);
+	assert_int_equal(limit_after_a_claim(21), 8192 / 8 / 3);
+	end();
+}
+
+static void a_share_is_of_the_open_segments(void **state)
+{
+	unsigned int mine = dp_thread_slot();
+
+	(void)state;
+	begin(4, 11);
+	dp_spaces_close(&spaces, 1, 4);
+	assert_int_equal(limit_after_a_claim(mine), 2048 / 8 / 2);
+	dp_spaces_reopen(&spaces, 1, 4);
+	end();
+}
+
 /* Few claims would find a run in the segments if the cache had many blocks then. */
 static void without_a_long_free_run_a_cache_has_few_blocks(void **state)
 {
@@ -617,6 +651,8 @@ int main(void)
 		TEST(a_thread_gets_the_run_that_it_freed_last),
 		TEST(cached_blocks_are_counted_as_free),
 		TEST(a_full_cache_gives_runs_back),
+		TEST(each_cache_has_a_share_while_space_is_plenty),
+		TEST(a_share_is_of_the_open_segments),
 		TEST(without_a_long_free_run_a_cache_has_few_blocks),
 		TEST(a_pool_of_64_blocks_caches_four),
 		TEST(a_thread_begins_in_its_own_segment),
