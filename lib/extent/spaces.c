@@ -184,12 +184,18 @@ static bool spaces_claim_run(struct dp_spaces *spaces, uint32_t blocks,
 	       spaces_claim_in(spaces, 0, first, blocks, ret_block);
 }
 
-static void spaces_free_run(uint32_t block, uint32_t blocks, void *arg)
+void dp_spaces_free_uncached(struct dp_spaces *spaces, uint64_t block, uint32_t blocks)
 {
 	uint32_t in_segment;
-	struct dp_space *space = spaces_of(arg, block, &in_segment);
+	struct dp_space *space = spaces_of(spaces, block, &in_segment);
 
 	dp_space_free(space, in_segment, blocks);
+}
+
+/* For dp_cache_shed() and dp_caches_steal(). */
+static void spaces_free_run(uint32_t block, uint32_t blocks, void *arg)
+{
+	dp_spaces_free_uncached(arg, block, blocks);
 }
 
 static void spaces_settle(struct dp_spaces *spaces)
@@ -270,7 +276,7 @@ static bool spaces_refill(struct dp_spaces *spaces, struct dp_cache *cache,
 		pieces--;
 	/* The cache has room for the others, but not enough places for runs. */
 	if (pieces)
-		spaces_free_run(*ret_block + blocks, pieces * blocks, spaces);
+		dp_spaces_free_uncached(spaces, *ret_block + blocks, pieces * blocks);
 	return true;
 }
 
@@ -288,7 +294,7 @@ static bool spaces_take(struct dp_spaces *spaces, struct dp_cache *cache,
 	while (dp_cache_take(cache, blocks, ret_block)) {
 		if (!spaces_is_closed(spaces, *ret_block))
 			return true;
-		spaces_free_run(*ret_block, blocks, spaces);
+		dp_spaces_free_uncached(spaces, *ret_block, blocks);
 	}
 	return false;
 }

@@ -118,6 +118,10 @@ static inline bool dp_spaces_try(struct dp_spaces *spaces, uint32_t blocks,
  * -ENOSPC: no segment has such a run, even after all caches were emptied. */
 int dp_spaces_claim(struct dp_spaces *spaces, uint32_t blocks, uint64_t *ret_block);
 
+/* Free a run, of any length, to its segment. A reclaim that could not punch a chunk
+ * would not find it in a cache. Never waits. */
+void dp_spaces_free_uncached(struct dp_spaces *spaces, uint64_t block, uint32_t blocks);
+
 /* Free a run. Never waits, because a drop calls it. */
 static inline void dp_spaces_free(struct dp_spaces *spaces, uint64_t block,
 				  uint32_t blocks)

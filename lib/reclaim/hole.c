@@ -134,8 +134,8 @@ static void hole_end_one(struct dp_holes *holes, uint32_t segment,
 		atomic_fetch_sub(&holes->blocks, DP_CHUNK_BLOCKS);
 	if (!backed)
 		return;
-	dp_spaces_free(holes->spaces, hole_block(holes, segment, chunk),
-		       DP_CHUNK_BLOCKS);
+	dp_spaces_free_uncached(holes->spaces, hole_block(holes, segment, chunk),
+				DP_CHUNK_BLOCKS);
 }
 
 void dp_holes_end(struct dp_holes *holes, uint32_t segment,

@@ -549,8 +549,8 @@ MUTANTS = [
      'punched blocks are free space',
      '''	if (!backed)
 		return;
-	dp_spaces_free(''',
-     '''	dp_spaces_free(''',
+	dp_spaces_free_uncached(''',
+     '''	dp_spaces_free_uncached(''',
      'all_free_space_is_reclaimed_and_refilled'),
     ('gate-opened-early', RECLAIM, 'lib/reclaim/part.c',
      'holds are possible while the kernel punches',

@@ -26,8 +26,8 @@ MUTANTS = [
      'chunks_that_begin_free_are_no_candidates'),
     ('refill-not-free', TEST, 'lib/reclaim/hole.c',
      'refilled space is never reserved',
-     '''	dp_spaces_free(holes->spaces, hole_block(holes, segment, chunk),
-		       DP_CHUNK_BLOCKS);
+     '''	dp_spaces_free_uncached(holes->spaces, hole_block(holes, segment, chunk),
+				DP_CHUNK_BLOCKS);
 }''',
      '}'),
     ('refill-without-pages', TEST, 'lib/reclaim/punch.c',

@@ -318,6 +318,17 @@ static void a_held_segment_is_not_reclaimed_and_its_holder_is_reported(void **st
 	assert_int_equal(daxpin_cancel(f->pool, extent), 0);
 }
 
+/* A chunk in a cache would not be found by the next reclaim. */
+static void refilled_chunks_are_in_no_cache(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(daxpin_cancel(f->pool, reserve(f, 4096)), 0);
+	assert_int_equal(run(f, daxpin_reclaim, NULL).done_bytes, ALL);
+	assert_int_equal(run(f, daxpin_refill, NULL).done_bytes, ALL);
+	assert_int_equal(dp_caches_blocks(&f->pool->spaces.caches), 0);
+}
+
 /* With a deadline the job waits for the drop, and does not refuse holds meanwhile. */
 static void a_job_waits_for_the_drop(void **state)
 {
@@ -1122,6 +1133,7 @@ int main(void)
 		TEST(scattered_chunks_are_reclaimed_and_refilled),
 		TEST(open_finds_the_holes_of_a_reclaim),
 		TEST(a_held_segment_is_not_reclaimed_and_its_holder_is_reported),
+		TEST(refilled_chunks_are_in_no_cache),
 		TEST(a_job_waits_for_the_drop),
 		TEST(a_waiting_job_can_be_cancelled),
 		TEST(a_hold_at_a_closed_gate_does_not_wait_for_a_cache),
