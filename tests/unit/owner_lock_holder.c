@@ -817,22 +817,25 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
+	/*
+	 * With SQPOLL the owner's exit, and with an exec the exec, waits for the read.
+	 * These come first, because it can take minutes until they do on a busy machine
+	 * without KVM, and the kernel logs a warning if the ring of a dead owner waits
+	 * for five.
+	 */
+	{ "SQPOLL", .slot = -1, .setup = IORING_SETUP_SQPOLL,
+	  .report = DAXPIN_OWNER_ALIVE },
+	{ "exec instead of kill", .slot = -1, .exec = true,
+	  .report = DAXPIN_OWNER_ALIVE },
 	{ "attached", .slot = -1 },
 	{ "guarded", .slot = -1, .guard = true },
 	{ "in a slot", .slot = 5 },
 	{ "guarded in a slot", .slot = 5, .guard = true },
-	/*
-	 * With SQPOLL the owner's exit, and with an exec the exec, waits for the read.
-	 */
-	{ "SQPOLL", .slot = -1, .setup = IORING_SETUP_SQPOLL,
-	  .report = DAXPIN_OWNER_ALIVE },
 	{ "DEFER_TASKRUN", .slot = -1, .setup = IORING_SETUP_DEFER_TASKRUN |
 						IORING_SETUP_SINGLE_ISSUER },
 	{ "in a worker", .slot = -1, .sqe = IOSQE_ASYNC },
 	{ "the first of two rings", .slot = -1, .idle_ring = 1 },
 	{ "the second of two rings", .slot = -1, .idle_ring = -1 },
-	{ "exec instead of kill", .slot = -1, .exec = true,
-	  .report = DAXPIN_OWNER_ALIVE },
 	{ "overwritten by a create", .slot = -1, .create = true },
 	{ "not attached", .slot = -1, .unattached = true,
 	  .report = DAXPIN_OWNER_PINNED },
