@@ -95,6 +95,12 @@ static uint64_t caches_size(void)
 	return CACHES * sizeof(struct dp_cache);
 }
 
+static void caches_unmap(struct dp_caches *caches)
+{
+	dp_os_unmap(caches->cache, caches_size());
+	caches->cache = NULL;
+}
+
 int dp_caches_init(struct dp_caches *caches, struct dp_events *events)
 {
 	bool fenced = !dp_os_has_membarrier();
@@ -116,9 +122,7 @@ int dp_caches_init(struct dp_caches *caches, struct dp_events *events)
 	caches->end = (struct dp_thread_end) { caches_thread_ended, caches, NULL };
 	ret = dp_thread_ends_watch(&caches->end);
 	if (ret)
-		dp_os_unmap(caches->cache, caches_size());
-	if (ret)
-		caches->cache = NULL;
+		caches_unmap(caches);
 	return ret;
 }
 
@@ -129,8 +133,7 @@ void dp_caches_fini(struct dp_caches *caches)
 	assert(!(atomic_load(&caches->mode) & CACHES_STEALING));
 	dp_thread_ends_unwatch(&caches->end);
 	pthread_mutex_destroy(&caches->thief);
-	dp_os_unmap(caches->cache, caches_size());
-	caches->cache = NULL;
+	caches_unmap(caches);
 }
 
 uint64_t dp_caches_blocks(const struct dp_caches *caches)
@@ -226,14 +229,11 @@ void dp_caches_note_fenced(struct dp_caches *caches)
 	dp_events_notify_refused(caches->events);
 }
 
-/* Remove the runs from *link on, which are the oldest of their length. */
+/* Remove the runs from *link to the last, which is the oldest of their length. */
 static void cache_cut(struct dp_cache *cache, uint32_t blocks, uint16_t *link,
-		      uint32_t count)
+		      uint32_t last, uint32_t count)
 {
-	uint32_t last = *link;
-
-	while (cache->run[last].next)
-		last = cache->run[last].next;
+	assert(!cache->run[last].next);
 	cache->run[last].next = cache->spare;
 	cache->spare = *link;
 	*link = 0;
@@ -251,7 +251,7 @@ static void cache_give(struct dp_cache *cache, uint32_t blocks, uint32_t kept,
 {
 	struct dp_cache_list *list = &cache->list[blocks];
 	uint16_t *link = &list->newest;
-	uint32_t begin, end;
+	uint32_t begin, end, last = 0;
 
 	for (uint32_t i = 0; i < kept; i++)
 		link = &cache->run[*link].next;
@@ -267,9 +267,10 @@ static void cache_give(struct dp_cache *cache, uint32_t blocks, uint32_t kept,
 		}
 		begin = dp_min(begin, block);
 		end = block == end ? end + blocks : end;
+		last = n;
 	}
 	fn(begin, end - begin, arg);
-	cache_cut(cache, blocks, link, list->count - kept);
+	cache_cut(cache, blocks, link, last, list->count - kept);
 }
 
 /* The number of blocks in the cache's runs of this length. */

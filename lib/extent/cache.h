@@ -13,7 +13,7 @@
 
 #define DP_CACHE_RUN	512u		/* blocks of the longest run: 2 MiB */
 #define DP_CACHE_RUNS	2047u		/* of one cache */
-#define DP_CACHE_SHED	256u		/* runs: a drop may have to wait for a shed */
+#define DP_CACHE_SHED	256u		/* runs, because a drop may make a shed */
 
 /* private to cache.c */
 struct dp_cache {
@@ -23,7 +23,7 @@ struct dp_cache {
 	bool begun;			/* it was entered; before, it has no places */
 	uint32_t limit;			/* of blocks */
 	uint32_t hand;			/* the length that a shed looked at last */
-	uint16_t spare;			/* a list of the runs that are not used */
+	uint16_t spare;			/* the first run that is not used; 0: none */
 	struct dp_cache_list {
 		uint16_t newest, count;
 	} list[DP_CACHE_RUN + 1];	/* by length; [0] is not used */

@@ -2,6 +2,7 @@
 /* Arguments, pools and preloaded peers of the benchmarks: see bench.h. */
 #include "bench.h"
 #include "remove_tree.h"
+#include "../support/rings.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -9,7 +10,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #define PATH_BYTES	200
@@ -46,10 +46,10 @@ void bench_skip(const char *format, ...)
 
 void bench_need_io_uring(void)
 {
-	/* Without parameters it fails in any case. */
-	syscall(SYS_io_uring_setup, 0, NULL);
-	if (errno == ENOSYS || errno == EPERM || errno == EACCES)
-		bench_skip("io_uring is unavailable here: %m");
+	const char *reason = lacks_io_uring();
+
+	if (reason)
+		bench_skip("%s", reason);
 }
 
 void must(int ret, const char *what)

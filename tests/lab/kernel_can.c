@@ -21,6 +21,7 @@
 #include <sys/uio.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#include "../support/rings.h"
 
 #define BYTES		((size_t)2 << 20)
 
@@ -38,11 +39,7 @@ static int ring_register(unsigned int what, void *arg, unsigned int count)
 
 static bool io_uring(void)
 {
-	int fd = ring();
-
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0 || (errno != ENOSYS && errno != EPERM && errno != EACCES);
+	return !lacks_io_uring();
 }
 
 static bool device_buffers(void)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "needs.h"
 #include "child.h"
+#include "rings.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/io_uring.h>
 #include <linux/magic.h>
 #include <linux/seccomp.h>
 #include <setjmp.h>
@@ -50,25 +50,6 @@ static char *map_memory(void)
 }
 
 /* -------------------------------------------------------------------- rings */
-
-/* The reason why there are none, or NULL. */
-static const char *lacks_io_uring(void)
-{
-	static char reason[120];
-	struct io_uring_params params = { .flags = 0 };
-	int fd = (int)syscall(SYS_io_uring_setup, 1, &params);
-
-	if (fd >= 0) {
-		close(fd);
-		return NULL;
-	}
-	/* Without descriptors or memory a test fails, as any other does. */
-	if (errno != ENOSYS && errno != EPERM && errno != EACCES)
-		return NULL;
-	snprintf(reason, sizeof(reason), "io_uring is unavailable here: %s",
-		 strerror(errno));
-	return reason;
-}
 
 bool has_io_uring(void)
 {
