@@ -40,8 +40,8 @@ struct bench_values {
 /* What a thread works on. */
 struct worker {
 	_Alignas(64) struct daxpin_pool *pool;
-	struct daxpin_extent own;	/* live */
-	char *bytes;			/* of it */
+	struct daxpin_extent own;
+	char *bytes;			/* of it, when it is live */
 	char *copy;			/* ordinary memory of COPY_BYTES */
 	uint64_t random;
 	uint64_t operations;
@@ -299,9 +299,20 @@ static int worker_begin(struct worker *worker, struct daxpin_pool *pool,
 	ret = daxpin_reserve(pool, OWN_BYTES, DAXPIN_RESERVE_ZERO, &worker->own);
 	if (ret)
 		return ret;
-	worker->bytes = daxpin_ptr(pool, worker->own, 0);
 	op.extent = worker->own;
-	return publish(worker, &op);
+	ret = publish(worker, &op);
+	if (!ret)
+		worker->bytes = daxpin_ptr(pool, worker->own, 0);
+	return ret;
+}
+
+/* On a device the pool remains, and is to be empty. */
+static int worker_end(struct worker *worker)
+{
+	struct daxpin_op op = { .type = DAXPIN_OP_RETIRE, .extent = worker->own };
+
+	free(worker->copy);
+	return worker->bytes ? publish(worker, &op) : 0;
 }
 
 static int workers_begin(struct bench *bench)
@@ -320,11 +331,17 @@ static int workers_begin(struct bench *bench)
 	return ret ? bench_fail(bench, ret, "an extent for each thread") : 0;
 }
 
-static void workers_end(struct bench *bench)
+/* Returns the first error. */
+static int workers_end(struct bench *bench)
 {
-	for (uint64_t i = 0; bench->workers && i < bench->values.threads; i++)
-		free(bench->workers[i].copy);
+	int ret = 0, error;
+
+	for (uint64_t i = 0; bench->workers && i < bench->values.threads; i++) {
+		error = worker_end(&bench->workers[i]);
+		ret = ret ? ret : error;
+	}
 	free(bench->workers);
+	return ret;
 }
 
 /* A device, or a new directory in the one that was given. */
@@ -384,14 +401,16 @@ static int bench_create(struct bench *bench)
 static int bench_end(struct bench *bench)
 {
 	struct show *show = &bench->show, end = *show;
+	int left = workers_end(bench);
 
-	workers_end(bench);
 	if (!show->pool)
 		return 0;
 	show->pool = NULL;
 	if (bench->is_device) {
 		end.error = daxpin_pool_close(end.pool);
-		snprintf(end.errmsg, sizeof(end.errmsg), "%s: not closed: %s", end.path,
+		end.error = end.error ? end.error : left;
+		snprintf(end.errmsg, sizeof(end.errmsg),
+			 "%s: not emptied and closed: %s", end.path,
 			 daxpin_strerror(end.error));
 	} else if (!remove_open_pool(&end) && rmdir(end.path)) {
 		end.error = -errno;
